@@ -1,0 +1,1 @@
+"""Touching the world: servers, load, sampling, the profiling loop and the command line."""

@@ -1,0 +1,1 @@
+"""What is known: measurements of models, devices, and their storage."""

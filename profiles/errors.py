@@ -1,0 +1,36 @@
+"""What can go wrong, as one tree.
+
+    ModelPlacerError
+    ├── InputError              bad usage or bad input                  exit code 2
+    ├── NoAnswerError           the answer is no: nothing fits,         exit code 1
+    │                           or a layout does not hold
+    └── SurroundingsError       Triton, Docker or the GPU failed        exit code 3
+        ├── ServerError         Triton did not start, or died
+        └── LoadError           Triton refused to load a model
+
+Only the command line turns these into exit codes.
+"""
+
+
+class ModelPlacerError(Exception):
+    """Any error that Model Placer raises on purpose; its text is fit for the user."""
+
+
+class InputError(ModelPlacerError):
+    """The input is wrong; the text names the file, the field and the remedy."""
+
+
+class NoAnswerError(ModelPlacerError):
+    """The question was well put and the answer is no."""
+
+
+class SurroundingsError(ModelPlacerError):
+    """Something outside this program failed: Triton, Docker, a GPU, the package index."""
+
+
+class ServerError(SurroundingsError):
+    """Triton did not start, stopped answering or died; the text ends with its own words."""
+
+
+class LoadError(SurroundingsError):
+    """Triton refused to load a model; the text ends with its own words."""

@@ -1,0 +1,135 @@
+"""What was measured: a model's variant under a load, on a device."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from profiles.environment import Environment
+from profiles.variant import Variant
+
+Status = Literal["ok", "failed", "skipped"]
+
+
+@dataclass(frozen=True)
+class LoadPoint:
+    """What the client asks of the server: so many requests in flight, or so many a second."""
+
+    batch_size: int = 1  # inferences in one request
+    concurrency: int | None = 1  # requests in flight; None in request-rate mode
+    request_rate: float | None = None  # requests per second; None in concurrency mode
+    arrivals: Literal["constant", "poisson"] = "constant"  # request-rate mode only
+
+    def __str__(self) -> str:
+        """The load in a few characters: `b2 c4`, or `b2 100/s`."""
+        if self.concurrency is not None:
+            return f"b{self.batch_size} c{self.concurrency}"
+        rate = f"b{self.batch_size} {self.request_rate:g}/s"
+        return rate if self.arrivals == "constant" else f"{rate} poisson"
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Client-side latency of one request, first byte sent to last byte received, in ms."""
+
+    mean_ms: float
+    p50_ms: float
+    p90_ms: float
+    p95_ms: float
+    p99_ms: float
+    max_ms: float
+
+    def percentile(self, percentile: int) -> float:
+        """One of the stored percentiles (50, 90, 95, 99), in ms; KeyError for any other."""
+        return {50: self.p50_ms, 90: self.p90_ms, 95: self.p95_ms, 99: self.p99_ms}[percentile]
+
+
+@dataclass(frozen=True)
+class ServerTime:
+    """Mean time of one request inside Triton, from its statistics endpoint, in ms."""
+
+    queue_ms: float
+    compute_input_ms: float
+    compute_infer_ms: float
+    compute_output_ms: float
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What the model holds and uses of its device; the server's baseline is subtracted.
+
+    On a GPU the figures are NVML's; on a CPU host memory is RAM of the server's process tree
+    and utilization its CPU time, relative to all cores of the host.
+    """
+
+    memory_cold_bytes: int  # loaded, warmed up and idle
+    memory_hot_bytes: int  # peak under load
+    utilization_percent: float
+    memory_utilization_percent: float | None = None  # GPU memory bandwidth; None on a CPU host
+    power_w: float | None = None
+    energy_per_inference_j: float | None = None
+
+
+@dataclass(frozen=True)
+class HostUsage:
+    """What the server's process tree used of the host, children included."""
+
+    cpu_cores: float  # CPU seconds per second
+    system_share: float  # part of that CPU time spent in the kernel, 0 to 1
+    memory_bytes: int  # proportional set size: shared pages are counted once
+    context_switches_per_s: float = 0.0
+    throttled_share: float = 0.0  # part of the periods in which the cgroup was throttled
+
+
+@dataclass(frozen=True)
+class Confidence:
+    """How sure a measurement is: relative half-widths of 95 % confidence intervals."""
+
+    throughput: float
+    latency: float
+    latency_percentile: int = 95
+    windows: int = 0
+    reached: bool = True  # both are as narrow as was asked for
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One point of a model's profile. A failed or skipped point has a reason and no figures."""
+
+    variant: Variant
+    load: LoadPoint
+    device_type: str
+    environment: Environment
+    status: Status = "ok"
+    reason: str | None = None  # why it failed or was skipped, with the server's own words
+    throughput: float = 0.0  # inferences per second: requests per second times batch size
+    latency: Latency | None = None
+    server_time: ServerTime | None = None
+    usage: Usage | None = None
+    host: HostUsage | None = None
+    confidence: Confidence | None = None
+    requests: int = 0  # answered with success, within the measured windows
+    failures: int = 0
+    duration_s: float = 0.0  # of the measured windows
+    warnings: tuple[str, ...] = ()  # what makes the figures doubtful, in words
+    measured_at: str = ""  # ISO 8601, UTC
+    extra: dict[str, float] = field(default_factory=dict)  # figures of one device type only
+
+    @property
+    def model(self) -> str:
+        """The model's name."""
+        return self.variant.model
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """Triton alone on a device: what is charged once per device in use."""
+
+    device_type: str
+    environment: Environment
+    memory_bytes: int
+    utilization_percent: float = 0.0
+    memory_utilization_percent: float | None = None
+    power_w: float | None = None
+    host: HostUsage | None = None
+    measured_at: str = ""
