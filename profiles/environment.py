@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Environment:
-    """Figures may be compared when these are equal; `model_digest` stands for the model's files."""
+    """Figures may be compared when these are equal."""
 
     triton: str = ""  # server version, or image with digest
     cpu: str = ""  # model name and number of usable cores

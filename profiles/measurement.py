@@ -114,6 +114,7 @@ class Measurement:
     warnings: tuple[str, ...] = ()  # what makes the figures doubtful, in words
     measured_at: str = ""  # ISO 8601, UTC
     extra: dict[str, float] = field(default_factory=dict)  # figures of one device type only
+    model_digest: str = ""  # of the model's files: equal digests, equal model
 
     @property
     def model(self) -> str:

@@ -1,1 +1,124 @@
-"""The command line: parse, call, print."""
+"""The command line: parse, call, print.
+
+Exit codes: 0 done; 1 the answer is no (nothing fits, verification failed); 2 bad usage or bad
+input; 3 the surroundings failed (Triton, Docker, GPU); 130, 143 and 129 interrupted by SIGINT,
+SIGTERM and SIGHUP. Each command lives in a module of its own, imported when it is called, so that
+`--help` and completion stay instant.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import signal
+import sys
+from types import FrameType
+
+import click
+
+from analyzer.cli.options import log_to_stderr, nearest
+from profiles.errors import InputError, ModelPlacerError, NoAnswerError
+
+COMMANDS = {  # name: (module, one line for `model-placer --help`), in the order of use
+    "profile": ("profile", "Measure models on Triton and keep the results in a store."),
+    "place": ("place", "Decide which model goes on which device, in which variant."),
+    "export": ("export", "Write the Triton repositories and manifests of a layout."),
+    "verify": ("verify", "Run a layout under load and check that it holds."),
+    "run": ("run", "Profile, place and export in one go."),
+    "show": ("show", "Print what a store knows."),
+    "report": ("report", "Write a store and a layout as one HTML page."),
+    "import": ("import_", "Take measurements from a table or another tool into a store."),
+    "merge": ("merge", "Merge stores into one."),
+    "diff": ("diff", "Say what changes between two layouts."),
+    "apply": ("apply", "Bring running Tritons from one layout to another."),
+    "doctor": ("doctor", "Report what is here to work with, and the remedy for what is missing."),
+    "server": ("server", "Install and manage the embedded Triton."),
+}
+
+
+class _LazyGroup(click.Group):
+    """A group whose commands are imported when they are called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [name for name in COMMANDS if _exists(name)]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS or not _exists(cmd_name):
+            return None
+        module = importlib.import_module(f"analyzer.cli.{COMMANDS[cmd_name][0]}")
+        command: click.Command = getattr(module, COMMANDS[cmd_name][0])
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
+            ctx.fail(f"No such command {args[0]!r}.{nearest(args[0], self.list_commands(ctx))}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            names = self.list_commands(ctx)
+            if names:
+                formatter.write_dl([(name, COMMANDS[name][1]) for name in names])
+
+
+def _exists(name: str) -> bool:
+    return importlib.util.find_spec(f"analyzer.cli.{COMMANDS[name][0]}") is not None
+
+
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="model-placer", message="%(prog)s %(version)s")
+def cli() -> None:
+    """Measure models on NVIDIA Triton and prove which goes on which GPU.
+
+    \b
+    model-placer profile -m model_repository --batch-sizes 1,2,4 --concurrency 1,2,4
+    model-placer place --device "Tesla T4" -o layout.yaml
+    model-placer export layout.yaml -m model_repository -o deploy/
+    model-placer verify layout.yaml -m model_repository
+    """  # noqa: D301
+
+
+class _Interrupted(BaseException):
+    """SIGTERM or SIGHUP came: unwinds like a KeyboardInterrupt, so that every `with` closes."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+def _interrupt(number: int, _frame: FrameType | None) -> None:
+    raise _Interrupted(number)
+
+
+def main() -> None:
+    """The `model-placer` command."""
+    log_to_stderr()
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupt)
+    try:
+        status = cli.main(prog_name="model-placer", standalone_mode=False)
+    except click.exceptions.Abort:
+        status = 130
+    except KeyboardInterrupt:
+        status = 130
+    except _Interrupted as interrupted:
+        status = 128 + interrupted.number
+    except click.ClickException as error:
+        error.show()
+        status = 2
+    except BrokenPipeError:  # `model-placer show | head`
+        sys.stderr.close()
+        status = 0
+    except ModelPlacerError as error:
+        click.echo(f"Error: {error}", err=True)
+        status = exit_code(error)
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def exit_code(error: ModelPlacerError) -> int:
+    """The exit code that the tree of errors stands for."""
+    if isinstance(error, InputError):
+        return 2
+    return 1 if isinstance(error, NoAnswerError) else 3
