@@ -44,6 +44,7 @@ MIGRATIONS = (
     ) STRICT;
     """,
 )
+APPLICATION_ID = 0x4D504C43  # "MPLC": tells our files from other programs' SQLite files
 BUSY_TIMEOUT_MS = 30_000  # another writer holds the file for milliseconds only
 
 T = TypeVar("T", Measurement, Baseline)
@@ -84,6 +85,8 @@ class ProfileStore:
             )
         if not self.path.parent.is_dir():
             raise InputError(f"{path}: the directory {self.path.parent} does not exist.")
+        if self.path.exists() and self.path.stat().st_size and not _is_sqlite(self.path):
+            raise InputError(f"{path}: is not a profile store.")
         try:
             self._connection = sqlite3.connect(self.path, isolation_level=None)
             self._connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
@@ -185,6 +188,12 @@ class ProfileStore:
     def _migrate(self) -> None:
         with self._transaction():
             version: int = self._connection.execute("PRAGMA user_version").fetchone()[0]
+            application: int = self._connection.execute("PRAGMA application_id").fetchone()[0]
+            tables = self._connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+            if tables and application != APPLICATION_ID:
+                raise InputError(
+                    f"{self.path}: is another program's database, not a profile store."
+                )
             if version > len(MIGRATIONS):
                 raise InputError(
                     f"{self.path}: was written by a newer Model Placer (store version {version}, "
@@ -193,6 +202,7 @@ class ProfileStore:
             for migration in MIGRATIONS[version:]:
                 for statement in migration.split(";"):
                     self._connection.execute(statement)
+            self._connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             self._connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
 
     @contextmanager
@@ -204,6 +214,14 @@ class ProfileStore:
             self._connection.execute("ROLLBACK")
             raise
         self._connection.execute("COMMIT")
+
+
+def _is_sqlite(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(16) == b"SQLite format 3\0"
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}.") from None
 
 
 def _dated(row: T) -> T:
