@@ -44,12 +44,10 @@ def variants(model: str, sweep: Sweep) -> list[Variant]:
             dynamic_batching=dynamic_batching,
             parameters=tuple(sorted(zip(keys, values, strict=True))),
         )
-        for max_batch_size, dynamic_batching, instance_count, *values in itertools.product(
-            sweep.max_batch_sizes or (None,),
-            batching or [None],
-            sweep.instance_counts or (None,),
-            *(values for _, values in sweep.parameters),
-        )
+        for max_batch_size in sweep.max_batch_sizes or (None,)
+        for dynamic_batching in batching or [None]
+        for instance_count in sweep.instance_counts or (None,)
+        for values in itertools.product(*(values for _, values in sweep.parameters))
     ]
 
 

@@ -90,6 +90,7 @@ class ProfileStore:
         try:
             self._connection = sqlite3.connect(self.path, isolation_level=None)
             self._connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
+            self._refuse_foreign()
             self._connection.execute("PRAGMA journal_mode = WAL")
             self._connection.execute("PRAGMA synchronous = FULL")
             self._migrate()
@@ -184,6 +185,12 @@ class ProfileStore:
         except (ValueError, cattrs.BaseValidationError) as error:
             details = "; ".join(cattrs.transform_error(error))
             raise InputError(f"{self.path}: row {row[0]} is broken: {details}.") from None
+
+    def _refuse_foreign(self) -> None:
+        application: int = self._connection.execute("PRAGMA application_id").fetchone()[0]
+        tables = self._connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+        if tables and application != APPLICATION_ID:
+            raise InputError(f"{self.path}: is another program's database, not a profile store.")
 
     def _migrate(self) -> None:
         with self._transaction():
