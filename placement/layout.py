@@ -4,11 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
+import cattrs
+import yaml
+
+from profiles.errors import InputError
 from profiles.measurement import LoadPoint
 from profiles.variant import Variant
 
 SCHEMA_VERSION = 1
+HEADER = (
+    "# A placement by Model Placer. Edit it by hand if you like: `verify` and `export`\n"
+    "# read it. `uses` and `capacity` are predictions and limits, by resource.\n"
+)
+
+_converter = cattrs.Converter(
+    forbid_extra_keys=True, omit_if_default=True, unstruct_collection_overrides={tuple: list}
+)
 
 
 @dataclass(frozen=True)
@@ -17,9 +31,9 @@ class Resident:
 
     model: str
     option: str
-    share: float  # of the option's measured throughput that this replica is to carry, 0 to 1
-    rate: float  # the same in inferences per second
-    uses: Mapping[str, float]  # by resource, at that share
+    share: float = 1.0  # of the option's measured throughput that this replica carries, 0 to 1
+    rate: float = 0.0  # the same in inferences per second
+    uses: Mapping[str, float] = field(default_factory=dict)  # by resource, at that share
     latency_ms: float | None = None  # predicted, at the demanded percentile
     variant: Variant | None = None
     load: LoadPoint | None = None
@@ -32,10 +46,11 @@ class PlacedDevice:
     name: str
     device_type: str
     residents: tuple[Resident, ...]
-    uses: Mapping[str, float]  # by resource, the server's baseline included
-    capacity: Mapping[str, float]  # by resource, after rules
+    uses: Mapping[str, float] = field(default_factory=dict)  # the server's baseline included
+    capacity: Mapping[str, float] = field(default_factory=dict)  # by resource, after rules
     host: str | None = None
     price: float = 1.0
+    parent: str | None = None  # a MIG slice's GPU; its price is paid once for all its slices
 
 
 @dataclass(frozen=True)
@@ -46,3 +61,98 @@ class Layout:
     objective: str = "min-hardware"
     schema_version: int = SCHEMA_VERSION
     units: Mapping[str, str] = field(default_factory=dict)  # by resource
+
+    @property
+    def price(self) -> float:
+        """What the devices in use cost; the slices of one GPU pay it once."""
+        return sum({d.parent or d.name: d.price for d in self.devices}.values())
+
+    @property
+    def gpu_count(self) -> int:
+        """Physical devices in use: the slices of one GPU count as one."""
+        return len({d.parent or d.name for d in self.devices})
+
+    def rates(self) -> dict[str, float]:
+        """Inferences per second that each model's replicas carry together."""
+        totals: dict[str, float] = {}
+        for device in self.devices:
+            for resident in device.residents:
+                totals[resident.model] = totals.get(resident.model, 0.0) + resident.rate
+        return totals
+
+
+def document(layout: Layout) -> dict[str, Any]:
+    """The layout as plain lists, mappings and scalars, as it is saved."""
+    plain: dict[str, Any] = _converter.unstructure(layout)
+    return {"schema_version": layout.schema_version, "objective": layout.objective} | plain
+
+
+def dumps(layout: Layout) -> str:
+    """The layout as YAML."""
+    text: str = yaml.safe_dump(document(layout), sort_keys=False, allow_unicode=True, width=100)
+    return HEADER + text
+
+
+def loads(text: str, source: str = "layout") -> Layout:
+    """The layout in a YAML text; raises InputError that names the line or the field at fault."""
+    try:
+        raw = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" line {mark.line + 1}, column {mark.column + 1}:" if mark else ""
+        raise InputError(
+            f"{source}:{where} is not YAML ({getattr(error, 'problem', None) or error})."
+        ) from None
+    if not isinstance(raw, dict) or "devices" not in raw:
+        raise InputError(f"{source}: is not a layout: it has no `devices`.")
+    version = raw.get("schema_version")
+    if version != SCHEMA_VERSION:
+        raise InputError(
+            f"{source}: schema_version is {version!r}; this Model Placer reads {SCHEMA_VERSION}."
+        )
+    try:
+        layout = _converter.structure(raw, Layout)
+    except (cattrs.BaseValidationError, ValueError, TypeError) as error:
+        raise InputError(f"{source}: {'; '.join(cattrs.transform_error(error))}.") from None
+    _check(layout, source)
+    return layout
+
+
+def save(layout: Layout, path: Path) -> None:
+    """Write the layout as YAML, whole or not at all."""
+    temporary = path.with_name(path.name + ".part")
+    try:
+        temporary.write_text(dumps(layout), encoding="utf-8")
+        temporary.replace(path)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written: {error.strerror}.") from None
+
+
+def load(path: Path) -> Layout:
+    """The layout in a YAML file; raises InputError when it is missing or broken."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}.") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: is not a text file in UTF-8.") from None
+    return loads(text, str(path))
+
+
+def _check(layout: Layout, source: str) -> None:
+    names = set()
+    for row, device in enumerate(layout.devices):
+        where = f"{source}: devices[{row}] ({device.name})"
+        if device.name in names:
+            raise InputError(f"{where}: another device has this name.")
+        names.add(device.name)
+        models = set()
+        for number, resident in enumerate(device.residents):
+            at = f"{where}.residents[{number}] ({resident.model})"
+            if resident.model in models:
+                raise InputError(f"{at}: the device holds this model twice; one server cannot.")
+            models.add(resident.model)
+            if not 0 <= resident.share <= 1 + 1e-9:
+                raise InputError(f"{at}.share: must lie between 0 and 1, not {resident.share:g}.")
+            if not resident.rate >= 0:
+                raise InputError(f"{at}.rate: must not be negative, not {resident.rate:g}.")

@@ -3,14 +3,16 @@
 Sets: models m with options k (a variant at a load, on one device type), pools p of identical
 devices, resources r. Capacities are what a rule leaves of them (`--max-memory 90%`).
 
-A replica (m, k) on a device needs, of a hard resource, the option's need in full; of a resource
-that scales, the need times the share of the option's throughput that the replica carries. A device
-in use pays its type's baseline once. A device holds at most one option of a model.
+Without a rate each of a model's replicas runs at its option's measured load (`min-hardware`);
+`max-throughput` chooses the shares itself. A replica (m, k) on a device needs, of a hard resource,
+the option's need in full; of a resource that scales, the need times the share of the option's
+throughput that the replica carries. A device in use pays its type's baseline once. A device holds
+at most one option of a model.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -71,7 +73,15 @@ class Pool:
     count: int | None = None  # None: as many as wanted
     price: float = 1.0  # of each device in use; 0 for a device that is already there
     host: str | None = None
-    partitions: tuple[tuple[str, ...], ...] = ()  # MIG: legal sets of slices, by type name
+    partitions: tuple[tuple[str, ...], ...] = ()  # MIG: legal sets of slices, by type name;
+    # the device may then be used whole, or in any one of these partitions
+
+    def devices(self, wanted: int) -> tuple[str, ...]:
+        """The names of its devices: its own when it has one, else numbered; at most `wanted`."""
+        if self.count == 1:
+            return (self.name,)
+        count = wanted if self.count is None else min(self.count, wanted)
+        return tuple(f"{self.name}-{number + 1}" for number in range(count))
 
 
 @dataclass(frozen=True)
@@ -97,3 +107,16 @@ class PlacementProblem:
     rules: Rules = field(default_factory=Rules)
     objective: Literal["min-hardware", "max-throughput"] = "min-hardware"
     fairness: Literal["sum", "max-min"] = "sum"  # max-throughput only
+    current: tuple[tuple[str, str], ...] = ()  # (model, device): where replicas run now
+    # A move is a replica of a model that runs somewhere now, on a device where it does not.
+    max_moves: int | None = None
+    move_price: float = 0.0  # min-hardware: added to the price for each move
+
+    def copies(self) -> Iterator[tuple[str, Model]]:
+        """Each model to place under the name that layouts use: `bert`, or `bert#2` of several."""
+        for model in self.models:
+            if model.count == 1:
+                yield model.name, model
+            else:
+                for number in range(model.count):
+                    yield f"{model.name}#{number + 1}", model
