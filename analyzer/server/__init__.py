@@ -1,0 +1,1 @@
+"""Running Triton: one protocol, three launchers (local, docker, remote)."""

@@ -1,0 +1,178 @@
+"""Triton's HTTP endpoints for its own state: readiness, models, load and unload.
+
+Each call opens and closes its own connection: an idle keep-alive connection makes Triton's
+shutdown take 31 s. Requests for inference are the load generators' business.
+"""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import json
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from analyzer.server.log import quote
+from profiles import model_config
+from profiles.errors import LoadError, ServerError
+from profiles.model_config import ModelConfig
+
+POLL_S = 0.02
+
+
+class RefusedError(Exception):
+    """Triton answered with an error; `status` is HTTP's."""
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
+
+
+def request(
+    url: str, method: str, path: str, body: object = None, timeout_s: float = 10.0
+) -> dict[str, Any] | list[Any]:
+    """The JSON that Triton answers; an empty answer is an empty dictionary.
+
+    Raises
+    ------
+    RefusedError
+        Triton answered with an error.
+    OSError
+        It did not answer; TimeoutError when it took too long.
+    """
+    connection = http.client.HTTPConnection(url, timeout=timeout_s)
+    try:
+        text = None if body is None else json.dumps(body)
+        connection.request(method, path, text, {"Connection": "close"})
+        response = connection.getresponse()
+        answer = response.read()
+    except http.client.HTTPException as error:
+        raise ConnectionError(f"broken answer from {url}: {error!r}") from error
+    finally:
+        connection.close()
+    try:
+        document: dict[str, Any] | list[Any] = json.loads(answer) if answer else {}
+    except ValueError:
+        document = {"error": answer.decode(errors="replace")}
+    if response.status != http.client.OK:
+        reason = document.get("error", "") if isinstance(document, dict) else ""
+        raise RefusedError(response.status, str(reason) or f"HTTP {response.status}")
+    return document
+
+
+def is_ready(url: str, timeout_s: float = 2.0) -> bool:
+    """Whether the server says that it is ready."""
+    try:
+        request(url, "GET", "/v2/health/ready", timeout_s=timeout_s)
+    except (OSError, RefusedError):
+        return False
+    return True
+
+
+def server_metadata(url: str) -> dict[str, Any]:
+    """The server's name, version and extensions."""
+    return _document(url, "GET", "/v2")
+
+
+def metadata(url: str, model: str) -> dict[str, Any]:
+    """The model's inputs and outputs as the server sees them."""
+    return _document(url, "GET", f"/v2/models/{model}")
+
+
+def config(url: str, model: str) -> ModelConfig:
+    """The configuration of a loaded model, completed by the server."""
+    return model_config.from_json(_document(url, "GET", f"/v2/models/{model}/config"))
+
+
+def statistics(url: str, model: str) -> dict[str, Any]:
+    """The server's own counts and times of a model."""
+    return _document(url, "GET", f"/v2/models/{model}/stats")
+
+
+def states(url: str) -> dict[str, tuple[str, str]]:
+    """State (READY, UNAVAILABLE, ...; empty when never loaded) and reason of every model.
+
+    Of several versions the one that is furthest from gone counts.
+    """
+    found: dict[str, tuple[str, str]] = {}
+    for entry in _call(url, "POST", "/v2/repository/index", {}):
+        state = (entry.get("state", ""), entry.get("reason", ""))
+        name = entry["name"]
+        if name not in found or found[name][0] in {"", "UNAVAILABLE"}:
+            found[name] = state
+    return found
+
+
+def load(
+    url: str,
+    model: str,
+    config: ModelConfig | None,
+    files: Mapping[str, bytes] | None,
+    *,
+    timeout_s: float,
+    log: Callable[[], str],
+) -> None:
+    """Load a model; see `Server.load`. `log` gives what the server logged since."""
+    parameters: dict[str, str] = {}
+    if files and config is None:
+        raise ValueError("files need a configuration")
+    if config is not None:
+        parameters["config"] = model_config.to_json(config)
+    for path, content in (files or {}).items():
+        parameters[f"file:{path}"] = base64.b64encode(content).decode()
+    body = {"parameters": parameters} if parameters else {}
+    try:
+        request(url, "POST", f"/v2/repository/models/{model}/load", body, timeout_s)
+        request(url, "GET", f"/v2/models/{model}/ready")
+    except RefusedError as error:
+        raise LoadError(f"Triton cannot load {model}: {_reason(str(error), log())}") from None
+    except TimeoutError:
+        raise LoadError(
+            f"Triton did not load {model} within {timeout_s:g} s{quote(log())}"
+        ) from None
+    except OSError as error:
+        raise ServerError(
+            f"Triton died or hung up while it loaded {model} ({error}){quote(log())}"
+        ) from None
+
+
+def unload(url: str, model: str, *, timeout_s: float, log: Callable[[], str]) -> None:
+    """Unload a model and wait until the server's index says that it is."""
+    deadline = time.monotonic() + timeout_s
+    try:
+        request(url, "POST", f"/v2/repository/models/{model}/unload", {}, timeout_s)
+        while states(url).get(model, ("", ""))[0] not in {"", "UNAVAILABLE"}:
+            if time.monotonic() > deadline:
+                raise ServerError(f"Triton did not unload {model} within {timeout_s:g} s")
+            time.sleep(POLL_S)
+    except RefusedError as error:
+        raise ServerError(f"Triton cannot unload {model}: {error}{quote(log())}") from None
+    except OSError as error:
+        raise ServerError(
+            f"Triton does not answer while it unloads {model} ({error}){quote(log())}"
+        ) from None
+
+
+def _call(url: str, method: str, path: str, body: object = None) -> Any:
+    """An answer; raises ServerError when there is none."""
+    try:
+        return request(url, method, path, body)
+    except RefusedError as error:
+        raise ServerError(f"Triton at {url} refuses {path}: {error}") from None
+    except OSError as error:
+        raise ServerError(f"Triton at {url} does not answer: {error}") from None
+
+
+def _document(url: str, method: str, path: str) -> dict[str, Any]:
+    document = _call(url, method, path)
+    if not isinstance(document, dict):
+        raise ServerError(f"Triton at {url} answers {path} with no JSON object")
+    return document
+
+
+def _reason(said: str, log: str) -> str:
+    """Triton's own reason; where it is only "failed to poll", what the log says."""
+    return said.strip().removesuffix(";").rstrip() + (
+        quote(log) if "failed to poll" in said else ""
+    )

@@ -1,0 +1,54 @@
+"""A server's log file: marks, tails, and whether it is kept."""
+
+from __future__ import annotations
+
+import secrets
+from pathlib import Path
+from typing import BinaryIO
+
+
+class LogFile:
+    """A file that a server appends to; made when it is first opened."""
+
+    def __init__(self, directory: Path) -> None:
+        self.path = directory / f"model-placer-triton-{secrets.token_hex(4)}.log"
+
+    def open(self) -> BinaryIO:
+        """The file, to be handed to the server; what it has stays."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        return self.path.open("ab")
+
+    def mark(self) -> int:
+        """Its length now."""
+        return self.path.stat().st_size if self.path.exists() else 0
+
+    def since(self, mark: int) -> str:
+        """What was written since the mark."""
+        if not self.path.exists():
+            return ""
+        with self.path.open("rb") as file:
+            file.seek(mark)
+            return file.read().decode(errors="replace")
+
+    def tail(self, lines: int) -> str:
+        """Its last lines."""
+        # 64 KiB holds far more lines than anyone quotes.
+        return "\n".join(self.since(max(0, self.mark() - 65536)).splitlines()[-lines:])
+
+    def close(self, keep: bool) -> None:
+        """Delete the file unless it is to be kept."""
+        if not keep:
+            self.path.unlink(missing_ok=True)
+
+
+def quote(text: str) -> str:
+    """What a log says went wrong, indented below the sentence it is appended to.
+
+    Triton's warnings and errors, at most 20; of a log without any its first lines, which name a
+    bad option before they explain all good ones, and its last.
+    """
+    lines = [line.rstrip() for line in text.splitlines() if line.strip()]
+    # Triton's lines start with a letter for the level and the date: E1121 05:50:10.684628 ...
+    serious = [line for line in lines if line[:1] in {"E", "W"} and line[1:5].isdigit()]
+    chosen = serious[-20:] or (lines if len(lines) <= 12 else [*lines[:3], "...", *lines[-8:]])
+    return "".join(f"\n    {line}" for line in chosen)

@@ -1,0 +1,204 @@
+"""Triton's `config.pbtxt`: read strictly, vary, write.
+
+The message is tritonclient's own `ModelConfig`, the text is protobuf's text format; nothing is
+parsed by hand. Text format loses comments, so an original is never overwritten: what is written
+here is a new file with a header that says what made it.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Iterable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from profiles.errors import InputError
+from profiles.variant import Variant
+
+ModelConfig: TypeAlias = Any  # inference.ModelConfig; protobuf's classes are made at run time
+
+_MESSAGES = "tritonclient.grpc.model_config_pb2"
+
+
+@cache
+def _messages() -> Any:
+    """Tritonclient's generated module, without importing gRPC, which costs a second.
+
+    It is registered under its own name, so that a later `import tritonclient.grpc` finds it:
+    one descriptor must not have two classes.
+    """
+    if _MESSAGES in sys.modules:
+        return sys.modules[_MESSAGES]
+    package = importlib.util.find_spec("tritonclient")
+    if package is None or not package.submodule_search_locations:  # pragma: no cover
+        raise ModuleNotFoundError("tritonclient")
+    file = Path(package.submodule_search_locations[0]) / "grpc" / "model_config_pb2.py"
+    spec = importlib.util.spec_from_file_location(_MESSAGES, file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[_MESSAGES] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def new(name: str = "") -> ModelConfig:
+    """An empty configuration."""
+    return _messages().ModelConfig(name=name)
+
+
+def parse(text: str, source: str) -> ModelConfig:
+    """The configuration in `text`.
+
+    Raises
+    ------
+    InputError
+        It does not parse or has an unknown field; the text names `source`, line and column.
+    """
+    from google.protobuf import text_format
+
+    config = new()
+    try:
+        text_format.Parse(text, config)  # strict: an unknown field would be dropped in silence
+    except text_format.ParseError as error:
+        line, column = error.GetLine(), error.GetColumn()
+        place = f"{source}:{line}:{column}" if line is not None else source
+        reason = str(error).removeprefix(f"{line}:{column} : ")
+        raise InputError(f"{place}: not a Triton model configuration: {reason}") from None
+    return config
+
+
+def read(path: Path) -> ModelConfig:
+    """The configuration in a `config.pbtxt`; raises InputError when it cannot be read."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not UTF-8 at byte {error.start}") from None
+    return parse(text, str(path))
+
+
+def to_text(config: ModelConfig, made_by: str) -> str:
+    """The configuration in text format under a header that says what made it."""
+    from google.protobuf import text_format
+
+    header = "".join(f"# {line}\n" for line in made_by.splitlines())
+    return header + text_format.MessageToString(config, use_index_order=True)
+
+
+def write(path: Path, config: ModelConfig, made_by: str) -> None:
+    """Write a new `config.pbtxt`; raises FileExistsError rather than overwrite one."""
+    with path.open("x", encoding="utf-8") as file:
+        file.write(to_text(config, made_by))
+
+
+def to_json(config: ModelConfig) -> str:
+    """The configuration as Triton's load request takes it."""
+    from google.protobuf import json_format
+
+    return json_format.MessageToJson(config, preserving_proto_field_name=True, indent=None)
+
+
+def from_json(document: Mapping[str, Any]) -> ModelConfig:
+    """The configuration as the server's `/config` endpoint gives it.
+
+    Fields of a server newer than tritonclient's messages are left out: the answer is the
+    server's own, not a user's text with a slip in it.
+    """
+    from google.protobuf import json_format
+
+    config = new()
+    json_format.ParseDict(dict(document), config, ignore_unknown_fields=True)
+    return config
+
+
+def apply_variant(
+    config: ModelConfig, variant: Variant, gpus: Iterable[int] | None = None
+) -> ModelConfig:
+    """A copy of the configuration in which the variant's choices stand in place of its own.
+
+    `gpus` pins GPU instances to devices: without it Triton puts `instance_count` instances on
+    every GPU it sees. Groups that differ in more than count, kind and `gpus` become one: the
+    first group's other fields stay.
+
+    Raises
+    ------
+    InputError
+        The variant asks for what the model cannot do.
+    """
+    varied = new()
+    varied.CopyFrom(config)
+    if variant.model:
+        varied.name = variant.model
+    _set_max_batch_size(varied, variant)
+    _set_instances(varied, variant, gpus)
+    batching = variant.dynamic_batching
+    if batching is not None:
+        if varied.HasField("ensemble_scheduling"):
+            raise InputError(f"{varied.name} is an ensemble: it has no dynamic batching")
+        if varied.HasField("sequence_batching"):
+            raise InputError(f"{varied.name} has sequence batching: it has no dynamic batching")
+        batcher = varied.dynamic_batching  # what else the model says of its batcher stays
+        batcher.SetInParent()
+        del batcher.preferred_batch_size[:]
+        batcher.preferred_batch_size.extend(batching.preferred_batch_sizes)
+        batcher.max_queue_delay_microseconds = batching.max_queue_delay_us
+    for key, value in variant.parameters:
+        varied.parameters[key].string_value = value
+    _clip_preferred_batch_sizes(varied)
+    return varied
+
+
+def _set_max_batch_size(config: ModelConfig, variant: Variant) -> None:
+    size = variant.max_batch_size
+    if size is None:
+        return
+    if size < 0:
+        raise InputError(f"{config.name}: max_batch_size {size} is negative")
+    if (size == 0) != (config.max_batch_size == 0):
+        # The batch dimension is implied by max_batch_size > 0: the dims mean something else.
+        raise InputError(
+            f"{config.name}: max_batch_size {config.max_batch_size} cannot become {size}, "
+            "since that changes the shape of its inputs"
+        )
+    config.max_batch_size = size
+
+
+def _set_instances(config: ModelConfig, variant: Variant, gpus: Iterable[int] | None) -> None:
+    if variant.instance_count is None and variant.kind is None and gpus is None:
+        return
+    if config.HasField("ensemble_scheduling"):
+        if variant.instance_count is None and variant.kind is None:
+            return  # an ensemble runs nowhere itself
+        raise InputError(f"{config.name} is an ensemble: its models have instances, it has none")
+    groups = config.instance_group
+    if len(groups) == 0:
+        groups.add()
+    count = sum(max(1, group.count) for group in groups)
+    first = groups[0]
+    del groups[1:]
+    first.count = variant.instance_count if variant.instance_count is not None else count
+    if first.count < 1:
+        raise InputError(f"{config.name}: instance count {first.count} is less than one")
+    kinds = type(first).Kind
+    if variant.kind is not None:
+        first.kind = kinds.Value(variant.kind)
+    if first.kind in {kinds.Value("KIND_CPU"), kinds.Value("KIND_MODEL")}:
+        del first.gpus[:]  # Triton refuses GPUs on these
+    elif gpus is not None:
+        del first.gpus[:]
+        first.gpus.extend(gpus)
+        first.kind = kinds.Value("KIND_GPU")
+
+
+def _clip_preferred_batch_sizes(config: ModelConfig) -> None:
+    """Triton refuses a preferred size above max_batch_size, and says why in its log alone."""
+    if not config.HasField("dynamic_batching"):
+        return
+    preferred = config.dynamic_batching.preferred_batch_size
+    clipped = list(dict.fromkeys(min(size, config.max_batch_size) for size in preferred))
+    del preferred[:]
+    preferred.extend(size for size in clipped if size > 0)

@@ -1,0 +1,110 @@
+"""A Triton model repository: a directory with a directory for each model."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from profiles import model_config
+from profiles.errors import InputError
+from profiles.model_config import ModelConfig
+
+
+@dataclass(frozen=True)
+class ModelDirectory:
+    """A model in a repository; `config` is None when the server is to complete it."""
+
+    name: str
+    path: Path
+    versions: tuple[int, ...]  # ascending; empty for an ensemble
+    config: ModelConfig | None
+
+
+def read_repository(path: Path) -> dict[str, ModelDirectory]:
+    """Every model of the repository by name, in alphabetical order.
+
+    Raises
+    ------
+    InputError
+        The repository is missing or empty, or a model in it is broken.
+    """
+    return {name: read_model(path, name) for name in model_names(path)}
+
+
+def model_names(path: Path) -> tuple[str, ...]:
+    """The names of the models in a repository; raises InputError when there is none."""
+    if not path.exists():
+        raise InputError(f"Model repository {path} does not exist")
+    if not path.is_dir():
+        raise InputError(f"Model repository {path} is not a directory")
+    names = tuple(
+        sorted(entry.name for entry in path.iterdir() if entry.is_dir() and _is_model(entry))
+    )
+    if not names:
+        raise InputError(
+            f"Model repository {path} is empty: it needs a directory for each model, "
+            "such as my_model/config.pbtxt and my_model/1/model.onnx"
+        )
+    return names
+
+
+def read_model(repository: Path, name: str) -> ModelDirectory:
+    """One model of a repository.
+
+    Raises
+    ------
+    InputError
+        It has no version directory, its configuration does not parse, or the name in it is not
+        the directory's.
+    """
+    path = repository / name
+    file = path / "config.pbtxt"
+    config = model_config.read(file) if file.exists() else None
+    if config is not None and config.name not in {"", name}:
+        raise InputError(
+            f"{file}: name is {config.name!r}, but its directory is {name!r}; "
+            "Triton wants both equal"
+        )
+    versions = tuple(sorted(_versions(path)))
+    if not versions and not (config is not None and config.HasField("ensemble_scheduling")):
+        raise InputError(
+            f"Model {name} in {repository} has no version directory: "
+            f"put its files into {path / '1'}"
+        )
+    return ModelDirectory(name, path, versions, config)
+
+
+def select(known: Collection[str], wanted: Iterable[str]) -> tuple[str, ...]:
+    """The wanted names in their order, each once.
+
+    Raises
+    ------
+    InputError
+        A name is not known; the text suggests the nearest that is.
+    """
+    chosen = tuple(dict.fromkeys(wanted))
+    for name in chosen:
+        if name not in known:
+            raise InputError(unknown_name("model", name, known))
+    return chosen
+
+
+def unknown_name(kind: str, name: str, known: Collection[str]) -> str:
+    """A sentence that says so and suggests the nearest known name."""
+    near = difflib.get_close_matches(name, known, n=1)
+    remedy = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(sorted(known))}"
+    return f"No {kind} is called {name!r}: {remedy}"
+
+
+def _is_model(entry: Path) -> bool:
+    # Hidden directories (.git, a volume's lost+found and Kubernetes' ..data) are no models.
+    return not entry.name.startswith(".") and entry.name not in {"lost+found", "__pycache__"}
+
+
+def _versions(path: Path) -> Iterator[int]:
+    for entry in path.iterdir():
+        # Triton ignores directories whose name is no number or starts with zero.
+        if entry.is_dir() and entry.name.isdecimal() and not entry.name.startswith("0"):
+            yield int(entry.name)
