@@ -35,6 +35,7 @@ from placement.result import Deadline
 
 HEADROOM = 1000  # headroom is counted in thousandths
 WEIGHTS = 1000  # weights in thousandths
+ALONE_S = 4.0  # deterministic time of the first attempt, in CP-SAT's seconds
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,7 @@ def search(
         built.cp.maximize(built.goal)
     if hint:
         _hint(built, hint)
-    status, solver = _run(built.cp, deadline, seed)
+    status, solver = _run(built, deadline, seed)
     if status == cp_model.INFEASIBLE:
         return Answer("infeasible")
     if status not in {cp_model.OPTIMAL, cp_model.FEASIBLE}:
@@ -162,7 +163,7 @@ def _second_goal(
         cp.minimize(sum(built.used))
     cp.clear_hints()
     _hint(built, answer.replicas)
-    status, solver = _run(cp, deadline, seed)
+    status, solver = _run(built, deadline, seed)
     if status not in {cp_model.OPTIMAL, cp_model.FEASIBLE}:
         return answer
     return Answer(
@@ -174,14 +175,37 @@ def _second_goal(
     )
 
 
-def _run(cp: Any, deadline: Deadline, seed: int) -> tuple[Any, Any]:
+def _run(built: _Model, deadline: Deadline, seed: int, alone_s: float = ALONE_S) -> tuple[Any, Any]:
+    """Status and solver after one worker alone, then, if that proved nothing, a portfolio.
+
+    One worker gives the same answer at every run; several race. CP-SAT's interleaved search would
+    do both, but did not end on two-model problems (OR-Tools 9.15).
+    """
+    from ortools.sat.python import cp_model
+
+    status, solver = _attempt(built.cp, deadline, seed, workers=1, deterministic=alone_s)
+    if status in {cp_model.OPTIMAL, cp_model.INFEASIBLE} or deadline.left_s <= 0:
+        return status, solver
+    if status == cp_model.FEASIBLE:
+        built.cp.clear_hints()
+        _hint(built, _replicas(built, solver))
+    again, second = _attempt(built.cp, deadline, seed, workers=8, deterministic=None)
+    if again == cp_model.UNKNOWN:
+        return status, solver
+    return again, second
+
+
+def _attempt(
+    cp: Any, deadline: Deadline, seed: int, *, workers: int, deterministic: float | None
+) -> tuple[Any, Any]:
     from ortools.sat.python import cp_model
 
     solver = cp_model.CpSolver()
     solver.parameters.max_time_in_seconds = max(0.01, deadline.left_s)
+    if deterministic is not None:
+        solver.parameters.max_deterministic_time = deterministic
     solver.parameters.random_seed = seed
-    solver.parameters.num_workers = 8
-    solver.parameters.interleave_search = True  # the same answer at every run
+    solver.parameters.num_workers = workers
     solver.parameters.catch_sigint_signal = False  # the deadline is told instead
     deadline.watch(solver.stop_search)
     try:
