@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from analyzer.cli.options import command, emit, log
 from analyzer.server import runtime
 
 
@@ -15,25 +16,34 @@ def server() -> None:
     """
 
 
-@server.command()
-def install() -> None:
+@command("install")
+def install(output_format: str) -> None:
     """Install the embedded Triton; does nothing when it is there.
 
     \b
     model-placer server install
     """  # noqa: D301
-    binary = runtime.install(lambda line: click.echo(line, err=True))
-    click.echo(binary.path)
+    binary = runtime.install(log.info)
+    document = {"path": str(binary.path), "version": runtime.SERVER_VERSION}
+    emit(document, output_format, lambda: str(binary.path))
 
 
-@server.command()
-def path() -> None:
+@command("path")
+def path(output_format: str) -> None:
     """Print where the embedded Triton is, or would be."""
-    click.echo(runtime.directory())
+    there = runtime.installed() is not None
+    document = {"directory": str(runtime.directory()), "installed": there}
+    emit(document, output_format, lambda: str(runtime.directory()))
 
 
-@server.command()
-def remove() -> None:
+@command("remove")
+def remove(output_format: str) -> None:
     """Delete the embedded Triton."""
     removed = runtime.remove()
-    click.echo(f"{'Removed' if removed else 'Nothing in'} {runtime.directory()}", err=True)
+    document = {"directory": str(runtime.directory()), "removed": removed}
+    sentence = f"{'Removed' if removed else 'Nothing in'} {runtime.directory()}"
+    emit(document, output_format, lambda: sentence)
+
+
+for subcommand in (install, path, remove):
+    server.add_command(subcommand)
