@@ -1,0 +1,353 @@
+"""`model-placer place`: decide which model goes on which device, in which variant."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from analyzer.cli.options import CommaList, Duration, command, emit, log, text_table
+from profiles.errors import InputError, NoAnswerError
+
+if TYPE_CHECKING:
+    from placement.formulate import Formulation
+    from placement.problem import PlacementProblem
+    from placement.result import Deadline, Result
+
+
+class Percent(click.ParamType[float]):
+    """A part, 0 to 1, from `90%` or `90`."""
+
+    name = "percent"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if isinstance(value, float) and 0 < value <= 1:
+            return value
+        try:
+            part = float(str(value).strip().removesuffix("%"))
+        except ValueError:
+            part = -1.0
+        if not 0 < part <= 100:
+            self.fail(f"{value!r} is not a percentage above 0, such as 90%.", param, ctx)
+        return part / 100
+
+
+@command("place")
+@click.option("--store", default="profiles.db", type=click.Path(path_type=Path), show_default=True)
+@click.option(
+    "--objective",
+    type=click.Choice(["min-hardware", "max-throughput"]),
+    default="min-hardware",
+    show_default=True,
+    help="Least price for everything, or most throughput on a given fleet.",
+)
+@click.option(
+    "--fairness",
+    type=click.Choice(["sum", "max-min"]),
+    default="sum",
+    show_default=True,
+    help="max-throughput: the weighted sum, or the factor by which all can grow together.",
+)
+@click.option("--fleet", type=click.Path(path_type=Path), help="Fleet file (YAML).")
+@click.option("--device", help='Instead of a fleet file: one device type, such as "Tesla T4".')
+@click.option("--device-memory", help="Memory of --device, when Model Placer does not know it.")
+@click.option("--count", type=click.IntRange(min=1), help="How many of --device there are.")
+@click.option("--models", type=CommaList(what="models"), help="Place these only.")
+@click.option("--max-memory", type=Percent(), default="100%", show_default=True)
+@click.option("--max-utilization", type=Percent(), default="100%", show_default=True)
+@click.option("--max-memory-utilization", type=Percent(), default="100%", show_default=True)
+@click.option("--max-power", type=Percent(), default="100%", show_default=True)
+@click.option("--max-cpu", type=Percent(), default="100%", show_default=True)
+@click.option("--max-host-memory", type=Percent(), default="100%", show_default=True)
+@click.option(
+    "--limits",
+    type=CommaList(what="resources"),
+    default="memory,utilization,memory_utilization",
+    show_default=True,
+    help="What limits how much shares a device; also power, cpu, host_memory.",
+)
+@click.option("--demand", type=click.Path(path_type=Path), help="Demand file (YAML).")
+@click.option("--current", type=click.Path(path_type=Path), help="The layout that runs now.")
+@click.option("--max-moves", type=click.IntRange(min=0), help="Move at most so many replicas.")
+@click.option("--move-price", type=click.FloatRange(min=0), default=0.0, show_default=True)
+@click.option("--exclude-device", multiple=True, help="A device that is lost; may be repeated.")
+@click.option("--problem", type=click.Path(path_type=Path), help="Problem file, not a store.")
+@click.option("--time-limit", type=Duration(), default="30s", show_default=True)
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--frontier", is_flag=True, help="The whole curve over 1..N devices.")
+@click.option("--explain", is_flag=True, help="Say why this many devices, at length.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Write the layout (YAML).")
+def place(output_format: str, **options: Any) -> None:
+    """Decide which model goes on which device, in which variant.
+
+    \b
+    model-placer place --device "Tesla T4" --max-memory 90% -o layout.yaml
+    model-placer place --fleet fleet.yaml --objective max-throughput --frontier
+    """  # noqa: D301
+    from placement.explain import explain
+
+    formulation = _formulation(options)
+    for note in formulation.notes:
+        log.warning("Note: %s", note)
+    if options["frontier"]:
+        _frontier(formulation.problem, options, output_format)
+        return
+    result = _interruptible(
+        lambda deadline: _solve(formulation.problem, options, deadline), options["time_limit"]
+    )
+    explanation = explain(formulation.problem, result, options["time_limit"])
+    if result.layout is not None and options["output"] is not None:
+        from placement.layout import save
+
+        save(result.layout, options["output"])
+        log.info("Layout: %s", options["output"])
+    emit(
+        _document(result, explanation, formulation),
+        output_format,
+        lambda: _table(formulation.problem, result, explanation, long=options["explain"]),
+    )
+    if result.layout is None:
+        if result.status == "unknown":
+            raise NoAnswerError(
+                f"No layout was found within {options['time_limit']:g} s, nor was it proven that "
+                "there is none. Give more time with --time-limit."
+            )
+        raise NoAnswerError("Nothing fits: no layout meets all of this.")
+
+
+def _formulation(options: dict[str, Any]) -> Formulation:
+    from dataclasses import replace
+
+    from placement.formulate import Formulation
+
+    if options["problem"] is not None:
+        from placement.problem_file import load_problem
+
+        formulation = Formulation(load_problem(options["problem"]))
+    else:
+        formulation = _from_store(options)
+    problem = formulation.problem
+    rules = problem.rules
+    if options["exclude_device"]:
+        excluded = (*rules.excluded_devices, *options["exclude_device"])
+        problem = replace(problem, rules=replace(rules, excluded_devices=excluded))
+    if options["current"] is not None:
+        from placement.layout import load
+
+        current = tuple(
+            (resident.model, device.name)
+            for device in load(options["current"]).devices
+            for resident in device.residents
+        )
+        problem = replace(
+            problem,
+            current=current,
+            max_moves=options["max_moves"],
+            move_price=options["move_price"],
+        )
+    elif options["max_moves"] is not None or options["move_price"]:
+        raise InputError("--max-moves and --move-price need the layout that runs now: --current.")
+    return replace(formulation, problem=problem)
+
+
+def _from_store(options: dict[str, Any]) -> Formulation:
+    from placement.demands import load_demands
+    from placement.fleet_file import load_fleet, single
+    from placement.formulate import formulate
+    from profiles.device import known_devices, parse_bytes
+    from profiles.store import ProfileStore
+
+    with ProfileStore(options["store"], must_exist=True) as store:
+        measurements, baselines = store.measurements(), store.baselines()
+    measured = _measured_types(measurements)
+    if options["fleet"] is not None:
+        if options["device"] is not None or options["count"] is not None:
+            raise InputError("Give either --fleet or --device (with --count), not both.")
+        fleet = load_fleet(options["fleet"], measured)
+    else:
+        names = (
+            [options["device"]]
+            if options["device"]
+            else sorted({m.device_type for m in measurements})
+        )
+        if options["device_memory"] is not None:
+            from profiles.device import DeviceType
+
+            try:
+                memory = parse_bytes(options["device_memory"])
+            except ValueError as error:
+                raise InputError(f"--device-memory: {error}.") from None
+            measured = tuple(DeviceType(name, memory) for name in names)
+        if len(names) > 1:
+            known = {t.name for t in measured} | set(known_devices())
+            names = [name for name in names if name in known] or names[:1]
+        fleet = [single(name, options["count"], measured) for name in names]
+        if len(fleet) > 1:
+            from dataclasses import replace
+
+            fleet = [replace(d, name=d.device_type.name) for d in fleet]
+    return formulate(
+        measurements,
+        baselines,
+        fleet,
+        load_demands(options["demand"]) if options["demand"] is not None else None,
+        limits=options["limits"],
+        at_most={
+            name: options[f"max_{name}"]
+            for name in (
+                "memory",
+                "utilization",
+                "memory_utilization",
+                "power",
+                "cpu",
+                "host_memory",
+            )
+        },
+        objective=options["objective"],
+        fairness=options["fairness"],
+        models=options["models"],
+    )
+
+
+def _measured_types(measurements: list[Any]) -> tuple[Any, ...]:
+    """Device types whose memory the profiler wrote down beside its figures: CPU hosts, say."""
+    from profiles.device import DeviceType
+
+    found = {}
+    for m in measurements:
+        memory = m.extra.get("device_memory_bytes")
+        if memory:
+            cores = m.extra.get("device_cores")
+            found[m.device_type] = DeviceType(
+                m.device_type,
+                int(memory),
+                kind="cpu" if cores else "gpu",
+                cores=int(cores) if cores else None,
+            )
+    return tuple(found.values())
+
+
+def _solve(problem: PlacementProblem, options: dict[str, Any], deadline: Deadline) -> Result:
+    from placement.solver import solve
+
+    return solve(problem, seed=options["seed"], deadline=deadline)
+
+
+def _interruptible(work: Callable[[Deadline], Any], time_limit_s: float) -> Any:
+    """What `work` returns; on Ctrl-C it is told to end with the best that it has."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    from placement.result import Deadline
+
+    deadline = Deadline(time_limit_s)
+    with ThreadPoolExecutor(1) as pool:
+        future = pool.submit(work, deadline)
+        try:
+            return future.result()
+        except KeyboardInterrupt:
+            log.warning("Interrupted: here is the best so far.")
+            deadline.stop()
+            return future.result()
+
+
+def _frontier(problem: PlacementProblem, options: dict[str, Any], output_format: str) -> None:
+    from placement.frontier import frontier
+
+    points = _interruptible(
+        lambda deadline: frontier(problem, deadline, options["seed"]), options["time_limit"]
+    )
+    rows = [
+        {
+            "devices": p.devices,
+            "price": p.price,
+            "status": p.status,
+            "value": p.value,
+            "bound": p.bound,
+            "throughput": p.throughput,
+        }
+        for p in points
+    ]
+
+    def table() -> str:
+        return text_table(
+            ["devices", "price", "relative throughput", "bound", "inferences/s", "status"],
+            [
+                [p.devices, f"{p.price:g}"]
+                + (
+                    ["-", "-", "-", p.status]
+                    if p.value is None
+                    else [f"{p.value:.3f}", f"{p.bound:.3f}", f"{p.throughput:.1f}", p.status]
+                )
+                for p in points
+            ],
+        )
+
+    emit(
+        {"objective": problem.objective, "fairness": problem.fairness, "frontier": rows},
+        output_format,
+        table,
+    )
+
+
+def _document(result: Result, explanation: Any, formulation: Formulation) -> dict[str, Any]:
+    from placement.layout import document
+
+    return {
+        "status": result.status,
+        "value": result.value,
+        "bound": result.bound,
+        "gap": result.gap,
+        "time_s": round(result.time_s, 3),
+        "method": result.method,
+        "headroom": result.headroom,
+        "binding": list(explanation.binding),
+        "bounds": dict(explanation.bounds),
+        "explanation": list(explanation.lines),
+        "relaxations": list(explanation.relaxations),
+        "notes": [*formulation.notes, *result.notes],
+        "layout": None if result.layout is None else document(result.layout),
+    }
+
+
+def _table(problem: PlacementProblem, result: Result, explanation: Any, *, long: bool) -> str:
+    lines = []
+    if result.layout is not None:
+        header = ["device", "type", "model", "as", "inferences/s"] + [
+            r.name for r in problem.resources
+        ]
+        rows: list[list[str]] = []
+        for device in result.layout.devices:
+            rows.append(
+                [device.name, device.device_type, "", "", ""]
+                + [
+                    _amount(device.uses.get(r.name), r.unit)
+                    + (
+                        f" of {_amount(device.capacity[r.name], r.unit)}"
+                        if r.name in device.capacity
+                        else ""
+                    )
+                    for r in problem.resources
+                ]
+            )
+            rows += [
+                ["", "", resident.model, resident.option, f"{resident.rate:.6g}"]
+                + [_amount(resident.uses.get(r.name), r.unit) for r in problem.resources]
+                for resident in device.residents
+            ]
+        lines += [text_table(header, rows, left=4), ""]
+    shown = explanation.lines if long or result.layout is None else explanation.lines[:2]
+    lines += list(shown)
+    if explanation.relaxations:
+        lines += ["Any one of these would resolve it:"] if result.layout is None else []
+        lines += [f"  - {relaxation}" for relaxation in explanation.relaxations]
+    return "\n".join(lines)
+
+
+def _amount(amount: float | None, unit: str) -> str:
+    if amount is None:
+        return "-"
+    if unit == "bytes":
+        return f"{amount / 1e9:.2f} GB"
+    return f"{amount:.4g} {unit}"

@@ -1,0 +1,177 @@
+"""Fleet files: the devices that a placement may use.
+
+- { device: Tesla T4, count: 4, price: 0.35, host: node-a }
+- { device: NVIDIA A100-SXM4-40GB, count: 2, mig: true }
+- { device: NVIDIA L4, name: lab, owned: true } # already there: costs nothing
+- { device: my board, memory: 12GB, price: 0.2 } # a type that Model Placer does not know
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import cattrs
+import yaml
+
+from profiles.device import DeviceType, MigProfile, find_device, parse_bytes, partitions
+from profiles.errors import InputError
+
+
+@dataclass(frozen=True)
+class Device:
+    """Equal devices of the fleet."""
+
+    name: str
+    device_type: DeviceType
+    count: int | None = None  # None: as many as wanted
+    price: float = 1.0
+    host: str | None = None
+    mig: tuple[MigProfile, ...] = ()  # slices that it may be cut into
+    cpu_cores: float | None = None  # what each device's server may use of its host
+    host_memory_bytes: int | None = None
+
+    @property
+    def partitions(self) -> tuple[tuple[str, ...], ...]:
+        """The legal sets of slices, by profile name."""
+        return partitions(self.mig)
+
+
+@dataclass(frozen=True)
+class _Row:
+    device: str
+    count: int | None = None
+    price: float | None = None
+    host: str | None = None
+    name: str | None = None
+    owned: bool = False
+    memory: str | int | float | None = None
+    power: float | None = None
+    kind: Literal["gpu", "mig", "cpu"] | None = None
+    cores: int | None = None
+    mig: bool = False
+    cpu: float | None = None
+    host_memory: str | int | float | None = None
+
+
+_converter = cattrs.Converter(forbid_extra_keys=True)
+_converter.register_structure_hook(str | int | float | None, lambda value, _: value)
+_converter.register_structure_hook(bool, lambda value, _: _truth(value))
+
+
+def _truth(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError(f"true or false is expected, not {value!r}")  # noqa: TRY004
+    return value
+
+
+def single(device: str, count: int | None = None, extra: tuple[DeviceType, ...] = ()) -> Device:
+    """The fleet that `--device NAME --count N` means; `extra` types are known by name too."""
+    kind = next((t for t in extra if t.name == device), None) or find_device(device)
+    return Device("gpu" if kind.kind != "cpu" else "host", kind, count, kind.price_per_hour)
+
+
+def load_fleet(path: Path, extra: tuple[DeviceType, ...] = ()) -> list[Device]:
+    """The fleet in a YAML file; raises InputError that names the row and field at fault."""
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}.") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: is not a text file in UTF-8.") from None
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        where = f" line {mark.line + 1}, column {mark.column + 1}:" if mark else ""
+        raise InputError(f"{path}:{where} is not YAML ({error.problem}).") from None
+    except yaml.YAMLError as error:
+        raise InputError(f"{path}: is not YAML ({error}).") from None
+    return read_fleet(document, str(path), extra)
+
+
+def read_fleet(
+    document: Any, source: str = "fleet", extra: tuple[DeviceType, ...] = ()
+) -> list[Device]:
+    """The fleet in a list of mappings."""
+    if isinstance(document, dict) and set(document) == {"devices"}:
+        document = document["devices"]
+    if not isinstance(document, list) or not document:
+        raise InputError(f"{source}: a list of devices such as `- device: Tesla T4` is expected.")
+    devices: list[Device] = []
+    for number, row in enumerate(document, start=1):
+        where = f"{source} row {number}"
+        if not isinstance(row, dict):
+            raise InputError(f"{where}: a mapping such as `device: Tesla T4` is expected.")
+        try:
+            structured = _converter.structure(row, _Row)
+        except (cattrs.BaseValidationError, ValueError, TypeError) as error:
+            raise InputError(f"{where}: {'; '.join(cattrs.transform_error(error))}.") from None
+        devices.append(_device(where, structured, extra))
+    return _named(source, devices)
+
+
+def _device(where: str, row: _Row, extra: tuple[DeviceType, ...]) -> Device:
+    known = next((t for t in extra if t.name == row.device), None)
+    try:
+        memory = None if row.memory is None else parse_bytes(row.memory)
+        host_memory = None if row.host_memory is None else parse_bytes(row.host_memory)
+    except ValueError as error:
+        raise InputError(f"{where}: {error}.") from None
+    if known is None:
+        try:
+            known = find_device(row.device)
+        except InputError as error:
+            if memory is None:
+                raise InputError(f"{where}: {error}") from None
+            known = DeviceType(row.device, memory)
+    kind = replace(
+        known,
+        memory_bytes=known.memory_bytes if memory is None else memory,
+        kind=row.kind or known.kind,
+        power_w=known.power_w if row.power is None else row.power,
+        cores=known.cores if row.cores is None else row.cores,
+    )
+    if row.count is not None and row.count < 0:
+        raise InputError(f"{where}: count must not be negative.")
+    price = known.price_per_hour if row.price is None else row.price
+    if not 0 <= price < float("inf"):
+        raise InputError(f"{where}: price must be at least 0.")
+    if row.mig and not kind.mig:
+        raise InputError(f"{where}: {row.device} has no MIG profiles that Model Placer knows.")
+    count = row.count if row.count is not None else 1 if row.owned or row.name else None
+    return Device(
+        name=row.name or "",
+        device_type=kind,
+        count=count,
+        price=0.0 if row.owned else price,
+        host=row.host,
+        mig=kind.mig if row.mig else (),
+        cpu_cores=row.cpu,
+        host_memory_bytes=host_memory,
+    )
+
+
+def _named(source: str, devices: list[Device]) -> list[Device]:
+    """Every row under a name: its own, else its host's, else one from the type's name."""
+    given = [d.name for d in devices if d.name]
+    for name, times in Counter(given).items():
+        if times > 1:
+            raise InputError(f"{source}: {times} rows have the name {name!r}.")
+    kinds: dict[str, DeviceType] = {}
+    named = []
+    taken = set(given)
+    for device in devices:
+        kind = device.device_type
+        if kinds.setdefault(kind.name, kind) != kind:
+            raise InputError(f"{source}: two rows describe {kind.name!r} differently.")
+        name = device.name
+        if not name:
+            stem = device.host or kind.name.removeprefix("NVIDIA ").lower().replace(" ", "-")
+            name, number = stem, 1
+            while name in taken:
+                number += 1
+                name = f"{stem}.{number}"
+            taken.add(name)
+        named.append(replace(device, name=name))
+    return named

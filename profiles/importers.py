@@ -1,0 +1,288 @@
+"""Measurements from tables that other tools or people made.
+
+A plain table (CSV, or a YAML list of mappings) has one row per measured point:
+
+    model, device_type, throughput, memory_mb     needed (memory_mb, or memory_bytes)
+    batch_size, concurrency, request_rate         the client's load; 1 and 1 when not given
+    utilization_percent, memory_utilization_percent, power_w, memory_cold_mb
+    latency_mean_ms, latency_p50_ms, latency_p90_ms, latency_p95_ms, latency_p99_ms
+    instance_count, max_batch_size, cpu_cores, host_memory_mb
+
+A row whose model is `(server)` is Triton alone on that device type. Memory, utilization and power
+of the other rows include the server's, as a device's own counters do: what the server's row gives
+is subtracted, and paid once per device when models are placed.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from profiles.environment import Environment
+from profiles.errors import InputError
+from profiles.measurement import Baseline, HostUsage, Latency, LoadPoint, Measurement, Usage
+from profiles.variant import Variant
+
+SERVER = "(server)"
+MB = 1_000_000
+COLUMNS = frozenset(
+    {
+        "model",
+        "device_type",
+        "throughput",
+        "memory_mb",
+        "memory_bytes",
+        "memory_cold_mb",
+        "batch_size",
+        "concurrency",
+        "request_rate",
+        "utilization_percent",
+        "memory_utilization_percent",
+        "power_w",
+        "latency_mean_ms",
+        "latency_p50_ms",
+        "latency_p90_ms",
+        "latency_p95_ms",
+        "latency_p99_ms",
+        "latency_max_ms",
+        "instance_count",
+        "max_batch_size",
+        "cpu_cores",
+        "host_memory_mb",
+    }
+)
+
+
+@dataclass(frozen=True)
+class Table:
+    """What a file told."""
+
+    measurements: tuple[Measurement, ...]
+    baselines: tuple[Baseline, ...]
+
+
+@dataclass(frozen=True)
+class _Row:
+    where: str  # file and line, for messages
+    cells: Mapping[str, Any]
+
+    def text(self, column: str) -> str:
+        value = str(self.cells.get(column, "") or "").strip()
+        if not value:
+            raise InputError(f"{self.where}: {column} is missing.")
+        return value
+
+    def number(self, column: str, *, least: float = 0.0) -> float | None:
+        value = self.cells.get(column)
+        if value is None or str(value).strip() == "":
+            return None
+        try:
+            number = float(str(value).strip().removesuffix("%"))
+        except ValueError:
+            raise InputError(f"{self.where}: {column}: {value!r} is not a number.") from None
+        if not isfinite(number) or number < least:
+            raise InputError(f"{self.where}: {column}: must be at least {least:g}, not {value}.")
+        return number
+
+    def whole(self, column: str) -> int | None:
+        number = self.number(column, least=1)
+        if number is not None and number != int(number):
+            raise InputError(f"{self.where}: {column}: {number:g} is not a whole number.")
+        return None if number is None else int(number)
+
+
+def read_table(path: Path) -> Table:
+    """The measurements and baselines in a plain CSV or YAML table.
+
+    Raises InputError that names the file, the row and the column at fault.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}.") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: is not a text file in UTF-8.") from None
+    is_yaml = path.suffix.lower() in {".yaml", ".yml", ".json"}
+    rows = list(_yaml_rows(path, text) if is_yaml else _csv_rows(path, text))
+    if not rows:
+        raise InputError(f"{path}: has no rows.")
+    baselines: dict[str, Baseline] = {}
+    for row in rows:
+        if row.text("model") == SERVER:
+            kind = row.text("device_type")
+            if kind in baselines:
+                raise InputError(f"{row.where}: a second {SERVER} row for {kind}.")
+            baselines[kind] = _baseline(row, kind)
+    measurements = [
+        _measurement(row, baselines.get(row.text("device_type")))
+        for row in rows
+        if row.text("model") != SERVER
+    ]
+    return Table(tuple(measurements), tuple(baselines.values()))
+
+
+def _csv_rows(path: Path, text: str) -> Iterable[_Row]:
+    # Comments are blanked, not dropped: line numbers stay the file's own.
+    lines = ["" if line.startswith("#") else line for line in text.splitlines()]
+    reader = csv.reader(io.StringIO("\n".join(lines)))
+    header: list[str] | None = None
+    for cells in reader:
+        if not any(cell.strip() for cell in cells):
+            continue
+        where = f"{path} line {reader.line_num}"
+        if header is None:
+            header = [cell.strip() for cell in cells]
+            _check_columns(where, header)
+            continue
+        if len(cells) != len(header):
+            raise InputError(f"{where}: {len(cells)} cells, the header has {len(header)}.")
+        yield _Row(where, dict(zip(header, cells, strict=True)))
+    if header is None:
+        raise InputError(f"{path}: is empty.")
+
+
+def _yaml_rows(path: Path, text: str) -> Iterable[_Row]:
+    try:
+        document = yaml.safe_load(text)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        where = f" line {mark.line + 1}, column {mark.column + 1}:" if mark else ""
+        raise InputError(f"{path}:{where} is not YAML ({error.problem}).") from None
+    except yaml.YAMLError as error:
+        raise InputError(f"{path}: is not YAML ({error}).") from None
+    if not isinstance(document, list):
+        raise InputError(f"{path}: a list of rows is expected.")
+    for number, cells in enumerate(document, start=1):
+        where = f"{path} row {number}"
+        if not isinstance(cells, dict):
+            raise InputError(f"{where}: a mapping such as `model: bert` is expected.")
+        _check_columns(where, [str(key) for key in cells], whole=False)
+        yield _Row(where, {str(key): value for key, value in cells.items()})
+
+
+def _check_columns(where: str, header: list[str], *, whole: bool = True) -> None:
+    for column in header:
+        if column not in COLUMNS:
+            raise InputError(
+                f"{where}: unknown column {column!r}; known are {', '.join(sorted(COLUMNS))}."
+            )
+        if header.count(column) > 1:
+            raise InputError(f"{where}: column {column!r} is there twice.")
+    if whole:
+        for column in ("model", "device_type", "throughput"):
+            if column not in header:
+                raise InputError(f"{where}: column {column!r} is missing.")
+
+
+def _memory(row: _Row) -> int:
+    whole = row.number("memory_bytes")
+    megabytes = row.number("memory_mb")
+    if whole is None and megabytes is None:
+        raise InputError(f"{row.where}: memory_mb is missing.")
+    return int(whole) if whole is not None else round((megabytes or 0.0) * MB)
+
+
+def _baseline(row: _Row, kind: str) -> Baseline:
+    return Baseline(
+        device_type=kind,
+        environment=Environment(),
+        memory_bytes=_memory(row),
+        utilization_percent=row.number("utilization_percent") or 0.0,
+        memory_utilization_percent=row.number("memory_utilization_percent"),
+        power_w=row.number("power_w"),
+        host=_host(row, None),
+    )
+
+
+def _measurement(row: _Row, server: Baseline | None) -> Measurement:
+    throughput = row.number("throughput")
+    if not throughput:
+        raise InputError(f"{row.where}: throughput must be above zero.")
+    memory = _memory(row) - (server.memory_bytes if server else 0)
+    if memory < 0:
+        raise InputError(f"{row.where}: memory is less than the server's own.")
+    cold = row.number("memory_cold_mb")
+    cold_bytes = (
+        memory if cold is None else round(cold * MB) - (server.memory_bytes if server else 0)
+    )
+    rate = row.number("request_rate")
+    memory_utilization = row.number("memory_utilization_percent")
+    power = row.number("power_w")
+    return Measurement(
+        variant=Variant(
+            row.text("model"),
+            max_batch_size=row.whole("max_batch_size"),
+            instance_count=row.whole("instance_count"),
+        ),
+        load=LoadPoint(
+            batch_size=row.whole("batch_size") or 1,
+            concurrency=None if rate is not None else row.whole("concurrency") or 1,
+            request_rate=rate,
+        ),
+        device_type=row.text("device_type"),
+        environment=Environment(),
+        throughput=throughput,
+        latency=_latency(row),
+        usage=Usage(
+            memory_cold_bytes=max(0, cold_bytes),
+            memory_hot_bytes=memory,
+            utilization_percent=_above(
+                row.number("utilization_percent"), server.utilization_percent if server else None
+            )
+            or 0.0,
+            memory_utilization_percent=_above(
+                memory_utilization, server.memory_utilization_percent if server else None
+            ),
+            power_w=_above(power, server.power_w if server else None),
+        ),
+        host=_host(row, server.host if server else None),
+    )
+
+
+def _above(figure: float | None, server: float | None) -> float | None:
+    """What is left of a figure without the server's part; a quiet model leaves nothing."""
+    return None if figure is None else max(0.0, figure - (server or 0.0))
+
+
+def _latency(row: _Row) -> Latency | None:
+    names = ("latency_mean_ms", "latency_p50_ms", "latency_p90_ms", "latency_p95_ms")
+    p99 = row.number("latency_p99_ms")
+    mean, p50, p90, p95 = (row.number(name) for name in names)
+    if p99 is None:
+        if any(figure is not None for figure in (mean, p50, p90, p95)):
+            raise InputError(f"{row.where}: latency_p99_ms is missing beside the other latencies.")
+        return None
+    # A percentile that is not given is no worse than the next one above.
+    p95 = p99 if p95 is None else p95
+    p90 = p95 if p90 is None else p90
+    p50 = p90 if p50 is None else p50
+    most = row.number("latency_max_ms")
+    return Latency(
+        mean_ms=p50 if mean is None else mean,
+        p50_ms=p50,
+        p90_ms=p90,
+        p95_ms=p95,
+        p99_ms=p99,
+        max_ms=p99 if most is None else most,
+    )
+
+
+def _host(row: _Row, server: HostUsage | None) -> HostUsage | None:
+    cores = row.number("cpu_cores")
+    memory = row.number("host_memory_mb")
+    if cores is None and memory is None:
+        return None
+    return HostUsage(
+        cpu_cores=_above(cores, server.cpu_cores if server else None) or 0.0,
+        system_share=0.0,
+        memory_bytes=round(
+            _above((memory or 0.0) * MB, server.memory_bytes if server else None) or 0.0
+        ),
+    )
