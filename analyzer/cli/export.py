@@ -1,0 +1,79 @@
+"""`model-placer export`: the files that put a layout into effect."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from analyzer.cli.options import CommaList, command, emit, nearest
+
+
+@command("export")
+@click.argument("layout", type=click.Path(path_type=Path), envvar="MODEL_PLACER_LAYOUT")
+@click.option(
+    "-m",
+    "--model-repository",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="The models' Triton repository.",
+)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    default=Path("deploy"),
+    show_default=True,
+    help="Where the folder of each format is made.",
+)
+@click.option(
+    "--format",
+    type=CommaList(str, "formats"),
+    default="triton",
+    show_default=True,
+    help="What to write.",
+)
+@click.option("--copy", is_flag=True, help="Copy the models' files; they are linked otherwise.")
+@click.option("--force", is_flag=True, help="Replace folders that no export has made.")
+@click.option("--per-host", is_flag=True, help="One Triton for all GPUs of a host.")
+def export(
+    layout: Path,
+    model_repository: Path,
+    output: Path,
+    format: list[str],  # noqa: A002 - the configuration file's key
+    copy: bool,
+    force: bool,
+    per_host: bool,
+    output_format: str,
+) -> None:
+    """Write the Triton repositories and manifests of LAYOUT.
+
+    \b
+    model-placer export layout.yaml -m model_repository -o deploy/
+    model-placer export layout.yaml -m model_repository --format triton,compose,nginx --copy
+    """  # noqa: D301
+    from placement import export as exporting
+    from placement import layout as layouts
+
+    formats = tuple(dict.fromkeys(format))
+    for name in formats:
+        if name not in exporting.FORMATS:
+            raise click.BadParameter(
+                f"{name!r} is not a format.{nearest(name, exporting.FORMATS)} "
+                f"There are {', '.join(exporting.FORMATS)}.",
+                param_hint="--format",
+            )
+    folders = exporting.export(
+        layouts.load(layout),
+        model_repository,
+        output,
+        formats,
+        copy=copy,
+        force=force,
+        per_host=per_host,
+    )
+    document: dict[str, Any] = {
+        "folders": {name: str(f) for name, f in zip(formats, folders, strict=True)}
+    }
+    emit(document, output_format, lambda: "\n".join(f"Wrote {folder}" for folder in folders))

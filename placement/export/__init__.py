@@ -1,0 +1,66 @@
+"""Layout → files that put it into effect, each format in a folder of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+from placement.export import folder, triton
+from placement.export.servers import servers
+from placement.layout import Layout
+from profiles.errors import InputError
+
+FORMATS = ("triton",)
+
+
+def export(
+    layout: Layout,
+    models: Path,
+    output: Path,
+    formats: Sequence[str] = ("triton",),
+    *,
+    copy: bool = False,
+    force: bool = False,
+    per_host: bool = False,
+) -> list[Path]:
+    """Write `<output>/<format>/` for each format and return these folders.
+
+    Equal input gives equal files. Each folder is written whole beside its place and then put
+    there; nothing is replaced unless all can be.
+
+    Parameters
+    ----------
+    layout
+        The layout.
+    models
+        The model repository.
+    output
+        Where the formats' folders are made.
+    formats
+        Some of `FORMATS`.
+    copy
+        Copy the models' files; they are linked otherwise.
+    force
+        Replace folders that were not made by an export.
+    per_host
+        One Triton for all GPUs of a host, instead of one per device.
+
+    Raises
+    ------
+    InputError
+        The layout and the repository do not fit, or a folder must not be replaced.
+    """
+    made = servers(layout, models, per_host=per_host)
+    if not made:
+        raise InputError("The layout places no model: there is nothing to export.")
+    targets = [output / name for name in formats]
+    for target in targets:
+        folder.check(target, force=force, keep=models)
+    writers = {"triton": partial(triton.write, made, copy=copy)}
+    for name, target in zip(formats, targets, strict=True):
+        try:
+            folder.replace(target, {"made_by": "model-placer", "format": name}, writers[name])
+        except OSError as error:
+            raise InputError(f"{target}: cannot be written: {error.strerror or error}.") from None
+    return targets

@@ -1,0 +1,261 @@
+"""The Tritons that a layout asks for: one per device, or one per host.
+
+One Triton per device is the rule: a server then sees its own device alone, as GPU 0, and that is
+how its models were profiled. With `per_host` a server sees all of its host's GPUs, numbered in the
+order of the layout, and each instance group names those that the layout chose.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+
+from placement.layout import Layout, PlacedDevice, Resident
+from profiles import model_config, repository
+from profiles.errors import InputError
+from profiles.model_config import ModelConfig
+from profiles.repository import ModelDirectory
+from profiles.variant import Variant
+
+HTTP_PORT = 8000  # Triton's own defaults; the next server on a host is PORT_STEP above
+PORT_STEP = 10
+
+DeviceKind = Literal["gpu", "mig", "cpu"]
+
+
+@dataclass(frozen=True)
+class ServedModel:
+    """A model of a server, with the configuration that it gets there."""
+
+    name: str  # as the server knows it
+    source: ModelDirectory
+    config: ModelConfig
+    origin: str  # why it is there, in words
+    weight: float = 0.0  # inferences per second that the layout sends here; 0 when it says none
+
+
+@dataclass(frozen=True)
+class Server:
+    """A Triton to run."""
+
+    name: str  # fit for a directory, a container and a Kubernetes object
+    devices: tuple[PlacedDevice, ...]
+    kind: DeviceKind
+    host: str | None
+    device_ids: tuple[str, ...]  # as CUDA_VISIBLE_DEVICES takes them; empty on a CPU host
+    http_port: int  # a suggestion: distinct among the servers of a host
+    models: tuple[ServedModel, ...] = field(default=())
+
+    @property
+    def grpc_port(self) -> int:
+        """The next port, as Triton does it."""
+        return self.http_port + 1
+
+    @property
+    def metrics_port(self) -> int:
+        """The next but one."""
+        return self.http_port + 2
+
+
+def servers(layout: Layout, models: Path, *, per_host: bool = False) -> tuple[Server, ...]:
+    """The layout's servers in its order, each with its models' final configurations.
+
+    Raises
+    ------
+    InputError
+        A model is not in the repository, cannot be varied as the layout says, or two devices of
+        one host want it in different variants although they share a server.
+    """
+    known = repository.model_names(models)
+    made: list[Server] = []
+    for group in _groups(layout, per_host):
+        names = {_name(r.model, known): r.model for d in group for r in d.residents}
+        server = _server(group, made, per_host)
+        found: dict[str, ServedModel] = {}
+        for name, placed in names.items():
+            found[name] = _served(server, name, placed, models, known)
+        _add_members(server, found, models, known)
+        made.append(replace(server, models=tuple(found[name] for name in sorted(found))))
+    return tuple(made)
+
+
+def device_kind(device: PlacedDevice) -> DeviceKind:
+    """What the device is, as its type's name tells: a CPU host's ends in its count of cores."""
+    if re.search(r"\(\d+ cores?\)$", device.device_type):
+        return "cpu"
+    if " MIG " in f" {device.device_type} " or device.parent is not None:
+        return "mig"
+    kinds = {r.variant.kind for r in device.residents if r.variant is not None}
+    return "cpu" if kinds == {"KIND_CPU"} else "gpu"
+
+
+def hosts_of(made: Iterable[Server]) -> dict[str, tuple[tuple[Server, float], ...]]:
+    """For each model the servers that host it, each with its weight (equal when there is none)."""
+    found: dict[str, list[tuple[Server, float]]] = {}
+    for server in made:
+        for model in server.models:
+            found.setdefault(model.name, []).append((server, model.weight))
+    return {
+        name: tuple((s, w if any(weight for _, weight in rows) else 1.0) for s, w in rows)
+        for name, rows in sorted(found.items())
+    }
+
+
+def source_name(placed: str, known: Iterable[str]) -> str:
+    """The repository's name of a model that a layout calls `bert`, or `bert#2` of several."""
+    names = tuple(known)
+    base, mark, number = placed.rpartition("#")
+    name = base if mark and number.isdecimal() and placed not in names else placed
+    return repository.select(names, [name])[0]
+
+
+def _name(placed: str, known: tuple[str, ...]) -> str:
+    """The name that a server gives it: independent copies of a model are told apart."""
+    if source_name(placed, known) == placed:
+        return placed
+    name = placed.replace("#", "_")  # a `#` would end the path of a URL
+    if name in known:
+        raise InputError(f"{placed} would be served as {name}, which another model is called.")
+    return name
+
+
+def _groups(layout: Layout, per_host: bool) -> list[tuple[PlacedDevice, ...]]:
+    used = [device for device in layout.devices if device.residents]
+    if not per_host:
+        return [(device,) for device in used]
+    groups: dict[str, list[PlacedDevice]] = {}
+    for device in used:
+        if device.host is None:
+            raise InputError(
+                f"{device.name} names no host, so there is no telling which devices share a "
+                "server: give it `host:` in the layout, or leave out --per-host."
+            )
+        if device_kind(device) == "mig":
+            # CUDA: a process uses one MIG compute instance at most.
+            raise InputError(
+                f"{device.name} is a MIG slice, and a process uses only one: leave out --per-host."
+            )
+        groups.setdefault(device.host, []).append(device)
+    return [tuple(group) for group in groups.values()]
+
+
+def _server(group: tuple[PlacedDevice, ...], made: list[Server], per_host: bool) -> Server:
+    first = group[0]
+    kinds = {device_kind(device) for device in group}
+    if len(kinds) > 1:
+        raise InputError(
+            f"host {first.host} has GPUs and is a CPU host, too: they need servers of their own; "
+            "leave out --per-host."
+        )
+    kind = kinds.pop()
+    neighbours = [s for s in made if s.host == first.host]
+    taken = {s.name for s in made}
+    wanted = slug(first.host if per_host and first.host else first.name)
+    name, number = wanted, 1
+    while name in taken:
+        number += 1
+        name = f"{wanted}-{number}"
+    # A type's GPUs are numbered within their host, as nvidia-smi does; a device that is named by
+    # its UUID (GPU-..., MIG-...) says itself which it is.
+    before = sum(len(s.device_ids) for s in neighbours)
+    ids = tuple(
+        d.name if re.match(r"(GPU|MIG)-[0-9a-f]{8}", d.name) else str(before + i)
+        for i, d in enumerate(group)
+        if kind != "cpu"
+    )
+    port = HTTP_PORT + PORT_STEP * len(neighbours)
+    return Server(name, group, kind, first.host, ids, port)
+
+
+def slug(name: str) -> str:
+    """A name in lower-case letters, digits and dashes, as containers and Kubernetes take it."""
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:50].strip("-") or "device"
+
+
+def _served(
+    server: Server, name: str, placed: str, models: Path, known: tuple[str, ...]
+) -> ServedModel:
+    residents = [
+        (index, resident)
+        for index, device in enumerate(server.devices)
+        for resident in device.residents
+        if resident.model == placed
+    ]
+    chosen = residents[0][1].variant
+    for index, resident in residents:
+        if resident.variant != chosen:
+            raise InputError(
+                f"{placed} has one variant on {server.devices[residents[0][0]].name} and another "
+                f"on {server.devices[index].name}: one server cannot hold both; leave out "
+                "--per-host."
+            )
+    source = repository.read_model(models, source_name(placed, known))
+    variant = replace(chosen or Variant(model=""), model=name)
+    gpus = None if server.kind == "cpu" else [index for index, _ in residents]
+    config = _configured(source, variant, gpus)
+    devices = ", ".join(server.devices[index].name for index, _ in residents)
+    origin = f"{name} for {devices}: {variant}"
+    return ServedModel(name, source, config, origin, _weight(r for _, r in residents))
+
+
+def _weight(residents: Iterable[Resident]) -> float:
+    return sum(resident.rate for resident in residents)
+
+
+def _configured(source: ModelDirectory, variant: Variant, gpus: list[int] | None) -> ModelConfig:
+    if source.config is not None:
+        original = source.config
+    else:  # the server completes what is missing here
+        original = model_config.new(source.name)
+        original.max_batch_size = variant.max_batch_size or 0
+    if original.HasField("ensemble_scheduling"):
+        gpus = None
+    config = model_config.apply_variant(original, variant, gpus)
+    if gpus is None:
+        for group in config.instance_group:
+            del group.gpus[:]  # a CPU host has none
+    return config
+
+
+def _add_members(
+    server: Server, found: dict[str, ServedModel], models: Path, known: tuple[str, ...]
+) -> None:
+    """An ensemble runs only where the models of its steps are: those not placed come with it."""
+    queue = list(found.values())
+    while queue:
+        ensemble = queue.pop()
+        for step in ensemble.config.ensemble_scheduling.step:
+            if step.model_name in found:
+                continue
+            if step.model_name not in known:
+                raise InputError(
+                    f"{ensemble.source.path / 'config.pbtxt'}: "
+                    + repository.unknown_name("model", step.model_name, known)
+                )
+            source = repository.read_model(models, step.model_name)
+            gpus = None if server.kind == "cpu" else list(range(len(server.devices)))
+            config = _configured(source, Variant(model=source.name), gpus)
+            origin = f"{source.name}: a step of {ensemble.name}"
+            found[source.name] = ServedModel(
+                source.name, source, config, origin, weight=ensemble.weight
+            )
+            queue.append(found[source.name])
+
+
+def described(server: Server) -> Mapping[str, object]:
+    """The server as the manifest tells it."""
+    return {
+        "name": server.name,
+        "host": server.host,
+        "devices": [device.name for device in server.devices],
+        "device_type": server.devices[0].device_type,
+        "kind": server.kind,
+        "visible_devices": list(server.device_ids),
+        "models": [model.name for model in server.models],
+        "http_port": server.http_port,
+        "grpc_port": server.grpc_port,
+        "metrics_port": server.metrics_port,
+    }
