@@ -72,8 +72,8 @@ def _hardware(problem: PlacementProblem, result: Result, deadline: Deadline) -> 
                     binding = names
     if bounds:
         amounts = [
-            f"{_plain(name)} alone needs {bounds[name]:g} ({_sum(problem, name, result, bounds[name])})"
-            for name in bounds
+            f"{_plain(name)} alone needs {bound:g} ({_sum(problem, name, result, bound)})"
+            for name, bound in bounds.items()
         ]
         lines.append(f"{_are_needed(count)}: {'; '.join(amounts)}.")
         if len(binding) > 1:
