@@ -355,6 +355,7 @@ def _demand(
         cp.add(count >= model.min_replicas)
     elif model.min_replicas or problem.objective == "min-hardware":
         cp.add_bool_or([])
+        carried[name] = 0
         return
     wanted = reference(model)
     if not wanted or not keys:

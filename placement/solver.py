@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from math import ceil
 
@@ -48,8 +49,20 @@ def solve(
 
 
 def _wanted(problem: PlacementProblem) -> int:
-    """As many devices as could ever be of use: one for each replica."""
-    return sum(_replicas(model) for _, model in problem.copies())
+    """As many devices of one pool as could ever be of use."""
+    if problem.objective == "max-throughput":
+        return max((pool.count or 0 for pool in problem.pools), default=0)
+    rules = problem.rules
+    # One for each replica; more for devices that rules name, since these are taken by number.
+    named = [d for _, d in (*rules.pins, *rules.forbidden, *problem.current)]
+    named += rules.excluded_devices
+    numbers = [int(n) for name in named if (n := _device_number(name))]
+    return sum(_replicas(model) for _, model in problem.copies()) + max(numbers, default=0)
+
+
+def _device_number(name: str) -> str:
+    match = re.search(r"-(\d+)(/.*)?$", name)
+    return match[1] if match else ""
 
 
 def _replicas(model: Model) -> int:

@@ -103,6 +103,26 @@ def test_nothing_moves_when_moving_costs_more_than_a_device():
     assert solve(replace(problem, move_price=0.5)).value == 1.5
 
 
+def test_a_lost_device_is_replaced_by_another():
+    """gpu-1 of three is lost: the model that ran there moves, the other stays on gpu-2."""
+    problem = a_problem(
+        a_model("a", 9),
+        a_model("b", 9),
+        count=3,
+        current=(("a", "gpu-1"), ("b", "gpu-2")),
+        move_price=0.1,
+        rules=Rules(excluded_devices=("gpu-1",)),
+    )
+    layout = solve(problem).layout
+    where = {r.model: d.name for d in layout.devices for r in d.residents}
+    assert where == {"a": "gpu-3", "b": "gpu-2"}
+
+
+def test_a_layout_far_up_an_unlimited_pool_is_kept():
+    problem = a_problem(a_model("a"), current=(("a", "gpu-7"),), move_price=1.0)
+    assert [d.name for d in solve(problem).layout.devices] == ["gpu-7"]
+
+
 @pytest.mark.parametrize(
     ("change", "named"),
     [
