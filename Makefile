@@ -1,0 +1,38 @@
+# The two commands that a newcomer needs: `make demo` and `make test`.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+DEMO ?= demo
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check format clean
+
+help: ## Say what can be made
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+$(BIN)/.installed: pyproject.toml
+	@sh .ci/prepare-python $(PYTHON)
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+demo: $(BIN)/.installed ## Profile five real models on a real Triton, place and export them
+	$(BIN)/model-placer server install
+	$(BIN)/model-placer run --config-file examples/demo.yaml
+
+test: $(BIN)/.installed check ## Run the checks and the tests
+	$(BIN)/model-placer server install
+	$(BIN)/python -m pytest
+
+check: $(BIN)/.installed ## Lint, formatting, types, order of imports
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(BIN)/.installed ## Format the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean: ## Remove what was made here
+	rm -rf $(VENV) $(DEMO) .pytest_cache .mypy_cache .ruff_cache .hypothesis
