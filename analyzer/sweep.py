@@ -27,6 +27,15 @@ class Sweep:
     parameters: tuple[tuple[str, tuple[str, ...]], ...] = field(default=())  # key, values
 
 
+@dataclass(frozen=True)
+class Point:
+    """One measurement to make."""
+
+    variant: Variant
+    load: LoadPoint
+    digest: str  # of the model's files
+
+
 def variants(model: str, sweep: Sweep) -> list[Variant]:
     """Every combination of what the sweep varies in the model's configuration."""
     keys = [key for key, _ in sweep.parameters]

@@ -237,5 +237,11 @@ def _dated(row: T) -> T:
     return replace(row, measured_at=datetime.now(UTC).isoformat(timespec="milliseconds"))
 
 
-def _dump(row: Any) -> str:
-    return json.dumps(_converter.unstructure(row), separators=(",", ":"))
+def to_document(row: Measurement | Baseline) -> dict[str, Any]:
+    """A row as plain data, for JSON and YAML."""
+    document: dict[str, Any] = _converter.unstructure(row)
+    return document
+
+
+def _dump(row: Measurement | Baseline) -> str:
+    return json.dumps(to_document(row), separators=(",", ":"))

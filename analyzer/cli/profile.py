@@ -1,0 +1,238 @@
+"""`model-placer profile`: measure models on Triton."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from analyzer.cli.options import CommaList, Duration, command, emit, log, positive_integer
+
+if TYPE_CHECKING:
+    from analyzer.profiling import Options
+
+
+class Parameter(click.ParamType[tuple[str, tuple[str, ...]]]):
+    """`KEY=V1,V2`: a backend parameter and the values to try."""
+
+    name = "parameter"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if isinstance(value, tuple):
+            return value
+        key, equals, values = str(value).partition("=")
+        if not equals or not key or not values:
+            self.fail(f"{value!r} is not KEY=VALUE[,VALUE...].", param, ctx)
+        return key, tuple(values.split(","))
+
+
+class Shape(click.ParamType[tuple[str, tuple[int, ...]]]):
+    """`INPUT:3,224,224`: the dims of an input that the model leaves open, without the batch."""
+
+    name = "shape"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if isinstance(value, tuple):
+            return value
+        match = re.fullmatch(r"(?:(?P<model>[^/]+)/)?(?P<name>.+):(?P<dims>\d+(,\d+)*)", str(value))
+        if not match:
+            self.fail(f"{value!r} is not [MODEL/]INPUT:D1,D2,... .", param, ctx)
+        dims = tuple(int(word) for word in match["dims"].split(","))
+        return match["model"], match["name"], dims
+
+
+class Share(click.ParamType[float]):
+    """A share from `5%` or `0.05`."""
+
+    name = "percent"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        try:
+            text = str(value)
+            share = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+        except ValueError:
+            share = 0.0
+        if not 0 < share < 1:
+            self.fail(f"{value!r} is not a share, such as 5% or 0.05.", param, ctx)
+        return share
+
+
+INTEGERS = CommaList(positive_integer, "integers")
+
+
+@command("profile")
+@click.option(
+    "-m",
+    "--model-repository",
+    required=True,
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Triton model repository.",
+)
+@click.option("--models", type=CommaList(what="names"), help="Models to measure  [default: all]")
+@click.option(
+    "--batch-sizes",
+    type=INTEGERS,
+    default="1,2,4",
+    show_default=True,
+    help="Inferences in one request.",
+)
+@click.option(
+    "--concurrency", type=INTEGERS, default="1,2,4", show_default=True, help="Requests in flight."
+)
+@click.option(
+    "--request-rates",
+    type=CommaList(float, "numbers"),
+    help="Requests per second, in place of concurrency.",
+)
+@click.option(
+    "--arrivals",
+    type=click.Choice(["constant", "poisson"]),
+    default="constant",
+    show_default=True,
+    help="How requests are spaced at a request rate.",
+)
+@click.option("--instance-counts", type=INTEGERS, help="Instances of the model on the device.")
+@click.option("--max-batch-sizes", type=INTEGERS, help="The server's max_batch_size.")
+@click.option(
+    "--max-queue-delays-us",
+    type=CommaList(int, "integers"),
+    help="Turns dynamic batching on, with these queue delays.",
+)
+@click.option("--preferred-batch-sizes", type=INTEGERS, help="Of the dynamic batcher.")
+@click.option(
+    "--parameter",
+    "parameters",
+    type=Parameter(),
+    multiple=True,
+    metavar="KEY=V1,V2",
+    help="A backend parameter and the values to try; repeatable.",
+)
+@click.option(
+    "--shape",
+    "shapes",
+    type=Shape(),
+    multiple=True,
+    metavar="[MODEL/]INPUT:D1,D2",
+    help="Dims of an input that the model leaves open; repeatable.",
+)
+@click.option(
+    "--input-data",
+    default="random",
+    show_default=True,
+    metavar="random|zero|FILE",
+    help="What requests carry; a file in perf_analyzer's JSON format.",
+)
+@click.option(
+    "--store",
+    type=click.Path(path_type=Path),
+    default=Path("profiles.db"),
+    show_default=True,
+    help="Where results are kept, each as soon as it is measured.",
+)
+@click.option(
+    "--launch-mode",
+    type=click.Choice(["local", "docker", "remote"]),
+    default="local",
+    show_default=True,
+    help="How Triton is started; remote: it runs already.",
+)
+@click.option("--triton-image", metavar="IMAGE", help="Docker mode: Triton's image.")
+@click.option("--url", metavar="HOST:PORT", help="Remote mode: Triton's HTTP address.")
+@click.option(
+    "--gpus",
+    default="auto",
+    show_default=True,
+    metavar="auto|none|0|UUID",
+    help="The GPU to measure on; none: the CPU. auto: the first GPU if there is one.",
+)
+@click.option(
+    "--confidence-interval",
+    type=Share(),
+    default="5%",
+    show_default=True,
+    help="How narrow throughput and latency must be known (relative half-width, 95 %).",
+)
+@click.option(
+    "--latency-percentile",
+    type=click.Choice(["50", "90", "95", "99"]),
+    default="95",
+    show_default=True,
+    help="The latency percentile that must settle.",
+)
+@click.option(
+    "--max-duration",
+    type=Duration(),
+    default="10s",
+    show_default=True,
+    help="Of one point; what was reached by then is kept and said.",
+)
+@click.option("--remeasure", is_flag=True, help="Measure points again that the store has.")
+@click.option("--retry-failed", is_flag=True, help="Measure points again that failed.")
+def profile(output_format: str, **options: Any) -> None:
+    """Measure models on Triton and keep the results in a store.
+
+    Every model is measured alone, in every variant, at every batch size and concurrency. Each
+    point is kept as soon as it ends; a point that the store has is not measured again, so a sweep
+    that was interrupted is resumed by the same command.
+
+    \b
+    model-placer profile -m model_repository
+    model-placer profile -m model_repository --models bert --instance-counts 1,2 \\
+        --parameter intra_op_thread_count=1,2
+    """  # noqa: D301
+    from analyzer import profiling
+    from analyzer.report.tables import measurements_table, summary_line
+    from profiles.store import to_document
+
+    def tell(progress: profiling.Progress) -> None:
+        left = f" ({_clock(progress.left_s)} left)" if progress.left_s else ""
+        log.info(f"[{progress.done}/{progress.total}] {summary_line(progress.measurement)}{left}")
+
+    outcome = profiling.run(_options(options), tell, log.info)
+    emit(
+        [to_document(measurement) for measurement in outcome.measurements],
+        output_format,
+        lambda: measurements_table(outcome.measurements),
+    )
+
+
+def _clock(seconds: float) -> str:
+    return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
+
+
+def _options(given: dict[str, Any]) -> Options:
+    """The options from what click parsed, and from the configuration file's models."""
+    from analyzer import profiling
+    from analyzer.steady_state import SteadyStateRule
+    from analyzer.sweep import Sweep
+
+    names = {field.name for field in dataclasses.fields(Sweep)}
+    sweep = Sweep(
+        **{
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in given.items()
+            if name in names and value is not None
+        }
+    )
+    return profiling.Options(
+        model_repository=given["model_repository"],
+        store=given["store"],
+        models=given["models"],
+        sweep=sweep,
+        inputs=profiling.Inputs(given["shapes"], given["input_data"]),
+        launch_mode=given["launch_mode"],
+        triton_image=given["triton_image"],
+        url=given["url"],
+        gpus=given["gpus"],
+        rule=SteadyStateRule(
+            relative_half_width=given["confidence_interval"],
+            latency_percentile=int(given["latency_percentile"]),
+            max_duration_s=given["max_duration"],
+        ),
+        remeasure=given["remeasure"],
+        retry_failed=given["retry_failed"],
+    )

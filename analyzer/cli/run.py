@@ -1,0 +1,51 @@
+"""`model-placer run`: profile, place and export in one go."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from analyzer.cli.options import command, emit, log
+
+STEPS = ("profile", "place", "export")
+
+
+@command("run")
+@click.option(
+    "--check/--no-check",
+    default=False,
+    show_default=True,
+    help="Start Triton on each exported repository, send each model a request.",
+)
+@click.pass_context
+def run(ctx: click.Context, check: bool, output_format: str) -> None:
+    """Profile, place and export in one go, as the configuration file says.
+
+    The file has a section for each step, with the options of that command; `store`,
+    `model_repository` and `layout` stand at its top for all.
+
+    \b
+    store: profiles.db
+    model_repository: model_repository
+    layout: layout.yaml
+    profile: {batch_sizes: [1, 2, 4], concurrency: [1, 2, 4]}
+    place: {objective: min-hardware, max_memory: 80%}
+    export: {output: deploy, format: [triton]}
+    """  # noqa: D301
+    from analyzer.cli import cli
+    from analyzer.smoke import check_export
+
+    config_file = ctx.meta.get("model_placer.config_file")
+    if config_file is None:
+        ctx.fail("`run` needs a configuration file: model-placer.yaml here, or -f FILE.")
+    for step in STEPS:
+        log.info(f"── {step} " + "─" * (60 - len(step)))
+        made = cli.get_command(ctx, step)
+        assert made is not None
+        made.main(["-f", str(config_file)], prog_name=f"model-placer {step}", standalone_mode=False)
+    if check:
+        log.info("── check " + "─" * 55)
+        output = Path(ctx.meta["model_placer.config"]["export"]["output"])
+        answers = check_export(output / "triton", log.info)
+        emit(answers, output_format, lambda: "")

@@ -1,0 +1,138 @@
+"""`profile` as a whole: from a repository and a sweep to measurements in a store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from analyzer.load.http import HttpGenerator
+from analyzer.load.inputs import make_requests
+from analyzer.profiler import Bench, Progress, missing_points, profile, wanted
+from analyzer.sampling.cpu import CpuHost
+from analyzer.server import local
+from analyzer.server.server import Server
+from analyzer.steady_state import SteadyStateRule
+from analyzer.sweep import Point, Sweep, loads, variants
+from profiles import repository
+from profiles.digest import model_digest
+from profiles.measurement import Measurement
+from profiles.repository import ModelDirectory
+from profiles.store import ProfileStore
+
+LaunchMode = Literal["local", "docker", "remote"]
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What the requests carry."""
+
+    shapes: Sequence[tuple[str | None, str, tuple[int, ...]]] = ()  # (model or None, input, dims)
+    data: str = "random"  # random, zero or the path of a file
+
+
+@dataclass(frozen=True)
+class Options:
+    """What is to be measured, on what, how well."""
+
+    model_repository: Path
+    store: Path
+    models: Sequence[str] | None = None  # all by default
+    sweep: Sweep = field(default_factory=Sweep)
+    sweep_by_model: Mapping[str, Sweep] = field(default_factory=dict)  # in place of `sweep`
+    inputs: Inputs = field(default_factory=Inputs)
+    launch_mode: LaunchMode = "local"
+    triton_image: str | None = None
+    url: str | None = None
+    gpus: str = "auto"
+    rule: SteadyStateRule = field(default_factory=SteadyStateRule)
+    remeasure: bool = False
+    retry_failed: bool = False
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What the store knows of the points that were asked for."""
+
+    measurements: list[Measurement]
+    measured: int  # just now; the others were in the store already
+
+
+def run(
+    options: Options,
+    on_progress: Callable[[Progress], None],
+    say: Callable[[str], None] = lambda _: None,
+) -> Outcome:
+    """Measure what the store does not have yet.
+
+    Raises
+    ------
+    InputError
+        The repository, a model or an option is wrong.
+    SurroundingsError
+        Triton does not start or cannot be kept running; every point that ended is in the store.
+    """
+    models = read_models(options)
+    points = grid(options, models)
+    with ProfileStore(options.store) as store, start_bench(options, models) as bench:
+        missing = (
+            points
+            if options.remeasure
+            else missing_points(points, store, bench, retry_failed=options.retry_failed)
+        )
+        say(
+            f"{len(points)} points of {len(models)} models on {bench.device.device_type.name}, "
+            f"Triton {bench.server.description}: {len(points) - len(missing)} are in "
+            f"{options.store}, {len(missing)} to measure."
+        )
+        if missing:
+            profile(missing, bench, store, on_progress)
+        return Outcome(wanted(points, store, bench), len(missing))
+
+
+def read_models(options: Options) -> dict[str, ModelDirectory]:
+    """The models to measure; raises InputError for an unknown name or a broken model."""
+    names = repository.model_names(options.model_repository)
+    chosen = repository.select(names, options.models) if options.models else names
+    return {name: repository.read_model(options.model_repository, name) for name in chosen}
+
+
+def grid(options: Options, models: Mapping[str, ModelDirectory]) -> list[Point]:
+    """Every point of every model, in the order in which they are measured."""
+    points = []
+    for name, model in models.items():
+        sweep = options.sweep_by_model.get(name, options.sweep)
+        digest = model_digest(model.path)
+        for variant in variants(name, sweep):
+            points += [Point(variant, load, digest) for load in loads(sweep)]
+    return points
+
+
+@contextmanager
+def start_bench(options: Options, models: Mapping[str, ModelDirectory]) -> Iterator[Bench]:
+    """Everything that a measurement needs, running."""
+    device = CpuHost()
+    with local.launch(options.model_repository) as server:
+        yield Bench(
+            server=server,
+            device=device,
+            models=models,
+            start_generator=lambda server, model, batch_size: start_generator(
+                server, model, batch_size, options.inputs
+            ),
+            rule=options.rule,
+        )
+
+
+@contextmanager
+def start_generator(
+    server: Server, model: str, batch_size: int, inputs: Inputs
+) -> Iterator[HttpGenerator]:
+    """A load generator whose requests are made."""
+    shapes = {name: dims for owner, name, dims in inputs.shapes if owner in (None, model)}
+    data = inputs.data if inputs.data in ("random", "zero") else Path(inputs.data)
+    requests = make_requests(server.http_url, model, batch_size, shapes=shapes, data=data)
+    with HttpGenerator(server.http_url, model, requests) as generator:
+        yield generator

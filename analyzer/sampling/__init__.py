@@ -1,0 +1,1 @@
+"""Sampling what a server uses: the host, Triton's own statistics, NVML."""

@@ -1,0 +1,51 @@
+"""The seam to a device: what the profiling loop asks of a GPU or a CPU host."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Protocol
+
+from profiles.device import DeviceType
+from profiles.environment import Environment
+from profiles.measurement import HostUsage
+
+Pids = Callable[[], list[int]]  # roots of the server's process tree, which a restart changes
+
+
+@dataclass(frozen=True)
+class DeviceFigures:
+    """What the server used over a span of time, the baseline included."""
+
+    memory_bytes: int  # peak
+    utilization_percent: float
+    memory_utilization_percent: float | None = None
+    power_w: float | None = None
+    host: HostUsage | None = None
+    notes: tuple[str, ...] = ()  # what makes the figures doubtful, in words
+    extra: dict[str, float] | None = None  # figures that only some devices give
+
+
+class Watch(Protocol):
+    """A device being watched."""
+
+    def figures(self, start_s: float, end_s: float) -> DeviceFigures:
+        """What was used between two instants of `time.monotonic`."""
+
+
+class DeviceSampler(Protocol):
+    """A device on which models are measured."""
+
+    @property
+    def device_type(self) -> DeviceType:
+        """What kind of device this is."""
+
+    def environment(self, triton: str) -> Environment:
+        """What a measurement is taken on now; clocks change, so it is asked each time."""
+
+    def memory_bytes(self, pids: Pids) -> int:
+        """What the server holds of the device's memory now."""
+
+    def watch(self, pids: Pids) -> AbstractContextManager[Watch]:
+        """Sample the device in the background until the `with` block ends."""

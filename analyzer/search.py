@@ -1,0 +1,162 @@
+"""Finding the best point of a grid without measuring all of it.
+
+Coordinate search: from a point that loads the server well, one dimension after another (batch
+size, instances, backend parameters, concurrency, ...) is followed in the direction that gains, up
+to the knee where a further step gains less than `KNEE`. It ends when no single step gains. A
+goal that is not throughput alone starts from every earlier goal's best, so that later searches
+cost few points. The store is the memory: what is known is never asked for again, and an
+interrupted search goes on where it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Literal
+
+from analyzer.sweep import Point
+from profiles.measurement import Measurement
+
+Goal = Literal["throughput", "efficiency", "pareto"]
+Score = Callable[[Measurement], float]
+Coordinates = tuple[str, ...]
+
+KNEE = 0.03  # a step that gains less is noise, or past the knee
+
+
+def next_point(
+    grid: Sequence[Point],
+    known: Mapping[Point, Measurement],
+    goal: Goal = "throughput",
+    latency_limit_ms: float | None = None,
+    percentile: int = 95,
+) -> Point | None:
+    """The point of one model's grid to measure next; None when the search is over.
+
+    Parameters
+    ----------
+    grid
+        Every point of one model; values of a dimension in the order of the grid.
+    known
+        What was measured of them so far, failures included.
+    goal
+        `throughput`: most inferences per second; `efficiency`: most of them per share of memory
+        and per share of utilization; `pareto`: both, which is what placement chooses from.
+    latency_limit_ms
+        At `percentile` of latency; a point above it is worse than any below it.
+    """
+    space = _Space(grid)
+    start = space.start()
+    for score in _scores(goal, latency_limit_ms, percentile):
+        best = start
+        if best not in known:
+            return best
+        while True:
+            better, ask = _step(space, best, known, score)
+            if ask is not None:
+                return ask
+            if better is None:
+                break
+            best = better
+        start = best
+    return None
+
+
+def untried(grid: Sequence[Point], known: Mapping[Point, Measurement]) -> int:
+    """How many points of the grid were not measured."""
+    return sum(point not in known for point in grid)
+
+
+class _Space:
+    """A grid as coordinates: for each dimension the values in their order."""
+
+    def __init__(self, grid: Sequence[Point]) -> None:
+        self.at = {coordinates(point): point for point in grid}
+        self.values = [list(dict.fromkeys(column)) for column in zip(*self.at, strict=True)]
+
+    def start(self) -> Point:
+        """The most in flight at the middle of everything else: shows what the server can do.
+
+        Starting from little in flight, a second instance would look useless.
+        """
+        wanted = [values[(len(values) - 1) // 2] for values in self.values]
+        wanted[-1] = self.values[-1][-1]
+        return max(
+            self.at.items(),
+            key=lambda item: sum(a == b for a, b in zip(item[0], wanted, strict=True)),
+        )[1]
+
+    def moved(self, point: Point, steps: Mapping[int, int]) -> Point | None:
+        """The point that lies so many steps away by dimension, None beyond the grid's edge."""
+        place = list(coordinates(point))
+        for dimension, step in steps.items():
+            values = self.values[dimension]
+            index = values.index(place[dimension]) + step
+            if not 0 <= index < len(values):
+                return None
+            place[dimension] = values[index]
+        return self.at.get(tuple(place))
+
+    def moves(self) -> Iterator[dict[int, int]]:
+        """Single steps, then what one step alone cannot show: more of one for less of the load.
+
+        Larger batches with fewer in flight keep a latency limit; a second instance needs more in
+        flight before it gains.
+        """
+        load = len(self.values) - 1
+        for dimension in range(len(self.values)):
+            yield {dimension: 1}
+            yield {dimension: -1}
+        for dimension in range(load):
+            yield {dimension: 1, load: -1}
+            yield {dimension: 1, load: 1}
+
+
+def coordinates(point: Point) -> Coordinates:
+    """Where a point lies: client batch size, what the variant sets, and last the load."""
+    variant, load = point.variant, point.load
+    return (
+        str(load.batch_size),
+        str(variant.max_batch_size),
+        str(variant.dynamic_batching),
+        str(variant.instance_count),
+        *(value for _, value in variant.parameters),
+        str(load.concurrency if load.request_rate is None else load.request_rate),
+    )
+
+
+def _step(
+    space: _Space, best: Point, known: Mapping[Point, Measurement], score: Score
+) -> tuple[Point | None, Point | None]:
+    """A known better neighbour, or else a neighbour to measure; both None at a summit."""
+    reached = score(known[best])
+    for steps in space.moves():
+        near = space.moved(best, steps)
+        if near is None:
+            continue
+        if near not in known:
+            return None, near
+        if score(known[near]) > reached + abs(reached) * KNEE:
+            return near, None
+    return None, None
+
+
+def _scores(goal: Goal, limit_ms: float | None, percentile: int) -> list[Score]:
+    def within(value: Callable[[Measurement], float]) -> Score:
+        def score(measurement: Measurement) -> float:
+            if measurement.status != "ok" or measurement.latency is None:
+                return float("-inf")
+            latency_ms = measurement.latency.percentile(percentile)
+            if limit_ms is not None and latency_ms > limit_ms:
+                return -latency_ms / limit_ms
+            return value(measurement)
+
+        return score
+
+    throughput = within(lambda m: m.throughput)
+    per_memory = within(lambda m: m.throughput / max(1, m.usage.memory_hot_bytes if m.usage else 1))
+    per_use = within(lambda m: m.throughput / max(1, m.usage.utilization_percent if m.usage else 1))
+    return {
+        "throughput": [throughput],
+        "efficiency": [per_memory, per_use],
+        "pareto": [throughput, per_memory, per_use],
+    }[goal]
