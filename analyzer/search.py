@@ -3,8 +3,7 @@
 Coordinate search: from a point that loads the server well, one dimension after another (batch
 size, instances, backend parameters, concurrency, ...) is followed in the direction that gains, up
 to the knee where a further step gains less than `KNEE`. It ends when no single step gains. A
-goal that is not throughput alone starts from every earlier goal's best, so that later searches
-cost few points. The store is the memory: what is known is never asked for again, and an
+goal that is not throughput alone starts from the best so far and from the most frugal variant. The store is the memory: what is known is never asked for again, and an
 interrupted search goes on where it was.
 """
 
@@ -45,19 +44,22 @@ def next_point(
         At `percentile` of latency; a point above it is worse than any below it.
     """
     space = _Space(grid)
-    start = space.start()
+    starts = [space.start(-1)] + ([space.start(0)] if latency_limit_ms is not None else [])
     for score in _scores(goal, latency_limit_ms, percentile):
-        best = start
-        if best not in known:
-            return best
-        while True:
-            better, ask = _step(space, best, known, score)
-            if ask is not None:
-                return ask
-            if better is None:
-                break
-            best = better
-        start = best
+        summits = []
+        for start in starts:
+            best = start
+            if best not in known:
+                return best
+            while True:
+                better, ask = _step(space, best, known, score)
+                if ask is not None:
+                    return ask
+                if better is None:
+                    break
+                best = better
+            summits.append(best)
+        starts = [summits[0], space.frugal()]  # the next score is efficiency
     return None
 
 
@@ -73,13 +75,24 @@ class _Space:
         self.at = {coordinates(point): point for point in grid}
         self.values = [list(dict.fromkeys(column)) for column in zip(*self.at, strict=True)]
 
-    def start(self) -> Point:
-        """The most in flight at the middle of everything else: shows what the server can do.
+    def start(self, load: int) -> Point:
+        """The middle of everything, with the most (-1) or the least (0) in flight.
 
-        Starting from little in flight, a second instance would look useless.
+        The most shows what the server can do: starting from little in flight, a second instance
+        would look useless. The least is where a latency limit is kept first.
         """
         wanted = [values[(len(values) - 1) // 2] for values in self.values]
+        wanted[-1] = self.values[-1][load]
+        return self._nearest(wanted)
+
+    def frugal(self) -> Point:
+        """The first value of whatever the variant sets, at the middle batch, most in flight."""
+        wanted = [values[0] for values in self.values]
+        wanted[0] = self.values[0][(len(self.values[0]) - 1) // 2]
         wanted[-1] = self.values[-1][-1]
+        return self._nearest(wanted)
+
+    def _nearest(self, wanted: Sequence[str]) -> Point:
         return max(
             self.at.items(),
             key=lambda item: sum(a == b for a, b in zip(item[0], wanted, strict=True)),
@@ -109,6 +122,7 @@ class _Space:
         for dimension in range(load):
             yield {dimension: 1, load: -1}
             yield {dimension: 1, load: 1}
+            yield {dimension: -1, load: 1}
 
 
 def coordinates(point: Point) -> Coordinates:

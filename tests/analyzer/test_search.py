@@ -70,7 +70,6 @@ def test_a_latency_limit_is_kept(limit_ms: float):
     known = search(grid, latency_limit_ms=limit_ms)
     inside = [m for p in grid if (m := on_four_cores(p)).latency.p95_ms <= limit_ms]
     found = [m for m in known.values() if m.latency.p95_ms <= limit_ms]
-    print(len(known))
     assert max(m.throughput for m in found) >= 0.7 * max(m.throughput for m in inside)
 
 
