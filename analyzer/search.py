@@ -3,8 +3,9 @@
 Coordinate search: from a point that loads the server well, one dimension after another (batch
 size, instances, backend parameters, concurrency, ...) is followed in the direction that gains, up
 to the knee where a further step gains less than `KNEE`. It ends when no single step gains. A
-goal that is not throughput alone starts from the best so far and from the most frugal variant. The store is the memory: what is known is never asked for again, and an
-interrupted search goes on where it was.
+goal that is not throughput alone starts from the best so far and from the most frugal variant.
+The store is the memory: what is known is never asked for again, and an interrupted search goes on
+where it was.
 """
 
 from __future__ import annotations

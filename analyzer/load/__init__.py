@@ -1,0 +1,1 @@
+"""Load generators: what drives a model while it is measured."""

@@ -1,0 +1,54 @@
+"""The seam to load generators: what a run of load gives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from analyzer.steady_state import SteadyStateRule
+from profiles.measurement import Confidence, Latency, LoadPoint
+
+
+@dataclass(frozen=True)
+class PreparedRequest:
+    """An inference request as it goes over the wire: HTTP head and body."""
+
+    content: bytes
+
+
+@dataclass(frozen=True)
+class LoadResult:
+    """What the client saw within the measured span, the warm-up left out."""
+
+    throughput: float  # inferences per second: requests per second times batch size
+    latency: Latency | None  # None when no request was answered
+    confidence: Confidence
+    requests: int  # answered with success within the span
+    failures: int  # in the whole run, the warm-up included
+    failure_texts: tuple[str, ...]  # different ones, at most three
+    start_s: float  # of the measured span, by time.monotonic
+    end_s: float
+    client_cpu_s: float  # CPU time that the generator itself took within the run
+    client_limited: str | None = None  # why the client, not the server, may be what was measured
+    drift: str | None = None  # how the figures moved within the span
+
+    @property
+    def duration_s(self) -> float:
+        """Length of the measured span."""
+        return self.end_s - self.start_s
+
+
+class Generator(Protocol):
+    """Drives one model with prepared requests."""
+
+    def run(
+        self, load: LoadPoint, rule: SteadyStateRule, stop: Callable[[], bool] | None = None
+    ) -> LoadResult:
+        """Drive the load until the rule is met, its cap is reached, or `stop` says so.
+
+        Raises
+        ------
+        SurroundingsError
+            The server cannot be reached or stopped answering.
+        """

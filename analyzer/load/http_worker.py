@@ -1,0 +1,230 @@
+"""The process that pumps requests: keep-alive HTTP on an event loop, one request in flight each.
+
+Run as `python -m analyzer.load.http_worker`; commands come as pickles on stdin, completions go as
+pickles to stdout. It is a process of its own so that the profiler's sampling does not disturb it,
+and it ends when its stdin does, whatever became of its parent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import pickle
+import struct
+import sys
+import time
+from array import array
+from collections.abc import Sequence
+
+import httptools
+import uvloop
+
+REPORT_S = 0.05  # completions are handed over so often
+LENGTH = struct.Struct("<I")
+
+
+class Connection(asyncio.Protocol):
+    """One connection with at most one request in flight."""
+
+    def __init__(self, pump: Pump) -> None:
+        self.pump = pump
+        self.transport: asyncio.Transport | None = None
+        self.parser = httptools.HttpResponseParser(self)
+        self.sent_s = 0.0
+        self.in_flight = False
+        self.body = b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self.pump.lost(self, error)
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserError as error:
+            self.pump.failed(self, f"not an HTTP answer: {error}")
+
+    def on_body(self, body: bytes) -> None:
+        # Only a refusal's text is of interest; a success is not decoded.
+        if self.parser.get_status_code() != 200:
+            self.body += body
+
+    def on_message_complete(self) -> None:
+        self.in_flight = False
+        status = self.parser.get_status_code()
+        if status == 200:
+            self.pump.succeeded(self)
+        else:
+            words = self.body.decode(errors="replace").strip()
+            self.pump.failed(self, f"HTTP {status}: {words}")
+            self.body = b""
+
+    def send(self, request: bytes) -> None:
+        """Send a request; its latency counts from now."""
+        assert self.transport is not None
+        self.in_flight = True
+        self.sent_s = time.monotonic()
+        self.transport.write(request)
+
+
+class Pump:
+    """Keeps requests in flight over its connections and records what completes."""
+
+    def __init__(self, requests: Sequence[bytes]) -> None:
+        self.requests = requests
+        self.next = 0
+        self.connections: list[Connection] = []
+        self.running = False
+        self.done = array("d")  # send and completion times, by turns
+        self.failures = 0
+        self.texts: list[str] = []
+
+    async def connect(self, host: str, port: int, count: int) -> None:
+        """Have this many open connections."""
+        loop = asyncio.get_running_loop()
+        while len(self.connections) < count:
+            _, connection = await loop.create_connection(lambda: Connection(self), host, port)
+            self.connections.append(connection)
+
+    def start(self, concurrency: int) -> None:
+        """Put requests in flight, and each time one completes, the next."""
+        self.running = True
+        for connection in self.connections[:concurrency]:
+            self.send(connection)
+
+    def send(self, connection: Connection) -> None:
+        """Send the next request of the round."""
+        request = self.requests[self.next]
+        self.next = (self.next + 1) % len(self.requests)
+        connection.send(request)
+
+    def succeeded(self, connection: Connection) -> None:
+        """Record a completion, go on."""
+        self.done.append(connection.sent_s)
+        self.done.append(time.monotonic())
+        if self.running:
+            self.send(connection)
+
+    def failed(self, connection: Connection, text: str) -> None:
+        """Record a failure; go on after a moment, so that a refusing server is not flooded."""
+        self.failures += 1
+        if text not in self.texts and len(self.texts) < 3:
+            self.texts.append(text)
+        asyncio.get_running_loop().call_later(0.02, self.retry, connection)
+
+    def retry(self, connection: Connection) -> None:
+        """Send again on a connection that had a failure."""
+        if self.running and connection in self.connections and not connection.in_flight:
+            self.send(connection)
+
+    def lost(self, connection: Connection, error: Exception | None) -> None:
+        """A connection closed: what was in flight on it failed."""
+        if connection in self.connections:
+            self.connections.remove(connection)
+            if connection.in_flight:
+                self.failures += 1
+                text = f"the connection was lost: {error or 'closed by the server'}"
+                if text not in self.texts and len(self.texts) < 3:
+                    self.texts.append(text)
+
+    def close(self) -> None:
+        """Close every connection: an open one holds up Triton's shutdown for half a minute."""
+        connections, self.connections = self.connections, []
+        for connection in connections:
+            if connection.transport is not None:
+                connection.transport.abort()
+
+    def report(self) -> dict[str, object]:
+        """What completed since the last report."""
+        done, self.done = self.done, array("d")
+        cpu = time.process_time()
+        return {
+            "done": done.tobytes(),
+            "failures": self.failures,
+            "texts": list(self.texts),
+            "cpu_s": cpu,
+            "connections": len(self.connections),
+        }
+
+
+def read_message(stream: int) -> object:
+    """The next pickle from a pipe; EOFError at its end."""
+    head = _read(stream, LENGTH.size)
+    return pickle.loads(_read(stream, LENGTH.unpack(head)[0]))  # noqa: S301 - our own pipe
+
+
+def write_message(stream: int, message: object) -> None:
+    """Send a pickle through a pipe."""
+    body = pickle.dumps(message)
+    view = memoryview(LENGTH.pack(len(body)) + body)
+    while view:
+        view = view[os.write(stream, view) :]
+
+
+def _read(stream: int, size: int) -> bytes:
+    parts = b""
+    while len(parts) < size:
+        part = os.read(stream, size - len(parts))
+        if not part:
+            raise EOFError
+        parts += part
+    return parts
+
+
+async def serve() -> None:
+    """Obey commands until stdin ends."""
+    pump = Pump([])
+    address = ("", 0)
+    stdin, stdout = sys.stdin.fileno(), sys.stdout.fileno()
+    loop = asyncio.get_running_loop()
+    commands: asyncio.Queue[tuple[str, object]] = asyncio.Queue()
+
+    def readable() -> None:
+        try:
+            message = read_message(stdin)
+        except EOFError:
+            message = ("quit", None)
+        assert isinstance(message, tuple)
+        commands.put_nowait(message)
+
+    loop.add_reader(stdin, readable)
+    while True:
+        try:
+            kind, value = await asyncio.wait_for(
+                commands.get(), REPORT_S if pump.running else None
+            )
+        except TimeoutError:
+            write_message(stdout, pump.report())
+            continue
+        if kind == "quit":
+            pump.close()
+            return
+        if kind == "requests":
+            host, port, pump.requests = value  # type: ignore[misc]
+            address = (host, port)
+            pump.close()
+        elif kind == "start":
+            pump.failures, pump.texts, pump.next = 0, [], 0
+            try:
+                await pump.connect(*address, count=int(value))  # type: ignore[call-overload]
+            except OSError as error:
+                write_message(stdout, {"error": f"{error.strerror or error}"})
+                continue
+            pump.start(int(value))  # type: ignore[call-overload]
+            write_message(stdout, {"started": time.monotonic()})
+        elif kind == "stop":
+            pump.running = False
+            deadline = time.monotonic() + float(value)  # type: ignore[arg-type]
+            while any(c.in_flight for c in pump.connections) and time.monotonic() < deadline:
+                await asyncio.sleep(0.002)
+            hung = sum(c.in_flight for c in pump.connections)
+            write_message(stdout, {**pump.report(), "hung": hung})
+            if hung:
+                pump.close()
+
+
+if __name__ == "__main__":
+    uvloop.run(serve())

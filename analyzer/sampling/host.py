@@ -1,0 +1,192 @@
+"""What a process tree uses of its host: CPU time, memory, context switches, throttling."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+from profiles.measurement import HostUsage
+
+PERIOD_S = 0.05
+MEMORY_PERIOD_S = 0.2  # reading proportional set sizes makes the kernel walk page tables
+CGROUP = Path("/sys/fs/cgroup")
+TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(frozen=True)
+class _Sample:
+    at_s: float
+    user_s: float
+    system_s: float
+    switches: int
+    periods: int  # of the cgroup's CPU quota
+    throttled: int
+    memory_bytes: int | None  # None: not read this time
+
+
+class HostSampler:
+    """Samples a process tree from a thread, between `with` and the end of the block.
+
+    `pids` gives the roots of the tree each time it is called, since a restart changes them.
+    """
+
+    def __init__(self, pids: Callable[[], list[int]]) -> None:
+        self._pids = pids
+        self._samples: list[_Sample] = []
+        self._ended: dict[int, tuple[float, float, int]] = {}  # CPU time of ended processes stays
+        self._last: dict[int, tuple[float, float, int]] = {}
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="host sampler", daemon=True)
+
+    def __enter__(self) -> HostSampler:
+        self._sample(with_memory=True)
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def window(self, start_s: float, end_s: float) -> HostUsage:
+        """What was used between two instants of `time.monotonic`; memory is the peak."""
+        self._sample(with_memory=True)
+        samples = self._samples
+        first = max((s for s in samples if s.at_s <= start_s), default=samples[0], key=_at)
+        last = min((s for s in samples if s.at_s >= end_s), default=samples[-1], key=_at)
+        span_s = max(last.at_s - first.at_s, 1e-9)
+        user_s, system_s = last.user_s - first.user_s, last.system_s - first.system_s
+        periods = last.periods - first.periods
+        within = [s for s in samples if first.at_s <= s.at_s <= last.at_s]
+        memory = [s.memory_bytes for s in within if s.memory_bytes is not None]
+        return HostUsage(
+            cpu_cores=(user_s + system_s) / span_s,
+            system_share=system_s / (user_s + system_s) if user_s + system_s > 0 else 0.0,
+            memory_bytes=max(memory, default=samples[-1].memory_bytes or 0),
+            context_switches_per_s=(last.switches - first.switches) / span_s,
+            throttled_share=(last.throttled - first.throttled) / periods if periods > 0 else 0.0,
+        )
+
+    def _run(self) -> None:
+        memory_at_s = time.monotonic()
+        while not self._stop.wait(PERIOD_S):
+            due = time.monotonic() - memory_at_s >= MEMORY_PERIOD_S
+            self._sample(with_memory=due)
+            if due:
+                memory_at_s = time.monotonic()
+
+    def _sample(self, *, with_memory: bool) -> None:
+        tree = list(process_tree(self._pids()))
+        now = {pid: used for pid in tree if (used := _used(pid)) is not None}
+        for pid, used in self._last.items():
+            if pid not in now:
+                self._ended[pid] = used
+        self._last = now
+        user_s, system_s, switches = (
+            sum(column) for column in zip(*now.values(), *self._ended.values(), (0.0, 0.0, 0))
+        )
+        periods, throttled = throttling()
+        self._samples.append(
+            _Sample(
+                time.monotonic(),
+                user_s,
+                system_s,
+                int(switches),
+                periods,
+                throttled,
+                tree_memory_bytes(tree) if with_memory else None,
+            )
+        )
+
+
+def _at(sample: _Sample) -> float:
+    return sample.at_s
+
+
+def process_tree(roots: Iterable[int]) -> Iterator[int]:
+    """The roots and all their descendants, as far as they live."""
+    seen: set[int] = set()
+    waiting = list(roots)
+    while waiting:
+        pid = waiting.pop()
+        if pid in seen:
+            continue
+        seen.add(pid)
+        yield pid
+        for task in _directories(Path(f"/proc/{pid}/task")):
+            try:
+                words = (task / "children").read_text(encoding="ascii").split()
+            except OSError:
+                continue
+            waiting += [int(word) for word in words]
+
+
+def tree_memory_bytes(pids: Iterable[int]) -> int:
+    """Proportional set size of the processes and their descendants: shared pages count once."""
+    return sum(_proportional_bytes(pid) for pid in set(process_tree(pids)))
+
+
+def memory_limit_bytes() -> int:
+    """The RAM that may be used here: the machine's, or the cgroup's limit if that is less."""
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    for file in (CGROUP / "memory.max", CGROUP / "memory" / "memory.limit_in_bytes"):
+        try:
+            total = min(total, int(file.read_text(encoding="ascii")))
+        except (OSError, ValueError):  # not there, or "max"
+            continue
+    return total
+
+
+def throttling() -> tuple[int, int]:
+    """CPU quota periods of our cgroup so far, and in how many it was throttled (v2, else v1)."""
+    for file in (CGROUP / "cpu.stat", CGROUP / "cpu" / "cpu.stat"):
+        try:
+            lines = dict(line.split() for line in file.read_text(encoding="ascii").splitlines())
+        except (OSError, ValueError):
+            continue
+        return int(lines.get("nr_periods", 0)), int(lines.get("nr_throttled", 0))
+    return 0, 0
+
+
+def _directories(path: Path) -> list[Path]:
+    try:
+        return list(path.iterdir())
+    except OSError:
+        return []
+
+
+def _used(pid: int) -> tuple[float, float, int] | None:
+    """User and system CPU seconds and context switches of a process; None when it has ended."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+        fields = stat.rpartition(")")[2].split()
+        switches = sum(
+            int(line.split()[1])
+            for task in _directories(Path(f"/proc/{pid}/task"))
+            for line in (task / "status").read_text(encoding="utf-8").splitlines()
+            if "ctxt_switches" in line
+        )
+    except OSError:
+        return None
+    return int(fields[11]) / TICKS_PER_S, int(fields[12]) / TICKS_PER_S, switches
+
+
+def _proportional_bytes(pid: int) -> int:
+    for name in ("smaps_rollup", "status"):  # the second needs no permission, and is an upper bound
+        try:
+            text = Path(f"/proc/{pid}/{name}").read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            continue
+        for line in text.splitlines():
+            if line.startswith(("Pss:", "VmRSS:")):
+                return int(line.split()[1]) * 1024
+    return 0

@@ -1,0 +1,84 @@
+"""Triton's own statistics of a model: what was served, and where the time went."""
+
+from __future__ import annotations
+
+import json
+import urllib.request
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from profiles.errors import SurroundingsError
+from profiles.measurement import ServerTime
+
+TIMEOUT_S = 10.0
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Totals since the model was loaded; times in ns, over all versions."""
+
+    successes: int
+    failures: int
+    queue_ns: int
+    compute_input_ns: int
+    compute_infer_ns: int
+    compute_output_ns: int
+
+
+@dataclass(frozen=True)
+class Served:
+    """What happened between two snapshots."""
+
+    requests: int
+    failures: int
+    server_time: ServerTime | None  # None when nothing was served
+
+
+def snapshot(url: str, model: str) -> Statistics:
+    """The totals now; raises SurroundingsError when the server does not give them."""
+    try:
+        with urllib.request.urlopen(
+            f"http://{url}/v2/models/{model}/stats", timeout=TIMEOUT_S
+        ) as answer:
+            document = json.load(answer)
+    except (OSError, ValueError) as error:
+        raise SurroundingsError(f"Triton gives no statistics of {model}: {error}") from None
+    every = [entry.get("inference_stats", {}) for entry in document.get("model_stats", [])]
+
+    def total(name: str, what: str) -> int:
+        return sum(_number(stats, name, what) for stats in every)
+
+    return Statistics(
+        successes=total("success", "count"),
+        failures=total("fail", "count"),
+        queue_ns=total("queue", "ns"),
+        compute_input_ns=total("compute_input", "ns"),
+        compute_infer_ns=total("compute_infer", "ns"),
+        compute_output_ns=total("compute_output", "ns"),
+    )
+
+
+def difference(before: Statistics, after: Statistics) -> Served:
+    """What was served between two snapshots, and its mean times."""
+    requests = after.successes - before.successes
+    if requests <= 0:
+        return Served(0, after.failures - before.failures, None)
+
+    def mean_ms(name: str) -> float:
+        return float(getattr(after, name) - getattr(before, name)) / requests / 1e6
+
+    return Served(
+        requests,
+        after.failures - before.failures,
+        ServerTime(
+            mean_ms("queue_ns"),
+            mean_ms("compute_input_ns"),
+            mean_ms("compute_infer_ns"),
+            mean_ms("compute_output_ns"),
+        ),
+    )
+
+
+def _number(stats: Mapping[str, Any], name: str, what: str) -> int:
+    return int(stats.get(name, {}).get(what, 0))
