@@ -12,13 +12,13 @@ import re
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Protocol
 
-from analyzer.load.generator import LoadResult
+from analyzer.load.generator import Generator, LoadResult, PreparedRequest
 from analyzer.sampling import statistics
 from analyzer.sampling.device import DeviceFigures, DeviceSampler
+from analyzer.server import http_api
 from analyzer.server.server import Server
 from analyzer.steady_state import SteadyStateRule
 from analyzer.sweep import Point
@@ -46,16 +46,6 @@ class Progress:
     measurement: Measurement  # that just ended
 
 
-class Generator(Protocol):
-    """Drives one model at one client batch size."""
-
-    def run(self, load: LoadPoint, rule: SteadyStateRule) -> LoadResult:
-        """Drive the load until the rule is met."""
-
-
-StartGenerator = Callable[[Server, str, int], AbstractContextManager[Generator]]
-
-
 @dataclass(frozen=True)
 class Bench:
     """What a measurement is made with."""
@@ -63,7 +53,8 @@ class Bench:
     server: Server
     device: DeviceSampler
     models: Mapping[str, ModelDirectory]
-    start_generator: StartGenerator  # (server, model, client batch size)
+    generator: Generator
+    make_requests: Callable[[str, str, int], list[PreparedRequest]]  # url, model, batch size
     rule: SteadyStateRule
     gpus: tuple[int, ...] | None = None  # that instances are put on; None on a CPU host
 
@@ -168,23 +159,24 @@ def _measure_batch_size(
 ) -> Iterator[Measurement]:
     """Measure waiting points of one client batch size, up to the first that fails."""
     first = waiting[0]
+    model, size = first.variant.model, first.load.batch_size
     try:
-        with bench.start_generator(
-            bench.server, first.variant.model, first.load.batch_size
-        ) as generator:
-            while waiting and waiting[0].load.batch_size == first.load.batch_size:
-                point = waiting.popleft()
-                smaller = next((load for load in ran_out if _at_least(point.load, load)), None)
-                if smaller:
-                    yield _skipped(bench, point, f"{smaller} ran out of memory already")
-                    continue
-                measurement = _measure_point(bench, generator, point, idle_bytes, cold_bytes)
-                yield measurement
-                if measurement.status == "failed":
-                    return
-    except ModelPlacerError as error:  # no request of this batch size can be made
-        while waiting and waiting[0].load.batch_size == first.load.batch_size:
+        requests = bench.make_requests(bench.server.http_url, model, size)
+    except ModelPlacerError as error:
+        while waiting and waiting[0].load.batch_size == size:
             yield _failed(bench, waiting.popleft(), str(error))
+        return
+    bench.generator.aim(bench.server.http_url, requests)
+    while waiting and waiting[0].load.batch_size == size:
+        point = waiting.popleft()
+        smaller = next((load for load in ran_out if _at_least(point.load, load)), None)
+        if smaller:
+            yield _skipped(bench, point, f"{smaller} ran out of memory already")
+            continue
+        measurement = _measure_point(bench, point, idle_bytes, cold_bytes)
+        yield measurement
+        if measurement.status == "failed":
+            return
 
 
 def _at_least(load: LoadPoint, other: LoadPoint) -> bool:
@@ -202,22 +194,20 @@ def _load(bench: Bench, variant: Variant) -> None:
         bench.server.load(variant.model)
         if variant == Variant(variant.model) and bench.gpus is None:
             return
-        config = bench.server.config(variant.model)
+        config = http_api.config(bench.server.http_url, variant.model)
         bench.server.unload(variant.model)
     bench.server.load(variant.model, model_config.apply_variant(config, variant, bench.gpus))
     time.sleep(SETTLE_S)
 
 
-def _measure_point(
-    bench: Bench, generator: Generator, point: Point, idle_bytes: int, cold_bytes: int
-) -> Measurement:
+def _measure_point(bench: Bench, point: Point, idle_bytes: int, cold_bytes: int) -> Measurement:
     """Drive one load and put together what all who watched it saw."""
     server, model = bench.server, point.variant.model
     mark = server.log_mark()
     try:
         before = statistics.snapshot(server.http_url, model)
         with bench.device.watch(server.pids) as watch:
-            result = generator.run(point.load, bench.rule)
+            result = bench.generator.run(point.load, bench.rule)
             figures = watch.figures(result.start_s, result.end_s)
         served = statistics.difference(before, statistics.snapshot(server.http_url, model))
     except ModelPlacerError as error:
@@ -265,7 +255,7 @@ def _doubts(load: LoadPoint, result: LoadResult, served: statistics.Served) -> I
         yield result.client_limited
     if result.drift:
         yield result.drift
-    if load.concurrency:
+    if load.concurrency and result.latency:
         # Little's law: requests per second times mean latency is what is in flight.
         in_flight = result.throughput / load.batch_size * result.latency.mean_ms / 1000
         if abs(in_flight / load.concurrency - 1) > LITTLE_TOLERANCE:

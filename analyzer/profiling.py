@@ -8,12 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from analyzer.load.http import HttpGenerator
+from analyzer.load import http
 from analyzer.load.inputs import make_requests
 from analyzer.profiler import Bench, Progress, missing_points, profile, wanted
 from analyzer.sampling.cpu import CpuHost
 from analyzer.server import local
-from analyzer.server.server import Server
 from analyzer.steady_state import SteadyStateRule
 from analyzer.sweep import Point, Sweep, loads, variants
 from profiles import repository
@@ -30,7 +29,11 @@ class Inputs:
     """What the requests carry."""
 
     shapes: Sequence[tuple[str | None, str, tuple[int, ...]]] = ()  # (model or None, input, dims)
-    data: str = "random"  # random, zero or the path of a file
+    data: Literal["random", "zero"] = "random"
+
+    def of(self, model: str) -> dict[str, tuple[int, ...]]:
+        """The dims that are given for a model's inputs."""
+        return {name: dims for owner, name, dims in self.shapes if owner in (None, model)}
 
 
 @dataclass(frozen=True)
@@ -84,7 +87,7 @@ def run(
         )
         say(
             f"{len(points)} points of {len(models)} models on {bench.device.device_type.name}, "
-            f"Triton {bench.server.description}: {len(points) - len(missing)} are in "
+            f"{bench.server.description}: {len(points) - len(missing)} are in "
             f"{options.store}, {len(missing)} to measure."
         )
         if missing:
@@ -114,25 +117,14 @@ def grid(options: Options, models: Mapping[str, ModelDirectory]) -> list[Point]:
 def start_bench(options: Options, models: Mapping[str, ModelDirectory]) -> Iterator[Bench]:
     """Everything that a measurement needs, running."""
     device = CpuHost()
-    with local.launch(options.model_repository) as server:
+    with local.launch(options.model_repository) as server, http.start() as generator:
         yield Bench(
             server=server,
             device=device,
             models=models,
-            start_generator=lambda server, model, batch_size: start_generator(
-                server, model, batch_size, options.inputs
+            generator=generator,
+            make_requests=lambda url, model, batch_size: make_requests(
+                url, model, batch_size, shapes=options.inputs.of(model), data=options.inputs.data
             ),
             rule=options.rule,
         )
-
-
-@contextmanager
-def start_generator(
-    server: Server, model: str, batch_size: int, inputs: Inputs
-) -> Iterator[HttpGenerator]:
-    """A load generator whose requests are made."""
-    shapes = {name: dims for owner, name, dims in inputs.shapes if owner in (None, model)}
-    data = inputs.data if inputs.data in ("random", "zero") else Path(inputs.data)
-    requests = make_requests(server.http_url, model, batch_size, shapes=shapes, data=data)
-    with HttpGenerator(server.http_url, model, requests) as generator:
-        yield generator

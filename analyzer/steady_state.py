@@ -40,7 +40,7 @@ class SteadyStateRule:
     """When a measurement may end."""
 
     relative_half_width: float = 0.05  # of the 95 % intervals of throughput and latency
-    latency_percentile: int = 95
+    latency_percentile: int = 50  # the tail needs many times the requests of the median
     min_duration_s: float = 0.5
     max_duration_s: float = 10.0  # what was reached by then is kept, and said
     min_requests: int = 40
@@ -105,7 +105,9 @@ def _independence(series: Floats) -> float:
     return (1 - lag_one) / (1 + lag_one) if lag_one > 0 else 1.0
 
 
-def confidence(ends: Floats, latencies: Floats, in_flight: int, rule: SteadyStateRule) -> Confidence:
+def confidence(
+    ends: Floats, latencies: Floats, in_flight: int, rule: SteadyStateRule
+) -> Confidence:
     """How well throughput and the rule's latency percentile are known."""
     throughput = throughput_half_width(ends, in_flight)
     latency = percentile_half_width(latencies, rule.latency_percentile)

@@ -12,6 +12,7 @@ import click
 from analyzer.cli.options import CommaList, Duration, command, emit, log, positive_integer
 
 if TYPE_CHECKING:
+    from analyzer.profiler import Progress
     from analyzer.profiling import Options
 
 
@@ -159,9 +160,9 @@ INTEGERS = CommaList(positive_integer, "integers")
 @click.option(
     "--latency-percentile",
     type=click.Choice(["50", "90", "95", "99"]),
-    default="95",
+    default="50",
     show_default=True,
-    help="The latency percentile that must settle.",
+    help="The latency percentile that must settle; the tail takes many times as long.",
 )
 @click.option(
     "--max-duration",
@@ -188,7 +189,7 @@ def profile(output_format: str, **options: Any) -> None:
     from analyzer.report.tables import measurements_table, summary_line
     from profiles.store import to_document
 
-    def tell(progress: profiling.Progress) -> None:
+    def tell(progress: Progress) -> None:
         left = f" ({_clock(progress.left_s)} left)" if progress.left_s else ""
         log.info(f"[{progress.done}/{progress.total}] {summary_line(progress.measurement)}{left}")
 
@@ -211,18 +212,16 @@ def _options(given: dict[str, Any]) -> Options:
     from analyzer.sweep import Sweep
 
     names = {field.name for field in dataclasses.fields(Sweep)}
-    sweep = Sweep(
-        **{
-            name: tuple(value) if isinstance(value, list) else value
-            for name, value in given.items()
-            if name in names and value is not None
-        }
-    )
+    chosen: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in given.items()
+        if name in names and value is not None
+    }
     return profiling.Options(
         model_repository=given["model_repository"],
         store=given["store"],
         models=given["models"],
-        sweep=sweep,
+        sweep=Sweep(**chosen),
         inputs=profiling.Inputs(given["shapes"], given["input_data"]),
         launch_mode=given["launch_mode"],
         triton_image=given["triton_image"],

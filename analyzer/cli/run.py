@@ -34,7 +34,7 @@ def run(ctx: click.Context, check: bool, output_format: str) -> None:
     export: {output: deploy, format: [triton]}
     """  # noqa: D301
     from analyzer.cli import cli
-    from analyzer.smoke import check_export
+    from analyzer.smoke import check_repository
 
     config_file = ctx.meta.get("model_placer.config_file")
     if config_file is None:
@@ -47,5 +47,10 @@ def run(ctx: click.Context, check: bool, output_format: str) -> None:
     if check:
         log.info("── check " + "─" * 55)
         output = Path(ctx.meta["model_placer.config"]["export"]["output"])
-        answers = check_export(output / "triton", log.info)
-        emit(answers, output_format, lambda: "")
+        repositories = sorted(path for path in (output / "triton").iterdir() if path.is_dir())
+        latencies_ms = {path.name: check_repository(path, log.info) for path in repositories}
+        emit(
+            latencies_ms,
+            output_format,
+            lambda: f"Every model of {len(latencies_ms)} repositories loaded and answered.",
+        )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -12,9 +12,18 @@ from profiles.measurement import Confidence, Latency, LoadPoint
 
 @dataclass(frozen=True)
 class PreparedRequest:
-    """An inference request as it goes over the wire: HTTP head and body."""
+    """An inference request, made once and sent many times."""
 
-    content: bytes
+    path: str
+    body: bytes
+    headers: tuple[tuple[str, str], ...] = ()
+
+    def content(self, host: str) -> bytes:
+        """The bytes that go over the wire to `host` (host:port): HTTP head and body."""
+        lines = [f"POST {self.path} HTTP/1.1", f"Host: {host}"]
+        lines += [f"{name}: {value}" for name, value in self.headers]
+        lines += [f"Content-Length: {len(self.body)}", "", ""]
+        return "\r\n".join(lines).encode() + self.body
 
 
 @dataclass(frozen=True)
@@ -40,7 +49,10 @@ class LoadResult:
 
 
 class Generator(Protocol):
-    """Drives one model with prepared requests."""
+    """Drives one model after another with prepared requests."""
+
+    def aim(self, url: str, requests: Sequence[PreparedRequest]) -> None:
+        """Send these requests, in turn, to the server at `url` (host:port) from now on."""
 
     def run(
         self, load: LoadPoint, rule: SteadyStateRule, stop: Callable[[], bool] | None = None

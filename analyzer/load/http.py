@@ -19,7 +19,7 @@ from analyzer.load.generator import LoadResult, PreparedRequest
 from analyzer.load.http_worker import read_message, write_message
 from analyzer.steady_state import Floats, SteadyStateRule
 from profiles.errors import SurroundingsError
-from profiles.measurement import Latency, LoadPoint
+from profiles.measurement import Confidence, Latency, LoadPoint
 
 CHECK_S = 0.2  # the rule is looked at so often
 ANSWER_TIMEOUT_S = 60.0  # without any answer for so long the server hangs
@@ -45,7 +45,7 @@ class HttpGenerator:
     def aim(self, url: str, requests: Sequence[PreparedRequest]) -> None:
         """Send these requests, in turn, to the server at `url` (host:port) from now on."""
         host, _, port = url.rpartition(":")
-        contents = [request.content for request in requests]
+        contents = [request.content(url) for request in requests]
         self._tell("requests", (host, int(port), contents))
 
     def run(
@@ -192,7 +192,7 @@ class _Series:
         ends, latencies = ends[cut:], latencies[cut:]
         if len(ends) < 2:
             now = time.monotonic()
-            nothing = steady_state.Confidence(1.0, 1.0, rule.latency_percentile, reached=False)
+            nothing = Confidence(1.0, 1.0, rule.latency_percentile, reached=False)
             return LoadResult(
                 0.0, None, nothing, 0, self.failures, tuple(self.texts), now, now, self.client_cpu_s
             )

@@ -12,9 +12,11 @@ import os
 import pickle
 import struct
 import sys
+import threading
 import time
 from array import array
 from collections.abc import Sequence
+from typing import cast
 
 import httptools
 import uvloop
@@ -35,8 +37,7 @@ class Connection(asyncio.Protocol):
         self.body = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        self.transport = cast("asyncio.Transport", transport)  # uvloop's own, which is no subclass
 
     def connection_lost(self, error: Exception | None) -> None:
         self.pump.lost(self, error)
@@ -182,20 +183,21 @@ async def serve() -> None:
     loop = asyncio.get_running_loop()
     commands: asyncio.Queue[tuple[str, object]] = asyncio.Queue()
 
-    def readable() -> None:
-        try:
-            message = read_message(stdin)
-        except EOFError:
-            message = ("quit", None)
-        assert isinstance(message, tuple)
-        commands.put_nowait(message)
+    def listen() -> None:
+        kind = ""
+        while kind != "quit":
+            try:
+                message = read_message(stdin)
+            except EOFError:
+                message = ("quit", None)
+            assert isinstance(message, tuple)
+            kind = message[0]
+            loop.call_soon_threadsafe(commands.put_nowait, message)
 
-    loop.add_reader(stdin, readable)
+    threading.Thread(target=listen, daemon=True).start()
     while True:
         try:
-            kind, value = await asyncio.wait_for(
-                commands.get(), REPORT_S if pump.running else None
-            )
+            kind, value = await asyncio.wait_for(commands.get(), REPORT_S if pump.running else None)
         except TimeoutError:
             write_message(stdout, pump.report())
             continue
@@ -203,21 +205,23 @@ async def serve() -> None:
             pump.close()
             return
         if kind == "requests":
-            host, port, pump.requests = value  # type: ignore[misc]
-            address = (host, port)
+            assert isinstance(value, tuple)
+            address, pump.requests = value[:2], value[2]
             pump.close()
         elif kind == "start":
             pump.failures, pump.texts, pump.next = 0, [], 0
             try:
-                await pump.connect(*address, count=int(value))  # type: ignore[call-overload]
+                assert isinstance(value, int)
+                await pump.connect(*address, count=value)
             except OSError as error:
                 write_message(stdout, {"error": f"{error.strerror or error}"})
                 continue
-            pump.start(int(value))  # type: ignore[call-overload]
+            pump.start(value)
             write_message(stdout, {"started": time.monotonic()})
         elif kind == "stop":
             pump.running = False
-            deadline = time.monotonic() + float(value)  # type: ignore[arg-type]
+            assert isinstance(value, float)
+            deadline = time.monotonic() + value
             while any(c.in_flight for c in pump.connections) and time.monotonic() < deadline:
                 await asyncio.sleep(0.002)
             hung = sum(c.in_flight for c in pump.connections)

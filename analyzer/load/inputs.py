@@ -53,27 +53,24 @@ def make_requests(
     made = []
     for _ in range(ROUND if data == "random" else 1):
         tensors = [
-            _tensor(entry, _shape(model, entry, batch_size, limit > 0, shapes or {}), data, generator)
+            _tensor(
+                entry, _shape(model, entry, batch_size, limit > 0, shapes or {}), data, generator
+            )
             for entry in metadata["inputs"]
             if entry["name"] not in optional
         ]
-        made.append(_prepared(url, model, tensors))
+        made.append(_prepared(model, tensors))
     return made
 
 
-def _prepared(url: str, model: str, tensors: list[Any]) -> PreparedRequest:
+def _prepared(model: str, tensors: list[Any]) -> PreparedRequest:
     from tritonclient.http import InferenceServerClient
 
     body, json_size = InferenceServerClient.generate_request_body(tensors)
-    head = [
-        f"POST /v2/models/{model}/infer HTTP/1.1",
-        f"Host: {url}",
-        f"Content-Length: {len(body)}",
-        "Content-Type: application/octet-stream",
-    ]
-    if json_size is not None:
-        head.append(f"Inference-Header-Content-Length: {json_size}")
-    return PreparedRequest("\r\n".join([*head, "", ""]).encode() + bytes(body))
+    headers = [("Content-Type", "application/octet-stream")]
+    if json_size is not None:  # binary tensors follow the JSON
+        headers.append(("Inference-Header-Content-Length", str(json_size)))
+    return PreparedRequest(f"/v2/models/{model}/infer", bytes(body), tuple(headers))
 
 
 def _shape(

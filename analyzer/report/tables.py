@@ -53,34 +53,22 @@ def summary_line(measurement: Measurement) -> str:
 
 
 def _row(m: Measurement) -> list[str]:
-    latency, server, usage, host, confidence = (
-        m.latency,
-        m.server_time,
-        m.usage,
-        m.host,
-        m.confidence,
-    )
-    latencies = (
-        [latency.p50_ms, latency.p90_ms, latency.p95_ms, latency.p99_ms] if latency else [None] * 4
-    )
-    return [
-        m.model,
-        str(m.variant),
-        str(m.load),
-        f"{m.throughput:.1f}",
-        _figure(confidence and confidence.throughput * 100, 1),
-        *(_figure(value, 1) for value in latencies),
-        _figure(server and server.queue_ms, 1),
-        _figure(server and server.compute_infer_ms, 1),
-        _figure(usage and usage.memory_cold_bytes / MIB, 0),
-        _figure(usage and usage.memory_hot_bytes / MIB, 0),
-        _figure(usage and usage.utilization_percent, 0),
-        _figure(host and host.cpu_cores, 2),
+    figures: list[tuple[float | None, int]] = [
+        (m.confidence.throughput * 100 if m.confidence else None, 1),
+        (m.latency.p50_ms if m.latency else None, 1),
+        (m.latency.p90_ms if m.latency else None, 1),
+        (m.latency.p95_ms if m.latency else None, 1),
+        (m.latency.p99_ms if m.latency else None, 1),
+        (m.server_time.queue_ms if m.server_time else None, 1),
+        (m.server_time.compute_infer_ms if m.server_time else None, 1),
+        (m.usage.memory_cold_bytes / MIB if m.usage else None, 0),
+        (m.usage.memory_hot_bytes / MIB if m.usage else None, 0),
+        (m.usage.utilization_percent if m.usage else None, 0),
+        (m.host.cpu_cores if m.host else None, 2),
     ]
-
-
-def _figure(value: float | None, digits: int) -> str:
-    return "–" if value is None else f"{value:.{digits}f}"
+    return [m.model, str(m.variant), str(m.load), f"{m.throughput:.1f}"] + [
+        "–" if value is None else f"{value:.{digits}f}" for value, digits in figures
+    ]
 
 
 def _notes(title: str, rows: Iterable[tuple[Measurement, str]]) -> list[str]:

@@ -91,16 +91,16 @@ class HostSampler:
             if pid not in now:
                 self._ended[pid] = used
         self._last = now
-        user_s, system_s, switches = (
-            sum(column) for column in zip(*now.values(), *self._ended.values(), (0.0, 0.0, 0))
-        )
+        every = [*now.values(), *self._ended.values()]
+        user_s, system_s = sum(used[0] for used in every), sum(used[1] for used in every)
+        switches = sum(used[2] for used in every)
         periods, throttled = throttling()
         self._samples.append(
             _Sample(
                 time.monotonic(),
                 user_s,
                 system_s,
-                int(switches),
+                switches,
                 periods,
                 throttled,
                 tree_memory_bytes(tree) if with_memory else None,

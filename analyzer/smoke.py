@@ -1,0 +1,56 @@
+"""Does what was exported serve? Each repository is loaded by a real Triton and asked once."""
+
+from __future__ import annotations
+
+import http.client
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from analyzer.load.generator import PreparedRequest
+from analyzer.load.inputs import make_requests
+from analyzer.server import local
+from profiles.errors import NoAnswerError
+from profiles.repository import model_names
+
+TIMEOUT_S = 60.0
+
+
+def check_repository(
+    repository: Path, say: Callable[[str], None] = lambda _: None
+) -> dict[str, float]:
+    """Start Triton on a repository, load every model in it and send each a request.
+
+    Returns the latency of that first request by model, in ms.
+
+    Raises
+    ------
+    NoAnswerError
+        A model answered with an error.
+    LoadError, ServerError
+        A model does not load, or Triton does not start.
+    """
+    latencies_ms: dict[str, float] = {}
+    with local.launch(repository) as server:
+        for model in model_names(repository):
+            server.load(model)
+            request = make_requests(server.http_url, model, 1)[0]
+            started_s = time.monotonic()
+            _send(server.http_url, model, request)
+            latencies_ms[model] = (time.monotonic() - started_s) * 1000
+            say(f"{repository.name}: {model} answered in {latencies_ms[model]:.0f} ms")
+    return latencies_ms
+
+
+def _send(url: str, model: str, request: PreparedRequest) -> None:
+    connection = http.client.HTTPConnection(url, timeout=TIMEOUT_S)
+    try:
+        connection.request("POST", request.path, request.body, dict(request.headers))
+        answer = connection.getresponse()
+        content = answer.read()
+    except (OSError, http.client.HTTPException) as error:
+        raise NoAnswerError(f"{model} gives no answer: {error}") from None
+    finally:
+        connection.close()
+    if answer.status != http.client.OK:
+        raise NoAnswerError(f"{model} refuses: {content.decode(errors='replace').strip()}")
