@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from placement.export import folder, triton
+from placement.export import folder, nginx, triton
 from placement.export.servers import servers
 from placement.layout import Layout
 from profiles.errors import InputError
 
-FORMATS = ("triton",)
+FORMATS = ("triton", "nginx")
 
 
 def export(
@@ -57,7 +57,10 @@ def export(
     targets = [output / name for name in formats]
     for target in targets:
         folder.check(target, force=force, keep=models)
-    writers = {"triton": partial(triton.write, made, copy=copy)}
+    writers: dict[str, Callable[[Path], None]] = {
+        "triton": partial(triton.write, made, copy=copy),
+        "nginx": partial(nginx.write, made, addresses=nginx.suggested(made)),
+    }
     for name, target in zip(formats, targets, strict=True):
         try:
             folder.replace(target, {"made_by": "model-placer", "format": name}, writers[name])
