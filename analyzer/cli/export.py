@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -37,6 +36,12 @@ from analyzer.cli.options import CommaList, command, emit, nearest
 @click.option("--copy", is_flag=True, help="Copy the models' files; they are linked otherwise.")
 @click.option("--force", is_flag=True, help="Replace folders that no export has made.")
 @click.option("--per-host", is_flag=True, help="One Triton for all GPUs of a host.")
+@click.option(
+    "--triton-image",
+    default=None,
+    metavar="IMAGE",
+    help="What compose and kubernetes run  [default: NVIDIA's]",
+)
 def export(
     layout: Path,
     model_repository: Path,
@@ -45,6 +50,7 @@ def export(
     copy: bool,
     force: bool,
     per_host: bool,
+    triton_image: str | None,
     output_format: str,
 ) -> None:
     """Write the Triton repositories and manifests of LAYOUT.
@@ -72,8 +78,7 @@ def export(
         copy=copy,
         force=force,
         per_host=per_host,
+        triton_image=triton_image or exporting.compose.TRITON_IMAGE,
     )
-    document: dict[str, Any] = {
-        "folders": {name: str(f) for name, f in zip(formats, folders, strict=True)}
-    }
+    document = {"folders": {folder.name: str(folder) for folder in folders}}
     emit(document, output_format, lambda: "\n".join(f"Wrote {folder}" for folder in folders))

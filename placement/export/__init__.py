@@ -6,12 +6,12 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from placement.export import folder, nginx, triton
+from placement.export import compose, folder, kubernetes, nginx, triton
 from placement.export.servers import servers
 from placement.layout import Layout
 from profiles.errors import InputError
 
-FORMATS = ("triton", "nginx")
+FORMATS = ("triton", "compose", "kubernetes", "nginx")
 
 
 def export(
@@ -23,6 +23,7 @@ def export(
     copy: bool = False,
     force: bool = False,
     per_host: bool = False,
+    triton_image: str = compose.TRITON_IMAGE,
 ) -> list[Path]:
     """Write `<output>/<format>/` for each format and return these folders.
 
@@ -38,13 +39,15 @@ def export(
     output
         Where the formats' folders are made.
     formats
-        Some of `FORMATS`.
+        Some of `FORMATS`; `compose` brings `triton`, whose repositories it mounts.
     copy
         Copy the models' files; they are linked otherwise.
     force
         Replace folders that were not made by an export.
     per_host
         One Triton for all GPUs of a host, instead of one per device.
+    triton_image
+        The image that `compose` and `kubernetes` run.
 
     Raises
     ------
@@ -54,11 +57,17 @@ def export(
     made = servers(layout, models, per_host=per_host)
     if not made:
         raise InputError("The layout places no model: there is nothing to export.")
+    if "compose" in formats and "triton" not in formats:
+        formats = ("triton", *formats)
     targets = [output / name for name in formats]
     for target in targets:
         folder.check(target, force=force, keep=models)
     writers: dict[str, Callable[[Path], None]] = {
         "triton": partial(triton.write, made, copy=copy),
+        "compose": partial(
+            compose.write, made, models=models, copy=copy, triton_image=triton_image
+        ),
+        "kubernetes": partial(kubernetes.write, made, triton_image=triton_image),
         "nginx": partial(nginx.write, made, addresses=nginx.suggested(made)),
     }
     for name, target in zip(formats, targets, strict=True):

@@ -45,7 +45,7 @@ class Server:
     devices: tuple[PlacedDevice, ...]
     kind: DeviceKind
     host: str | None
-    device_ids: tuple[str, ...]  # as CUDA_VISIBLE_DEVICES takes them; empty on a CPU host
+    device_ids: tuple[str, ...]  # numbers on their host, or UUIDs; empty on a CPU host
     http_port: int  # a suggestion: distinct among the servers of a host
     models: tuple[ServedModel, ...] = field(default=())
 
@@ -58,6 +58,23 @@ class Server:
     def metrics_port(self) -> int:
         """The next but one."""
         return self.http_port + 2
+
+    @property
+    def shared_memory_mib(self) -> int:
+        """Docker's default, and ten times the 1 MiB that each Python instance was seen to take."""
+        instances = sum(
+            max(1, sum(max(1, int(group.count)) for group in model.config.instance_group))
+            for model in self.models
+        )
+        return 64 + 10 * instances * max(1, len(self.device_ids))
+
+    def arguments(self, repository: str) -> list[str]:
+        """How `tritonserver` is started on its repository: `apply` may load and unload later."""
+        return [
+            f"--model-repository={repository}",
+            "--model-control-mode=explicit",
+            *(f"--load-model={model.name}" for model in self.models),
+        ]
 
 
 def servers(layout: Layout, models: Path, *, per_host: bool = False) -> tuple[Server, ...]:
@@ -158,16 +175,31 @@ def _server(group: tuple[PlacedDevice, ...], made: list[Server], per_host: bool)
     while name in taken:
         number += 1
         name = f"{wanted}-{number}"
-    # A type's GPUs are numbered within their host, as nvidia-smi does; a device that is named by
-    # its UUID (GPU-..., MIG-...) says itself which it is.
-    before = sum(len(s.device_ids) for s in neighbours)
-    ids = tuple(
-        d.name if re.match(r"(GPU|MIG)-[0-9a-f]{8}", d.name) else str(before + i)
-        for i, d in enumerate(group)
-        if kind != "cpu"
-    )
     port = HTTP_PORT + PORT_STEP * len(neighbours)
+    ids = () if kind == "cpu" else _device_ids(group, neighbours)
     return Server(name, group, kind, first.host, ids, port)
+
+
+def _device_ids(group: tuple[PlacedDevice, ...], neighbours: Iterable[Server]) -> tuple[str, ...]:
+    """The devices' numbers on their host, in the order of the layout.
+
+    A device that is named by its UUID (GPU-..., MIG-...) says itself which it is. A slice is
+    `<GPU>:<slice>`, as NVIDIA's container runtime takes it.
+    """
+    before = [d for server in neighbours if server.kind != "cpu" for d in server.devices]
+    ids = []
+    for device in group:
+        if re.match(r"(GPU|MIG)-[0-9a-f]{8}", device.name):
+            ids.append(device.name)
+        else:
+            unit = device.parent or device.name
+            units = list(dict.fromkeys(d.parent or d.name for d in (*before, device)))
+            number = str(units.index(unit))
+            if device.parent is not None:
+                number += f":{sum(d.parent == unit for d in before)}"
+            ids.append(number)
+        before.append(device)
+    return tuple(ids)
 
 
 def slug(name: str) -> str:
@@ -243,6 +275,20 @@ def _add_members(
                 source.name, source, config, origin, weight=ensemble.weight
             )
             queue.append(found[source.name])
+
+
+def memory_use_bytes(server: Server) -> float | None:
+    """The RAM that the layout predicts for the server; None when it was not measured."""
+    name = "memory" if server.kind == "cpu" else "host_memory"
+    uses = [device.uses.get(name) for device in server.devices]
+    known = [use for use in uses if use]
+    return sum(known) if len(known) == len(uses) else None
+
+
+def cpu_use(server: Server) -> float | None:
+    """The cores that the layout predicts for the server; None when they were not measured."""
+    known = [device.uses["cpu"] for device in server.devices if device.uses.get("cpu")]
+    return round(sum(known), 3) if len(known) == len(server.devices) else None
 
 
 def described(server: Server) -> Mapping[str, object]:
