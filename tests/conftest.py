@@ -4,18 +4,22 @@ with MODEL_PLACER_REQUIRE_ALL=1, as on CI, they fail instead."""
 from __future__ import annotations
 
 import os
+import subprocess
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
 from analyzer.server import runtime
+from analyzer.server.docker import connect, why_unreachable
 from analyzer.server.runtime import Binary
 from profiles.errors import SurroundingsError
 
 EXAMPLES = Path(__file__).parents[1] / "examples" / "model_repository"
+TRITON_IMAGE = "model-placer-triton:test"
 
 
-def missing(reason: str) -> None:
+def missing(reason: str) -> NoReturn:
     """Skip the test, or fail it where everything has to be there."""
     if os.environ.get("MODEL_PLACER_REQUIRE_ALL") == "1":
         pytest.fail(reason, pytrace=False)
@@ -29,7 +33,24 @@ def embedded_triton() -> Binary:
         return runtime.install()
     except SurroundingsError as error:
         missing(str(error))
-        raise
+
+
+@pytest.fixture(scope="session")
+def triton_image() -> str:
+    """An image with a real Triton in it, built on first use; mark such tests `docker`."""
+    import docker
+
+    try:
+        connect().close()
+    except (OSError, docker.errors.DockerException) as error:
+        missing("Docker: {}; {}".format(*why_unreachable(error)))
+    script = Path(__file__).parent / "triton_image" / "build.sh"
+    built = subprocess.run(
+        ["sh", str(script), TRITON_IMAGE], capture_output=True, text=True, check=False
+    )
+    if built.returncode:
+        missing(f"cannot build {TRITON_IMAGE}: {built.stderr.strip()[-500:]}")
+    return TRITON_IMAGE
 
 
 @pytest.fixture(scope="session")

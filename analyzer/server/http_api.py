@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import http.client
 import json
+import select
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -19,6 +20,7 @@ from profiles.errors import LoadError, ServerError
 from profiles.model_config import ModelConfig
 
 POLL_S = 0.02
+CONNECT_TIMEOUT_S = 5.0
 
 
 class RefusedError(Exception):
@@ -30,21 +32,42 @@ class RefusedError(Exception):
 
 
 def request(
-    url: str, method: str, path: str, body: object = None, timeout_s: float = 10.0
+    url: str,
+    method: str,
+    path: str,
+    body: object = None,
+    *,
+    timeout_s: float = 10.0,
+    ending: Callable[[], str] = str,
 ) -> dict[str, Any] | list[Any]:
     """The JSON that Triton answers; an empty answer is an empty dictionary.
+
+    A server that dies need not close its connections: a container takes its network with it.
+    So `ending` is asked twice a second, while the answer is awaited, how the server has ended.
 
     Raises
     ------
     RefusedError
         Triton answered with an error.
     OSError
-        It did not answer; TimeoutError when it took too long.
+        It did not answer; TimeoutError when it took the request and then too long.
     """
-    connection = http.client.HTTPConnection(url, timeout=timeout_s)
+    deadline = time.monotonic() + timeout_s
+    connection = http.client.HTTPConnection(url, timeout=min(CONNECT_TIMEOUT_S, timeout_s))
     try:
+        try:
+            connection.connect()
+        except TimeoutError:
+            raise ConnectionError("no connection: timed out") from None
+        connection.sock.settimeout(timeout_s)
         text = None if body is None else json.dumps(body)
         connection.request(method, path, text, {"Connection": "close"})
+        while not select.select([connection.sock], [], [], 0.5)[0]:
+            if time.monotonic() > deadline:
+                raise TimeoutError("timed out")
+            reason = ending()
+            if reason:
+                raise ConnectionError(reason)
         response = connection.getresponse()
         answer = response.read()
     except http.client.HTTPException as error:
@@ -90,6 +113,18 @@ def statistics(url: str, model: str) -> dict[str, Any]:
     return _document(url, "GET", f"/v2/models/{model}/stats")
 
 
+def has_model_control(url: str) -> bool:
+    """Whether the server loads and unloads on request; raises ServerError."""
+    try:
+        # To unload a model that is not there changes nothing, and is refused without control.
+        request(url, "POST", "/v2/repository/models/model-placer-no-such-model/unload", {})
+    except RefusedError:
+        return False
+    except OSError as error:
+        raise ServerError(f"Triton at {url} does not answer: {error}") from None
+    return True
+
+
 def states(url: str) -> dict[str, tuple[str, str]]:
     """State (READY, UNAVAILABLE, ...; empty when never loaded) and reason of every model.
 
@@ -112,6 +147,7 @@ def load(
     *,
     timeout_s: float,
     log: Callable[[], str],
+    ending: Callable[[], str] = str,
 ) -> None:
     """Load a model; see `Server.load`. `log` gives what the server logged since."""
     parameters: dict[str, str] = {}
@@ -119,11 +155,12 @@ def load(
         raise ValueError("files need a configuration")
     if config is not None:
         parameters["config"] = model_config.to_json(config)
-    for path, content in (files or {}).items():
-        parameters[f"file:{path}"] = base64.b64encode(content).decode()
+    for name, content in (files or {}).items():
+        parameters[f"file:{name}"] = base64.b64encode(content).decode()
     body = {"parameters": parameters} if parameters else {}
     try:
-        request(url, "POST", f"/v2/repository/models/{model}/load", body, timeout_s)
+        path = f"/v2/repository/models/{model}/load"
+        request(url, "POST", path, body, timeout_s=timeout_s, ending=ending)
         request(url, "GET", f"/v2/models/{model}/ready")
     except RefusedError as error:
         raise LoadError(f"Triton cannot load {model}: {_reason(str(error), log())}") from None
@@ -133,15 +170,24 @@ def load(
         ) from None
     except OSError as error:
         raise ServerError(
-            f"Triton died or hung up while it loaded {model} ({error}){quote(log())}"
+            f"Triton died or hung up while it loaded {model} "
+            f"({_cause(error, ending)}){quote(log())}"
         ) from None
 
 
-def unload(url: str, model: str, *, timeout_s: float, log: Callable[[], str]) -> None:
+def unload(
+    url: str,
+    model: str,
+    *,
+    timeout_s: float,
+    log: Callable[[], str],
+    ending: Callable[[], str] = str,
+) -> None:
     """Unload a model and wait until the server's index says that it is."""
     deadline = time.monotonic() + timeout_s
     try:
-        request(url, "POST", f"/v2/repository/models/{model}/unload", {}, timeout_s)
+        path = f"/v2/repository/models/{model}/unload"
+        request(url, "POST", path, {}, timeout_s=timeout_s, ending=ending)
         while states(url).get(model, ("", ""))[0] not in {"", "UNAVAILABLE"}:
             if time.monotonic() > deadline:
                 raise ServerError(f"Triton did not unload {model} within {timeout_s:g} s")
@@ -150,7 +196,8 @@ def unload(url: str, model: str, *, timeout_s: float, log: Callable[[], str]) ->
         raise ServerError(f"Triton cannot unload {model}: {error}{quote(log())}") from None
     except OSError as error:
         raise ServerError(
-            f"Triton does not answer while it unloads {model} ({error}){quote(log())}"
+            f"Triton does not answer while it unloads {model} "
+            f"({_cause(error, ending)}){quote(log())}"
         ) from None
 
 
@@ -169,6 +216,16 @@ def _document(url: str, method: str, path: str) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise ServerError(f"Triton at {url} answers {path} with no JSON object")
     return document
+
+
+def _cause(error: OSError, ending: Callable[[], str]) -> str:
+    """How the server ended, which shows a little after its connections break; else the error."""
+    for _ in range(10):
+        reason = ending()
+        if reason:
+            return reason
+        time.sleep(0.05)
+    return str(error)
 
 
 def _reason(said: str, log: str) -> str:

@@ -22,9 +22,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from analyzer.server import guard, http_api, runtime
+from analyzer.server.control import ModelControl
 from analyzer.server.log import LogFile, quote
 from analyzer.server.runtime import Binary
-from profiles.errors import InputError, LoadError, ServerError
+from profiles.errors import InputError, ServerError
 from profiles.model_config import ModelConfig
 
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108
@@ -87,7 +88,7 @@ def launch(
     try:
         server.start()
         yield server
-        failed = server.failed
+        failed = server.failed or bool(server.ending())
     finally:
         server.stop()
         server.log.close(keep=failed)
@@ -116,13 +117,12 @@ class LocalServer:
         self.arguments = tuple(arguments)
         self.log = log
         self.start_timeout_s = start_timeout_s
-        self.failed = False
         self.description = ""
         self._ports: tuple[int, int, int] = (0, 0, 0)
         self._guard: subprocess.Popen[bytes] | None = None
         self._pid = 0
         self._started = 0  # the log's mark at the last start
-        self._stubs: dict[str, set[int]] = {}  # processes that came with a model
+        self._control = ModelControl(self._children, self.log_since, self.ending)
 
     @property
     def http_url(self) -> str:
@@ -151,7 +151,7 @@ class LocalServer:
                 self.stop()
                 if taken and attempt < 5:
                     continue  # another program was quicker: take other ports
-                self.failed = True
+                self._control.failed = True
                 raise
             except BaseException:
                 self.stop()
@@ -182,9 +182,7 @@ class LocalServer:
         deadline = time.monotonic() + self.start_timeout_s
         while not http_api.is_ready(self.http_url):
             if not self.alive():
-                raise ServerError(
-                    f"Triton ended while it started ({_status(self._guard.wait())}){self._words()}"
-                )
+                raise ServerError(f"Triton ended while it started ({self.ending()}){self._words()}")
             if time.monotonic() > deadline:
                 raise ServerError(
                     f"Triton was not ready after {self.start_timeout_s:g} s{self._words()}"
@@ -231,16 +229,29 @@ class LocalServer:
         self._guard.stdout.close()
         self._guard = None
         self._pid = 0
-        self._stubs.clear()
+        self._control.forget()
 
     def restart(self) -> None:
         """End the process, if it still runs; start it anew, on the same ports if they are free."""
+        if self.ending():
+            self._control.failed = True
         self.stop()
         self.start()
+
+    @property
+    def failed(self) -> bool:
+        """Whether anything went wrong, so that the log is worth keeping."""
+        return self._control.failed
 
     def alive(self) -> bool:
         """Whether the process runs."""
         return self._guard is not None and self._guard.poll() is None
+
+    def ending(self) -> str:
+        """How the process ended, such as `killed by SIGSEGV`; empty while it runs."""
+        if self._guard is None or self._guard.poll() is None:
+            return ""
+        return exit_reason(self._guard.returncode)
 
     def pids(self) -> list[int]:
         """The process id of `tritonserver`."""
@@ -266,34 +277,13 @@ class LocalServer:
         timeout_s: float = 120.0,
     ) -> None:
         """Load a model; raises LoadError or ServerError."""
-        mark = self.log_mark()
-        before = self._children()
-        try:
-            http_api.load(
-                self.http_url,
-                model,
-                config,
-                files,
-                timeout_s=timeout_s,
-                log=lambda: self.log_since(mark),
-            )
-        except (LoadError, ServerError):
-            self.failed = True
-            raise
-        self._stubs[model] = self._stubs.get(model, set()) | (self._children() - before)
+        self._control.load(
+            self.http_url, model, config, files, timeout_s=timeout_s, mark=self.log_mark()
+        )
 
     def unload(self, model: str, timeout_s: float = 60.0) -> None:
         """Unload a model and wait until its processes are gone; raises ServerError."""
-        mark = self.log_mark()
-        deadline = time.monotonic() + timeout_s
-        http_api.unload(self.http_url, model, timeout_s=timeout_s, log=lambda: self.log_since(mark))
-        stubs = self._stubs.pop(model, set())
-        # The index says UNAVAILABLE before the memory is given back.
-        while stubs & self._children():
-            if time.monotonic() > deadline:
-                self.failed = True
-                raise ServerError(f"A process of {model} is left {timeout_s:g} s after its unload")
-            time.sleep(http_api.POLL_S)
+        self._control.unload(self.http_url, model, timeout_s=timeout_s, mark=self.log_mark())
 
     def _children(self) -> set[int]:
         import psutil
@@ -340,7 +330,8 @@ def check_cpus(cpus: Sequence[int]) -> None:
             raise InputError(f"CPU {cpu} is not usable here; usable are {sorted(usable)}")
 
 
-def _status(code: int) -> str:
+def exit_reason(code: int) -> str:
+    """An exit status of the shell's kind in words."""
     if code > 128:
         with contextlib.suppress(ValueError):
             return f"killed by {signal.Signals(code - 128).name}"

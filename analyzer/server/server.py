@@ -46,6 +46,9 @@ class Server(Protocol):
     def alive(self) -> bool:
         """Whether the server's process runs (remote: whether it answers)."""
 
+    def ending(self) -> str:
+        """How the server ended by itself, such as `killed by SIGKILL`; empty while it runs."""
+
     def log_mark(self) -> int:
         """A place in the server's log, for `log_since`."""
 

@@ -1,0 +1,3 @@
+"""Fails to load."""
+
+raise RuntimeError("the weights have gone off")
