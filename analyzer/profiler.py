@@ -227,7 +227,7 @@ def _measure_point(bench: Bench, point: Point, idle_bytes: int, cold_bytes: int)
         requests=result.requests,
         duration_s=result.duration_s,
         warnings=tuple(_doubts(point.load, result, served)) + figures.notes,
-        extra=figures.extra or {},
+        extra=_device_size(bench) | (figures.extra or {}),
     )
 
 
@@ -262,6 +262,13 @@ def _doubts(load: LoadPoint, result: LoadResult, served: statistics.Served) -> I
             yield f"throughput x latency is {in_flight:.2f}, not the concurrency {load.concurrency}"
     if served.failures:
         yield f"Triton counted {served.failures} failures"
+
+
+def _device_size(bench: Bench) -> dict[str, float]:
+    """What the device offers, so that `place` knows a type that no table has: a CPU host, say."""
+    device = bench.device.device_type
+    cores = {"device_cores": float(device.cores)} if device.cores else {}
+    return {"device_memory_bytes": float(device.memory_bytes)} | cores
 
 
 def _blank(bench: Bench, point: Point) -> Measurement:

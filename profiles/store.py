@@ -83,8 +83,10 @@ class ProfileStore:
                 f"{path}: no such profile store. `model-placer profile` or `model-placer import` "
                 "makes one; --store names it."
             )
-        if not self.path.parent.is_dir():
-            raise InputError(f"{path}: the directory {self.path.parent} does not exist.")
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"{path}: {error.strerror}: {error.filename}.") from None
         if self.path.exists() and self.path.stat().st_size and not _is_sqlite(self.path):
             raise InputError(f"{path}: is not a profile store.")
         try:
