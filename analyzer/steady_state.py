@@ -33,6 +33,7 @@ Z_95 = 1.959964  # two-sided 95 % of the normal distribution
 T_95 = 2.093024  # of Student's t with 19 degrees of freedom: 20 batches
 T_99_SLOPE = 2.878440  # two-sided 99 % of Student's t with 18 degrees of freedom
 DRIFT = 0.10  # a change within the span that matters
+LITTLE = 0.03  # how far throughput times latency may be from the concurrency
 
 
 @dataclass(frozen=True)
@@ -118,6 +119,15 @@ def confidence(
         windows=BATCHES,
         reached=max(throughput, latency) <= rule.relative_half_width,
     )
+
+
+def in_flight_by_littles_law(ends: Floats, latencies: Floats) -> float:
+    """Requests in flight as throughput times mean latency; the first completion opens the span.
+
+    It equals the concurrency up to what the requests in flight at both ends of the span differ
+    in age, so that a span which is too short, or in which latency drifts, shows here.
+    """
+    return float(latencies[1:].sum() / (ends[-1] - ends[0]))
 
 
 def drift(latencies: Floats) -> str | None:

@@ -24,6 +24,7 @@ from profiles.measurement import Confidence, Latency, LoadPoint
 CHECK_S = 0.2  # the rule is looked at so often
 ANSWER_TIMEOUT_S = 60.0  # without any answer for so long the server hangs
 DRAIN_S = 10.0  # what is in flight at the end may take so long
+LATEST = 2.0  # times the cap, for a span in which throughput and latency do not agree at the cap
 BUSY_CLIENT = 0.9  # of one core: above it the client is what limits
 
 
@@ -96,7 +97,10 @@ class HttpGenerator:
                 return
             if now - checked >= CHECK_S:
                 checked = now
-                if series.settled(rule) or now - series.started_s > rule.max_duration_s:
+                elapsed_s = now - series.started_s
+                if series.settled(rule) or elapsed_s > LATEST * rule.max_duration_s:
+                    return
+                if elapsed_s > rule.max_duration_s and series.agrees():
                     return
 
     def _tell(self, kind: str, value: object) -> None:
@@ -182,14 +186,28 @@ class _Series:
         ends, latencies = ends[cut:], latencies[cut:]
         if len(ends) < rule.min_requests or ends[-1] - ends[0] < rule.min_duration_s:
             return False
-        return steady_state.confidence(ends, latencies, self.in_flight, rule).reached
+        return (
+            self.agrees() and steady_state.confidence(ends, latencies, self.in_flight, rule).reached
+        )
 
-    def result(self, load: LoadPoint, rule: SteadyStateRule) -> LoadResult:
+    def agrees(self) -> bool:
+        """Whether throughput times latency is the concurrency (Little's law)."""
+        ends, latencies = self.measured()
+        if len(ends) < 2:
+            return False
+        in_flight = steady_state.in_flight_by_littles_law(ends, latencies)
+        return abs(in_flight / self.in_flight - 1) <= steady_state.LITTLE
+
+    def measured(self) -> tuple[Floats, Floats]:
+        """Completion times and latencies without the warm-up."""
         ends, latencies = self.columns()
         cut = steady_state.warm_up(latencies, self.in_flight)
         if cut is None:  # never settled: leave out what surely is warm-up
             cut = min(self.in_flight, len(ends) // 2)
-        ends, latencies = ends[cut:], latencies[cut:]
+        return ends[cut:], latencies[cut:]
+
+    def result(self, load: LoadPoint, rule: SteadyStateRule) -> LoadResult:
+        ends, latencies = self.measured()
         if len(ends) < 2:
             now = time.monotonic()
             nothing = Confidence(1.0, 1.0, rule.latency_percentile, reached=False)

@@ -1,0 +1,114 @@
+"""The HTTP generator against a server whose service time is known."""
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from queue import Queue
+
+import pytest
+
+from analyzer.load import http
+from analyzer.load.generator import PreparedRequest
+from analyzer.steady_state import SteadyStateRule
+from profiles.errors import SurroundingsError
+from profiles.measurement import LoadPoint
+
+RULE = SteadyStateRule(max_duration_s=3.0)
+REQUEST = [PreparedRequest("/v2/models/bert/infer", b"x" * 100)]
+
+
+@contextmanager
+def a_server(service_s: float, workers: int, fail_every: int = 0) -> Iterator[str]:
+    """An HTTP server that works on so many requests at once, each for the service time."""
+    ready: Queue[int] = Queue()
+    stop = threading.Event()
+    count = 0
+
+    async def main() -> None:
+        free = asyncio.Semaphore(workers)
+
+        async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            nonlocal count
+            with suppress(asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
+                while True:
+                    head = await reader.readuntil(b"\r\n\r\n")
+                    length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
+                    await reader.readexactly(length)
+                    count += 1
+                    async with free:
+                        await asyncio.sleep(service_s)
+                    if fail_every and count % fail_every == 0:
+                        status, body = b"500 Oops", b'{"error":"no luck"}'
+                    else:
+                        status, body = b"200 OK", b"{}"
+                    writer.write(
+                        b"HTTP/1.1 %b\r\nContent-Length: %d\r\n\r\n%b" % (status, len(body), body)
+                    )
+            writer.close()
+            with suppress(ConnectionError):
+                await writer.wait_closed()
+
+        server = await asyncio.start_server(handle, "127.0.0.1", 0)
+        ready.put(server.sockets[0].getsockname()[1])
+        while not stop.is_set():
+            await asyncio.sleep(0.01)
+        server.close()
+
+    thread = threading.Thread(target=lambda: asyncio.run(main()))
+    thread.start()
+    try:
+        yield f"127.0.0.1:{ready.get()}"
+    finally:
+        stop.set()
+        thread.join()
+
+
+def test_latency_and_throughput_are_the_servers():
+    """10 ms on 2 workers, 4 in flight: 200 requests a second at most, and latency by Little."""
+    with a_server(0.010, workers=2) as url, http.start() as generator:
+        generator.aim(url, REQUEST)
+        result = generator.run(LoadPoint(1, 4), RULE)
+    assert result.failures == 0
+    assert result.latency is not None
+    assert 100 < result.throughput <= 201
+    assert result.throughput * result.latency.mean_ms / 1000 == pytest.approx(4, rel=0.05)
+
+
+def test_batch_size_multiplies_inferences_not_requests():
+    with a_server(0.005, workers=1) as url, http.start() as generator:
+        generator.aim(url, REQUEST)
+        result = generator.run(LoadPoint(8, 1), RULE)
+    assert result.throughput == pytest.approx(8 * result.requests / result.duration_s)
+
+
+def test_what_the_server_refuses_is_counted_and_quoted():
+    with a_server(0.002, workers=1, fail_every=10) as url, http.start() as generator:
+        generator.aim(url, REQUEST)
+        result = generator.run(LoadPoint(1, 1), RULE)
+    assert result.failures >= 1
+    assert "no luck" in result.failure_texts[0]
+
+
+def test_no_server_is_said():
+    with http.start() as generator:
+        generator.aim("127.0.0.1:1", REQUEST)
+        with pytest.raises(SurroundingsError, match="cannot be reached"):
+            generator.run(LoadPoint(1, 1), RULE)
+
+
+def test_one_generator_drives_one_server_after_another():
+    with http.start() as generator:
+        for service_s in (0.002, 0.020):
+            with a_server(service_s, workers=1) as url:
+                generator.aim(url, REQUEST)
+                result = generator.run(LoadPoint(1, 1), RULE)
+                assert result.latency is not None
+                assert result.latency.p50_ms >= 1000 * service_s
+
+
+def test_it_stops_when_told():
+    with a_server(0.005, workers=1) as url, http.start() as generator:
+        generator.aim(url, REQUEST)
+        result = generator.run(LoadPoint(1, 1), SteadyStateRule(1e-9), stop=lambda: True)
+    assert result.duration_s < 1
