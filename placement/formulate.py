@@ -105,6 +105,7 @@ def formulate(
                 options=tuple(options),
                 rate=demand.rate,
                 latency_limit_ms=demand.latency_limit_ms,
+                percentile=demand.percentile,
                 min_replicas=demand.replicas,
                 weight=demand.weight,
             )

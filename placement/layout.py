@@ -37,6 +37,8 @@ class Resident:
     latency_ms: float | None = None  # predicted, at the demanded percentile
     variant: Variant | None = None
     load: LoadPoint | None = None
+    latency_limit_ms: float | None = None  # demanded
+    percentile: int = 99  # of latency, of which `latency_ms` and its limit speak
 
 
 @dataclass(frozen=True)

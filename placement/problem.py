@@ -53,6 +53,7 @@ class Model:
     latency_limit_ms: float | None = None
     min_replicas: int = 1  # on distinct devices
     weight: float = 1.0
+    percentile: int = 99  # of latency, of which the limit and the options' latencies speak
 
 
 @dataclass(frozen=True)

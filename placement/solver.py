@@ -97,6 +97,8 @@ def _layout(problem: PlacementProblem, fleet: list[Unit], replicas: tuple[Replic
                         latency_ms=option.latency_ms,
                         variant=option.variant,
                         load=option.load,
+                        latency_limit_ms=models[replica.model].latency_limit_ms,
+                        percentile=models[replica.model].percentile,
                     )
                 )
             kind = kinds[seat.device_type]
