@@ -31,10 +31,11 @@ from typing import Any
 from placement.colocation import COVER, SHARES, Scale, cover
 from placement.fleet import Unit, is_singled_out, means
 from placement.problem import Model, Option, PlacementProblem
-from placement.result import Deadline
+from placement.result import Deadline, Status
 
 HEADROOM = 1000  # headroom is counted in thousandths
 WEIGHTS = 1000  # weights in thousandths
+LARGE = 20_000  # 0/1 variables beyond which the second goal is left alone
 ALONE_S = 4.0  # deterministic time of the first attempt, in CP-SAT's seconds
 
 
@@ -52,11 +53,19 @@ class Replica:
 class Answer:
     """What the search ended with: value and bound in the objective's own unit."""
 
-    status: str  # optimal, feasible, infeasible, unknown
+    status: Status
     replicas: tuple[Replica, ...] = ()
     value: float | None = None
     bound: float | None = None
-    headroom: float | None = None
+
+
+@dataclass(frozen=True)
+class Outside:
+    """What a model has on devices that a search does not touch."""
+
+    carried: int = 0  # of its reference, in COVER · SHARES
+    replicas: int = 0
+    least: int = 0  # that it has to carry in all, in COVER
 
 
 @dataclass
@@ -106,12 +115,16 @@ def search(
     seed: int = 0,
     hint: Iterable[Replica] = (),
     bound: float | None = None,
+    outside: Mapping[str, Outside] | None = None,
 ) -> Answer:
-    """The best placement on these units that is found before the deadline."""
+    """The best placement on these units that is found before the deadline.
+
+    With `outside` the units are part of a fleet whose rest stands: no second goal then.
+    """
     from ortools.sat.python import cp_model
 
     hint = tuple(hint)
-    built = _build(problem, scale, fleet)
+    built = _build(problem, scale, fleet, outside or {})
     least = problem.objective == "min-hardware"
     if least:
         built.cp.minimize(built.goal)
@@ -135,7 +148,7 @@ def search(
         best * unit,
         solver.best_objective_bound * unit,
     )
-    if deadline.left_s <= 0:
+    if deadline.left_s <= 0 or outside is not None or len(built.x) > LARGE:
         return answer
     return _second_goal(problem, scale, fleet, built, answer, best, deadline, seed)
 
@@ -171,7 +184,6 @@ def _second_goal(
         _replicas(built, solver),
         answer.value,
         answer.bound,
-        round(solver.objective_value) / HEADROOM if problem.objective == "min-hardware" else None,
     )
 
 
@@ -214,7 +226,9 @@ def _attempt(
         deadline.unwatch(solver.stop_search)
 
 
-def _build(problem: PlacementProblem, scale: Scale, fleet: list[Unit]) -> _Model:
+def _build(
+    problem: PlacementProblem, scale: Scale, fleet: list[Unit], outside: Mapping[str, Outside]
+) -> _Model:
     from ortools.sat.python import cp_model
 
     cp = cp_model.CpModel()
@@ -271,7 +285,8 @@ def _build(problem: PlacementProblem, scale: Scale, fleet: list[Unit]) -> _Model
                 cp.add(sum(here) <= seated[seat.name])
     carried: dict[str, Any] = {}
     for name, model in models.items():
-        _demand(cp, problem, name, model, of_model[name], x, s, carried)
+        rest = outside.get(name, Outside())
+        _demand(cp, problem, name, model, of_model[name], x, s, carried, rest)
     _rules(cp, problem, fleet, x, of_model)
     moves = _moves(cp, problem, x)
     cost, cost_unit = _cost(problem, fleet, used, moves)
@@ -342,32 +357,25 @@ def _demand(
     x: Mapping[tuple[str, int, str], Any],
     s: Mapping[tuple[str, int, str], Any],
     carried: dict[str, Any],
+    outside: Outside,
 ) -> None:
-    count = sum(x[key] for key in keys) if keys else 0
-    if problem.objective == "min-hardware" and not model.rate:
-        if not keys:
-            if model.min_replicas:
-                cp.add_bool_or([])
-            return
-        cp.add(count == model.min_replicas)
-        return
+    replicas = max(0, model.min_replicas - outside.replicas)
+    flexible = problem.objective == "max-throughput"
     if keys:
-        cp.add(count >= model.min_replicas)
-    elif model.min_replicas or problem.objective == "min-hardware":
+        count = sum(x[key] for key in keys)
+        cp.add(count >= replicas if flexible or model.rate else count == replicas)
+    elif replicas:
         cp.add_bool_or([])
-        carried[name] = 0
-        return
     wanted = reference(model)
-    if not wanted or not keys:
-        carried[name] = 0
-        return
-    amount = sum(cover(model.options[key[1]].throughput, wanted) * s[key] for key in keys)
-    if problem.objective == "min-hardware":
+    amount = outside.carried + sum(
+        cover(model.options[key[1]].throughput, wanted) * s[key] for key in keys if wanted
+    )
+    if flexible:
+        most = COVER * 1000 * (len(keys) + 1) if problem.fairness == "max-min" else COVER
+        carried[name] = cp.new_int_var(outside.least, max(most, outside.least), "")
+        cp.add(carried[name] * SHARES <= amount)
+    elif model.rate:
         cp.add(amount >= COVER * SHARES)
-        return
-    most = COVER * 1000 * (len(keys) + 1) if problem.fairness == "max-min" else COVER
-    carried[name] = cp.new_int_var(0, most, "")
-    cp.add(carried[name] * SHARES <= amount)
 
 
 def _rules(

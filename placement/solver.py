@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import re
-from collections import defaultdict
-from math import ceil
+from collections import Counter, defaultdict
+from dataclasses import replace
+from fractions import Fraction
+from math import ceil, gcd, lcm
 
-from placement import assignment, check
-from placement.assignment import Replica, usable
-from placement.colocation import SHARES, scale, total, use
-from placement.fleet import Unit, units
+from placement import assignment, check, heuristics
+from placement.aggregate import melt
+from placement.assignment import Answer, Replica, usable
+from placement.colocation import SHARES, Scale, scale, total, use
+from placement.fleet import Unit, is_singled_out, units
+from placement.growth import grow
+from placement.improve import applies, improve, worth
 from placement.layout import Layout, PlacedDevice, Resident
 from placement.problem import Model, PlacementProblem
-from placement.result import Deadline, Result
+from placement.result import Deadline, Result, Status
+from placement.shares import polish
 from placement.validate import validate
+
+EXACT = 6_000  # 0/1 variables up to which the compact model is asked at once
+SLACKS = (1.0, 0.97, 0.94, 0.9)  # parts of the capacities for which plans are made
 
 
 def solve(
@@ -31,20 +40,146 @@ def solve(
     deadline = deadline or Deadline(time_limit_s)
     scaled = scale(problem)
     fleet = units(problem, _wanted(problem))
-    answer = assignment.search(problem, scaled, fleet, deadline, seed)
-    layout = _layout(problem, fleet, answer.replicas) if answer.replicas else None
+    find = _least_hardware if problem.objective == "min-hardware" else _most_throughput
+    answer, method = find(problem, scaled, fleet, deadline, seed)
+    layout = build_layout(problem, fleet, answer.replicas) if answer.value is not None else None
     if layout is not None:
         faults = check.violations(problem, layout)
         if faults:  # a fault of ours: better no answer than a wrong one
             raise AssertionError(f"The solver's layout does not hold: {'; '.join(faults)}")
     return Result(
-        status=answer.status,  # type: ignore[arg-type]
+        status=answer.status,
         layout=layout,
         value=answer.value,
         bound=answer.bound,
         time_s=deadline.spent_s,
-        method="CP-SAT",
-        headroom=answer.headroom,
+        method=method,
+        headroom=None if layout is None else headroom(layout),
+    )
+
+
+def _least_hardware(
+    problem: PlacementProblem, scaled: Scale, fleet: list[Unit], deadline: Deadline, seed: int
+) -> tuple[Answer, str]:
+    first = heuristics.construct(problem, scaled, fleet, _part(deadline, 0.1), seed)
+    if first is not None:
+        fleet = _enough(problem, fleet, worth(problem, fleet, first))
+    if _size(problem, fleet) <= EXACT:
+        return assignment.search(problem, scaled, fleet, deadline, seed, first or ()), "CP-SAT"
+    melted = melt(problem, scaled, fleet, _part(deadline, 0.15))
+    if melted is None:
+        return Answer("infeasible"), "melted devices"
+    bound = _next_price(problem, melted.bound)
+    best = first
+    for slack in SLACKS:
+        if deadline.left_s <= 0 or (best and worth(problem, fleet, best) <= bound + 1e-9):
+            break
+        tight = (
+            melted
+            if slack == 1.0
+            else melt(_shrunk(problem, slack), scaled, fleet, _part(deadline, 0.08))
+        )
+        found = tight and heuristics.construct(
+            problem, scaled, fleet, _part(deadline, 0.05), seed, tight.plan
+        )
+        if found and (best is None or worth(problem, fleet, found) < worth(problem, fleet, best)):
+            best = found
+    if best is None or not applies(problem):
+        return assignment.search(
+            problem, scaled, fleet, deadline, seed, best or (), bound
+        ), "CP-SAT"
+    best = improve(problem, scaled, fleet, best, bound, deadline, seed)
+    value = worth(problem, fleet, best)
+    status: Status = "optimal" if value <= bound + 1e-9 else "feasible"
+    return Answer(status, best, value, min(bound, value)), "large neighbourhood search"
+
+
+def _most_throughput(
+    problem: PlacementProblem, scaled: Scale, fleet: list[Unit], deadline: Deadline, seed: int
+) -> tuple[Answer, str]:
+    if _size(problem, fleet) <= EXACT // 10 or not applies(problem):
+        return assignment.search(problem, scaled, fleet, deadline, seed), "CP-SAT"
+    melted = melt(problem, scaled, fleet, _part(deadline, 0.1))
+    if melted is None:
+        return Answer("infeasible"), "melted devices"
+    first = grow(problem, scaled, fleet, melted.bound, _part(deadline, 0.4), seed)
+    if first is None:
+        return assignment.search(problem, scaled, fleet, deadline, seed), "CP-SAT"
+    best = polish(problem, scaled, fleet, first)
+    best = improve(problem, scaled, fleet, best, melted.bound, deadline, seed)
+    again = polish(problem, scaled, fleet, best)
+    best = max((best, again), key=lambda replicas: worth(problem, fleet, replicas))
+    value = worth(problem, fleet, best)
+    status: Status = "optimal" if value >= melted.bound * (1 - 1e-6) else "feasible"
+    return Answer(status, best, value, max(melted.bound, value)), "large neighbourhood search"
+
+
+def headroom(layout: Layout) -> float:
+    """The least free part of the capacity of any device in use, over all resources."""
+    return min(
+        (
+            1 - device.uses[name] / limit
+            for device in layout.devices
+            for name, limit in device.capacity.items()
+            if limit > 0 and name in device.uses
+        ),
+        default=1.0,
+    )
+
+
+def _part(deadline: Deadline, part: float) -> Deadline:
+    """So much of the time that is left."""
+    return Deadline(deadline.left_s * part)
+
+
+def _size(problem: PlacementProblem, fleet: list[Unit]) -> int:
+    """About as many 0/1 variables as the compact model has."""
+    seats = Counter(seat.device_type for unit in fleet for seat in unit.seats)
+    return sum(
+        model.count * seats[option.device_type]
+        for model in problem.models
+        for _, option in usable(model)
+    )
+
+
+def _enough(problem: PlacementProblem, fleet: list[Unit], price: float) -> list[Unit]:
+    """The devices of unlimited pools that a layout of at most this price can use."""
+    kept: list[Unit] = []
+    counts: Counter[str] = Counter()
+    for unit in fleet:
+        counts[unit.pool.name] += 1
+        pool = unit.pool
+        if (
+            pool.count is None
+            and pool.price > 0
+            and counts[pool.name] > price / pool.price + 1e-9
+            and not is_singled_out(problem, unit)
+        ):
+            continue
+        kept.append(unit)
+    return kept
+
+
+def _next_price(problem: PlacementProblem, bound: float) -> float:
+    """The bound, raised to the next price that prices can add up to."""
+    prices = {Fraction(repr(float(pool.price))) for pool in problem.pools}
+    if problem.current:
+        prices.add(Fraction(repr(float(problem.move_price))))
+    prices.discard(Fraction(0))
+    if not prices:
+        return bound
+    denominator = lcm(*(price.denominator for price in prices))
+    step = Fraction(gcd(*(int(price * denominator) for price in prices)), denominator)
+    return float(ceil(Fraction(bound) / step - Fraction(1, 10**6)) * step)
+
+
+def _shrunk(problem: PlacementProblem, slack: float) -> PlacementProblem:
+    return replace(
+        problem,
+        types=tuple(
+            replace(kind, capacity={n: c * slack for n, c in kind.capacity.items()})
+            for kind in problem.types
+        ),
     )
 
 
@@ -71,7 +206,9 @@ def _replicas(model: Model) -> int:
     return max(model.min_replicas, by_rate)
 
 
-def _layout(problem: PlacementProblem, fleet: list[Unit], replicas: tuple[Replica, ...]) -> Layout:
+def build_layout(
+    problem: PlacementProblem, fleet: list[Unit], replicas: tuple[Replica, ...]
+) -> Layout:
     """The replicas on their devices, with the use that each predicts."""
     models = dict(problem.copies())
     kinds = {kind.name: kind for kind in problem.types}
