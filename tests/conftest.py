@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from pathlib import Path
 from typing import NoReturn
 
@@ -46,7 +47,11 @@ def triton_image() -> str:
         missing("Docker: {}; {}".format(*why_unreachable(error)))
     script = Path(__file__).parent / "triton_image" / "build.sh"
     built = subprocess.run(
-        ["sh", str(script), TRITON_IMAGE], capture_output=True, text=True, check=False
+        ["sh", str(script), TRITON_IMAGE],
+        env={**os.environ, "PYTHON": sys.executable},  # that surely has pip
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if built.returncode:
         missing(f"cannot build {TRITON_IMAGE}: {built.stderr.strip()[-500:]}")

@@ -18,7 +18,8 @@ if [ "$found" = "$recipe" ]; then
     echo "$image is there" >&2
     exit 0
 fi
-for tool in debootstrap docker python3; do
+python=${PYTHON:-python3}
+for tool in debootstrap docker "$python"; do
     command -v "$tool" >/dev/null || { echo "$0: $tool is missing" >&2; exit 1; }
 done
 
@@ -38,7 +39,7 @@ fi
 mkdir -p "$work/context"
 cp "$here/Dockerfile" "$work/context"
 # For the image's Python, not for this one.
-python3 -m pip install --quiet --disable-pip-version-check --target "$work/context/site-packages" \
+"$python" -m pip install --quiet --disable-pip-version-check --target "$work/context/site-packages" \
     --no-deps --only-binary=:all: --python-version 3.11 --implementation cp --abi cp311 --abi none \
     --platform manylinux_2_35_x86_64 --platform manylinux_2_28_x86_64 \
     --platform manylinux_2_17_x86_64 --platform manylinux2014_x86_64 \
