@@ -18,13 +18,14 @@ from analyzer import steady_state
 from analyzer.load.generator import LoadResult, PreparedRequest
 from analyzer.load.http_worker import read_message, write_message
 from analyzer.steady_state import Floats, SteadyStateRule
-from profiles.errors import SurroundingsError
+from profiles.errors import InputError, SurroundingsError
 from profiles.measurement import Confidence, Latency, LoadPoint
 
 CHECK_S = 0.2  # the rule is looked at so often
 ANSWER_TIMEOUT_S = 60.0  # without any answer for so long the server hangs
 DRAIN_S = 10.0  # what is in flight at the end may take so long
 LATEST = 2.0  # times the cap, for a span in which throughput and latency do not agree at the cap
+SEED = 0  # of Poisson arrivals: two runs of one load are alike
 BUSY_CLIENT = 0.9  # of one core: above it the client is what limits
 
 
@@ -62,12 +63,15 @@ class HttpGenerator:
         SurroundingsError
             The server cannot be reached, or gave no answer for a minute.
         """
-        concurrency = load.concurrency or 1
-        self._tell("start", concurrency)
+        if load.concurrency is None and not load.request_rate:
+            raise InputError("a load needs a concurrency or a request rate")
+        gaps = (load.request_rate, load.arrivals, SEED)
+        self._tell("start", (load.concurrency, gaps))
         answer = self._hear()
         if "error" in answer:
             raise SurroundingsError(f"the server cannot be reached: {answer['error']}")
-        series = _Series(concurrency, float(answer["started"]))
+        series = _Series(load.concurrency or 1, float(answer["started"]))
+        series.paced = load.concurrency is None
         try:
             self._pump(series, rule, stop)
         finally:
@@ -156,6 +160,7 @@ class _Series:
         self.started_s = started_s
         self.failures = 0
         self.texts: list[str] = []
+        self.paced = False  # by a request rate: what is in flight is an outcome
         self.client_cpu_s = 0.0
         self._cpu_start: float | None = None
         self._raw = array("d")
@@ -192,6 +197,8 @@ class _Series:
 
     def agrees(self) -> bool:
         """Whether throughput times latency is the concurrency (Little's law)."""
+        if self.paced:
+            return True
         ends, latencies = self.measured()
         if len(ends) < 2:
             return False

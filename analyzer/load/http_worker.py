@@ -8,14 +8,17 @@ and it ends when its stdin does, whatever became of its parent.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import pickle
+import random
 import struct
 import sys
 import threading
 import time
 from array import array
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
 from typing import cast
 
 import httptools
@@ -23,6 +26,7 @@ import uvloop
 
 REPORT_S = 0.05  # completions are handed over so often
 LENGTH = struct.Struct("<I")
+MOST_CONNECTIONS = 256  # at a request rate; beyond them requests wait here, and their time counts
 
 
 class Connection(asyncio.Protocol):
@@ -63,11 +67,11 @@ class Connection(asyncio.Protocol):
             self.pump.failed(self, f"HTTP {status}: {words}")
             self.body = b""
 
-    def send(self, request: bytes) -> None:
-        """Send a request; its latency counts from now."""
+    def send(self, request: bytes, due_s: float | None = None) -> None:
+        """Send a request; its latency counts from when it was due, by default now."""
         assert self.transport is not None
         self.in_flight = True
-        self.sent_s = time.monotonic()
+        self.sent_s = time.monotonic() if due_s is None else due_s
         self.transport.write(request)
 
 
@@ -82,6 +86,9 @@ class Pump:
         self.done = array("d")  # send and completion times, by turns
         self.failures = 0
         self.texts: list[str] = []
+        self.paced = False  # requests are sent when they are due, not when one completes
+        self.waiting: deque[float] = deque()  # due, and no connection is free
+        self.idle: list[Connection] = []
 
     async def connect(self, host: str, port: int, count: int) -> None:
         """Have this many open connections."""
@@ -92,44 +99,86 @@ class Pump:
 
     def start(self, concurrency: int) -> None:
         """Put requests in flight, and each time one completes, the next."""
-        self.running = True
+        self.running, self.paced = True, False
         for connection in self.connections[:concurrency]:
             self.send(connection)
 
-    def send(self, connection: Connection) -> None:
+    async def pace(self, host: str, port: int, gaps: Iterator[float]) -> None:
+        """Send requests as they fall due, however many are still unanswered.
+
+        The time that a request waits for a free connection is part of its latency: it stands for
+        a caller who would not have waited (no coordinated omission).
+        """
+        self.running, self.paced = True, True
+        self.waiting.clear()
+        self.idle = list(self.connections)
+        due_s = time.monotonic()
+        while self.running:
+            delay_s = due_s - time.monotonic()
+            if delay_s > 0:
+                await asyncio.sleep(delay_s)
+                continue
+            self.waiting.append(due_s)
+            due_s += next(gaps)
+            if not self.idle and len(self.connections) < MOST_CONNECTIONS:
+                try:
+                    await self.connect(host, port, len(self.connections) + 1)
+                except OSError as error:
+                    self.note(f"no connection: {error.strerror or error}")
+                    continue
+                self.idle.append(self.connections[-1])
+            self.send_waiting()
+
+    def send_waiting(self) -> None:
+        """Send what is due over the connections that are free."""
+        while self.waiting and self.idle:
+            connection = self.idle.pop()
+            if connection in self.connections:
+                self.send(connection, self.waiting.popleft())
+
+    def send(self, connection: Connection, due_s: float | None = None) -> None:
         """Send the next request of the round."""
         request = self.requests[self.next]
         self.next = (self.next + 1) % len(self.requests)
-        connection.send(request)
+        connection.send(request, due_s)
+
+    def go_on(self, connection: Connection) -> None:
+        """A connection is free again."""
+        if self.paced:
+            self.idle.append(connection)
+            if self.running:
+                self.send_waiting()
+        elif self.running:
+            self.send(connection)
+
+    def note(self, text: str) -> None:
+        """Count a failure, keep its text."""
+        self.failures += 1
+        if text not in self.texts and len(self.texts) < 3:
+            self.texts.append(text)
 
     def succeeded(self, connection: Connection) -> None:
         """Record a completion, go on."""
         self.done.append(connection.sent_s)
         self.done.append(time.monotonic())
-        if self.running:
-            self.send(connection)
+        self.go_on(connection)
 
     def failed(self, connection: Connection, text: str) -> None:
         """Record a failure; go on after a moment, so that a refusing server is not flooded."""
-        self.failures += 1
-        if text not in self.texts and len(self.texts) < 3:
-            self.texts.append(text)
+        self.note(text)
         asyncio.get_running_loop().call_later(0.02, self.retry, connection)
 
     def retry(self, connection: Connection) -> None:
         """Send again on a connection that had a failure."""
-        if self.running and connection in self.connections and not connection.in_flight:
-            self.send(connection)
+        if connection in self.connections and not connection.in_flight:
+            self.go_on(connection)
 
     def lost(self, connection: Connection, error: Exception | None) -> None:
         """A connection closed: what was in flight on it failed."""
         if connection in self.connections:
             self.connections.remove(connection)
             if connection.in_flight:
-                self.failures += 1
-                text = f"the connection was lost: {error or 'closed by the server'}"
-                if text not in self.texts and len(self.texts) < 3:
-                    self.texts.append(text)
+                self.note(f"the connection was lost: {error or 'closed by the server'}")
 
     def close(self) -> None:
         """Close every connection: an open one holds up Triton's shutdown for half a minute."""
@@ -175,10 +224,18 @@ def _read(stream: int, size: int) -> bytes:
     return parts
 
 
+def arrivals(rate: float, kind: str, seed: int) -> Iterator[float]:
+    """Seconds between requests: all equal, or exponentially distributed (Poisson arrivals)."""
+    generator = random.Random(seed)
+    while True:
+        yield generator.expovariate(rate) if kind == "poisson" else 1.0 / rate
+
+
 async def serve() -> None:
     """Obey commands until stdin ends."""
     pump = Pump([])
     address = ("", 0)
+    pacing: asyncio.Task[None] | None = None
     stdin, stdout = sys.stdin.fileno(), sys.stdout.fileno()
     loop = asyncio.get_running_loop()
     commands: asyncio.Queue[tuple[str, object]] = asyncio.Queue()
@@ -210,16 +267,26 @@ async def serve() -> None:
             pump.close()
         elif kind == "start":
             pump.failures, pump.texts, pump.next = 0, [], 0
+            assert isinstance(value, tuple)
+            concurrency, gaps = value
             try:
-                assert isinstance(value, int)
-                await pump.connect(*address, count=value)
+                await pump.connect(*address, count=concurrency or 1)
             except OSError as error:
                 write_message(stdout, {"error": f"{error.strerror or error}"})
                 continue
-            pump.start(value)
+            if concurrency is not None:
+                pump.start(concurrency)
+            else:
+                pump.running = True
+                pacing = asyncio.create_task(pump.pace(*address, arrivals(*gaps)))
             write_message(stdout, {"started": time.monotonic()})
         elif kind == "stop":
             pump.running = False
+            if pacing is not None:
+                pacing.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await pacing
+                pacing = None
             assert isinstance(value, float)
             deadline = time.monotonic() + value
             while any(c.in_flight for c in pump.connections) and time.monotonic() < deadline:

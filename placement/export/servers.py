@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
-from placement.layout import Layout, PlacedDevice, Resident
+from placement.layout import Layout, PlacedDevice
 from profiles import model_config, repository
 from profiles.errors import InputError
 from profiles.model_config import ModelConfig
@@ -34,6 +34,7 @@ class ServedModel:
     source: ModelDirectory
     config: ModelConfig
     origin: str  # why it is there, in words
+    placed: str | None = None  # as the layout calls it; None for a step that came with its ensemble
     weight: float = 0.0  # inferences per second that the layout sends here; 0 when it says none
 
 
@@ -58,6 +59,11 @@ class Server:
     def metrics_port(self) -> int:
         """The next but one."""
         return self.http_port + 2
+
+    @property
+    def names(self) -> dict[str, str]:
+        """By a model's name in the layout, its name on the server."""
+        return {model.placed: model.name for model in self.models if model.placed is not None}
 
     @property
     def shared_memory_mib(self) -> int:
@@ -230,11 +236,8 @@ def _served(
     config = _configured(source, variant, gpus)
     devices = ", ".join(server.devices[index].name for index, _ in residents)
     origin = f"{name} for {devices}: {variant}"
-    return ServedModel(name, source, config, origin, _weight(r for _, r in residents))
-
-
-def _weight(residents: Iterable[Resident]) -> float:
-    return sum(resident.rate for resident in residents)
+    weight = sum(resident.rate for _, resident in residents)
+    return ServedModel(name, source, config, origin, placed, weight)
 
 
 def _configured(source: ModelDirectory, variant: Variant, gpus: list[int] | None) -> ModelConfig:

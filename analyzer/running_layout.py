@@ -1,0 +1,151 @@
+"""A layout that runs: a Triton per device, started here or already there."""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+from analyzer.sampling.cpu import CpuHost
+from analyzer.sampling.device import DeviceSampler, Watch
+from analyzer.server import http_api, local
+from placement.export import triton
+from placement.export.servers import Server, servers
+from placement.layout import Layout, PlacedDevice, Resident
+from profiles.errors import InputError, ServerError
+
+
+@dataclass(frozen=True)
+class RunningServer:
+    """A server of the layout, with all its models loaded."""
+
+    plan: Server
+    url: str
+    pids: Callable[[], list[int]]
+    log_tail: Callable[[], str]
+    sampler: DeviceSampler | None  # None: out of sight
+
+    @property
+    def devices(self) -> tuple[PlacedDevice, ...]:
+        """The layout's devices that it serves."""
+        return self.plan.devices
+
+    @property
+    def residents(self) -> tuple[Resident, ...]:
+        """The replicas that it holds."""
+        return tuple(resident for device in self.devices for resident in device.residents)
+
+    def served_name(self, model: str) -> str:
+        """The server's name of a model that the layout calls so."""
+        return self.plan.names[model]
+
+    def watch(self) -> AbstractContextManager[Watch | None]:
+        """Sample its device until the block ends."""
+        return nullcontext() if self.sampler is None else self.sampler.watch(self.pids)
+
+
+@contextmanager
+def start(
+    layout: Layout,
+    models: Path,
+    urls: Mapping[str, str],
+    say: Callable[[str], None] = lambda _: None,
+) -> Iterator[tuple[list[list[RunningServer]], list[str]]]:
+    """Yield the running servers, in groups that may be driven at once, and notes on them.
+
+    Devices that `urls` names run already; the others are started here. CPU hosts get processors of
+    their own, as many as their type has; where this machine has too few for all of them, one host
+    is driven after another, each with the whole machine.
+
+    Raises
+    ------
+    InputError
+        The layout and the repository do not fit, or a URL is for no device.
+    ServerError, LoadError
+        A Triton does not start, or refuses a model.
+    """
+    plans = servers(layout, models)
+    for name in urls:
+        if name not in {device.name for plan in plans for device in plan.devices}:
+            known = ", ".join(device.name for plan in plans for device in plan.devices)
+            raise InputError(f"--url {name}: the layout has no such device; it has {known}.")
+    remote = [plan for plan in plans if plan.devices[0].name in urls]
+    here = [plan for plan in plans if plan.devices[0].name not in urls]
+    pinned, notes = _processors([plan for plan in here if plan.kind == "cpu"])
+    with ExitStack() as stack:
+        made = [_attach(plan, urls[plan.devices[0].name]) for plan in remote]
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="model-placer-")))
+        triton.write(here, folder)
+        for plan in here:
+            say(f"Starting Triton for {plan.devices[0].name}: {len(plan.models)} models")
+            made.append(stack.enter_context(_launch(plan, folder / plan.name, pinned)))
+        made.sort(key=lambda server: plans.index(server.plan))
+        # A GPU and a server elsewhere are each their own; CPU hosts need processors of their own.
+        shared = {p.name for p in here if p.kind == "cpu" and p.name not in pinned}
+        together = [server for server in made if server.plan.name not in shared]
+        alone = [[server] for server in made if server.plan.name in shared]
+        yield [*([together] if together else []), *alone], notes
+
+
+def _processors(plans: Sequence[Server]) -> tuple[dict[str, tuple[int, ...]], list[str]]:
+    """Disjoint processors for CPU hosts, by server; none when there are too few."""
+    usable = sorted(os.sched_getaffinity(0))
+    pinned: dict[str, tuple[int, ...]] = {}
+    wanted = {plan.name: cores(plan.devices[0]) or len(usable) for plan in plans}
+    notes = [
+        f"{plan.devices[0].name} was profiled on {wanted[plan.name]} cores, and there are "
+        f"{len(usable)} here."
+        for plan in plans
+        if wanted[plan.name] > len(usable)
+    ]
+    if sum(wanted.values()) > len(usable):
+        if len(plans) > 1:
+            notes.append(
+                f"{len(plans)} CPU hosts with {sum(wanted.values())} cores together run on the "
+                f"{len(usable)} of this machine: one after another."
+            )
+        return {}, notes
+    for name, count in wanted.items():
+        pinned[name], usable = tuple(usable[:count]), usable[count:]
+    return pinned, notes
+
+
+def cores(device: PlacedDevice) -> int | None:
+    """The cores of a CPU host, which end its type's name."""
+    match = re.search(r"\((\d+) cores?\)$", device.device_type)
+    return int(match[1]) if match else None
+
+
+@contextmanager
+def _launch(
+    plan: Server, repository: Path, pinned: Mapping[str, tuple[int, ...]]
+) -> Iterator[RunningServer]:
+    visible = {"CUDA_VISIBLE_DEVICES": ",".join(plan.device_ids)} if plan.device_ids else {}
+    with local.launch(repository, cpus=pinned.get(plan.name, ()), environment=visible) as server:
+        for model in plan.models:
+            server.load(model.name)
+        yield RunningServer(plan, server.http_url, server.pids, server.log_tail, _sampler(plan))
+
+
+def _sampler(plan: Server) -> DeviceSampler | None:
+    if plan.kind != "cpu":
+        return None
+    host = CpuHost()
+    host.cores = cores(plan.devices[0]) or host.cores
+    return host
+
+
+def _attach(plan: Server, url: str) -> RunningServer:
+    states = http_api.states(url)
+    for model in plan.models:
+        if states.get(model.name, ("", ""))[0] != "READY":
+            raise ServerError(
+                f"Triton at {url} ({plan.devices[0].name}) does not serve {model.name}: "
+                f"{states.get(model.name, ('it', 'does not know it'))[1] or 'not loaded'}. "
+                "`export` writes its repository; `apply` loads it."
+            )
+    return RunningServer(plan, url, list, lambda: "", None)
