@@ -245,12 +245,6 @@ def _usage(figures: DeviceFigures, idle_bytes: int, cold_bytes: int, throughput:
 
 def _doubts(load: LoadPoint, result: LoadResult, served: statistics.Served) -> Iterator[str]:
     """What makes a point doubtful, in words."""
-    confidence = result.confidence
-    if not confidence.reached:
-        yield (
-            f"not settled in time: throughput is known to ±{confidence.throughput:.0%}, "
-            f"p{confidence.latency_percentile} latency to ±{confidence.latency:.0%}"
-        )
     if result.client_limited:
         yield result.client_limited
     if result.drift:

@@ -417,7 +417,7 @@ def _relaxations(problem: PlacementProblem, deadline: Deadline) -> tuple[str, ..
     for number, pool in enumerate(problem.pools):
         if pool.count is None:
             continue
-        for more in (1, 2, 4, 8):
+        for more in range(1, 9):
             pools = list(problem.pools)
             pools[number] = _grown(pool, more)
             candidates.append(

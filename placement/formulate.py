@@ -84,6 +84,8 @@ def formulate(
         if kind not in server and any(m.device_type == kind for m in rows)
     ]
     kinds = _types(types, slices, server, resources, at_most or {})
+    # A CPU host, say, has no GPU memory bandwidth: what no device has limits nothing.
+    resources = tuple(r for r in resources if any(r.name in k.capacity for k in kinds.values()))
     missed: dict[str, str] = {}
     placed = []
     for name in wanted:

@@ -22,8 +22,16 @@ def measurements_table(measurements: Sequence[Measurement]) -> str:
         parts.append(text_table(header.split(","), [_row(m) for m in good], left=3))
     parts += _notes("Failed", ((m, m.reason or "") for m in measurements if m.status == "failed"))
     parts += _notes("Skipped", ((m, m.reason or "") for m in measurements if m.status == "skipped"))
+    open_ones = sum(not settled(m) for m in good)
+    if open_ones:
+        parts.append(f"{open_ones} points are known less well than was asked for: ±% ends in !")
     parts += _notes("Doubtful", ((m, "; ".join(m.warnings)) for m in good if m.warnings))
     return "\n\n".join(parts) or "No measurements."
+
+
+def settled(measurement: Measurement) -> bool:
+    """Whether throughput and latency are as well known as was asked for."""
+    return measurement.confidence is None or measurement.confidence.reached
 
 
 def baselines_table(baselines: Iterable[Baseline]) -> str:
@@ -66,9 +74,10 @@ def _row(m: Measurement) -> list[str]:
         (m.usage.utilization_percent if m.usage else None, 0),
         (m.host.cpu_cores if m.host else None, 2),
     ]
-    return [m.model, str(m.variant), str(m.load), f"{m.throughput:.1f}"] + [
-        "–" if value is None else f"{value:.{digits}f}" for value, digits in figures
-    ]
+    cells = ["–" if value is None else f"{value:.{digits}f}" for value, digits in figures]
+    if not settled(m):
+        cells[0] += "!"
+    return [m.model, str(m.variant), str(m.load), f"{m.throughput:.1f}", *cells]
 
 
 def _notes(title: str, rows: Iterable[tuple[Measurement, str]]) -> list[str]:
