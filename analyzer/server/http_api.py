@@ -53,6 +53,9 @@ def request(
         It did not answer; TimeoutError when it took the request and then too long.
     """
     deadline = time.monotonic() + timeout_s
+    ended = ending()
+    if ended:
+        raise ConnectionError(ended)
     connection = http.client.HTTPConnection(url, timeout=min(CONNECT_TIMEOUT_S, timeout_s))
     try:
         try:
@@ -65,9 +68,9 @@ def request(
         while not select.select([connection.sock], [], [], 0.5)[0]:
             if time.monotonic() > deadline:
                 raise TimeoutError("timed out")
-            reason = ending()
-            if reason:
-                raise ConnectionError(reason)
+            ended = ending()
+            if ended:
+                raise ConnectionError(ended)
         response = connection.getresponse()
         answer = response.read()
     except http.client.HTTPException as error:
@@ -85,9 +88,18 @@ def request(
 
 
 def is_ready(url: str, timeout_s: float = 2.0) -> bool:
-    """Whether the server says that it is ready."""
+    """Whether the server and all its models are ready; one that failed to load prevents it."""
+    return _is_well(url, "/v2/health/ready", timeout_s)
+
+
+def is_live(url: str, timeout_s: float = 2.0) -> bool:
+    """Whether the server answers, whatever became of its models."""
+    return _is_well(url, "/v2/health/live", timeout_s)
+
+
+def _is_well(url: str, path: str, timeout_s: float) -> bool:
     try:
-        request(url, "GET", "/v2/health/ready", timeout_s=timeout_s)
+        request(url, "GET", path, timeout_s=timeout_s)
     except (OSError, RefusedError):
         return False
     return True

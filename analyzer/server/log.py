@@ -36,8 +36,8 @@ class LogFile:
         return "\n".join(self.since(max(0, self.mark() - 65536)).splitlines()[-lines:])
 
     def close(self, keep: bool) -> None:
-        """Delete the file unless it is to be kept."""
-        if not keep:
+        """Delete the file unless it is to be kept; an empty one is not."""
+        if not keep or self.mark() == 0:
             self.path.unlink(missing_ok=True)
 
 

@@ -49,7 +49,7 @@ def _pull(client: DockerClient, image: str, report: Callable[[str], None]) -> No
             done[event["id"]] = total[event["id"]]
         if total and time.monotonic() - said > REPORT_EVERY_S:
             said = time.monotonic()
-            report(f"  {sum(done.values()) / 1e9:.1f} of {sum(total.values()) / 1e9:.1f} GB")
+            report(f"  {sum(done.values()) / 1e6:.0f} of {sum(total.values()) / 1e6:.0f} MB")
 
 
 def _failure(image: str, said: str) -> str:

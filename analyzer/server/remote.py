@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from analyzer.server import http_api
-from profiles.errors import InputError, ServerError, SurroundingsError
+from profiles.errors import InputError, SurroundingsError
 from profiles.model_config import ModelConfig
 
 
@@ -31,7 +31,7 @@ def launch(http_url: str, *, grpc_url: str = "", metrics_url: str = "") -> Itera
     InputError
         An address is not one.
     ServerError
-        The server is not ready.
+        The server does not answer.
     """
     host, _, port = _bare(http_url).rpartition(":")
     if not host or not port.isdecimal():
@@ -61,9 +61,6 @@ class RemoteServer:
 
     def connect(self) -> None:
         """Check that the server answers and whether it has model control; raises ServerError."""
-        if not http_api.is_ready(self.http_url):
-            http_api.server_metadata(self.http_url)  # raises with the cause if it has one
-            raise ServerError(f"Triton at {self.http_url} answers, but is not ready")
         version = http_api.server_metadata(self.http_url).get("version", "")
         self.description = f"Triton {version}"
         self.supports_model_control = http_api.has_model_control(self.http_url)
@@ -76,7 +73,7 @@ class RemoteServer:
 
     def alive(self) -> bool:
         """Whether the server answers."""
-        return http_api.is_ready(self.http_url)
+        return http_api.is_live(self.http_url)
 
     def ending(self) -> str:
         """Empty while it answers."""

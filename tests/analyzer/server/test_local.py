@@ -178,7 +178,7 @@ def test_a_port_that_was_taken_meanwhile_is_exchanged_for_another(
         other.listen()
         server.restart()
         assert server.http_url != f"127.0.0.1:{taken}"
-        assert http_api.is_ready(server.http_url)
+        assert http_api.is_live(server.http_url)
 
 
 def test_cpus_and_environment_are_the_servers(embedded_triton: Binary, repository: Path) -> None:
