@@ -46,16 +46,6 @@ def test_a_model_is_ready_once_load_returns_and_its_process_gone_once_unload_doe
     assert http_api.states(server.http_url)["echo"] == ("UNAVAILABLE", "unloaded")
 
 
-def test_a_model_is_loaded_with_the_configuration_that_is_sent(
-    server: LocalServer, repository: Path
-) -> None:
-    config = model_config.read(repository / "echo" / "config.pbtxt")
-    config.max_batch_size = 3
-    server.load("echo", config)
-    assert http_api.config(server.http_url, "echo").max_batch_size == 3
-    server.unload("echo")
-
-
 def test_a_model_that_is_not_in_the_repository_is_loaded_from_the_files_that_are_sent(
     server: LocalServer, repository: Path
 ) -> None:
@@ -64,11 +54,6 @@ def test_a_model_that_is_not_in_the_repository_is_loaded_from_the_files_that_are
     server.load("sent", config, {"1/model.py": (repository / "echo/1/model.py").read_bytes()})
     assert http_api.metadata(server.http_url, "sent")["inputs"][0]["name"] == "IN"
     server.unload("sent")
-
-
-def test_a_load_error_gives_the_models_own_reason(server: LocalServer) -> None:
-    with pytest.raises(LoadError, match=r"broken.*the weights have gone off"):
-        server.load("broken")
 
 
 def test_a_load_error_gives_the_logs_reason_where_the_answer_has_none(

@@ -5,7 +5,7 @@ import time
 
 class TritonPythonModel:
     def initialize(self, args):
-        time.sleep(2)
+        time.sleep(1)
 
     def execute(self, requests):
         return []
