@@ -63,6 +63,8 @@ def construct(
         if plan is None:
             pieces.append((_bulk(model, scale, rooms), name, model, None, SHARES))
             continue
+        if not plan.get(name) and (model.min_replicas or model.rate):
+            return None  # the plan was cut short
         for k, share in plan.get(name, ()):
             size = _size(scale, rooms, model.options[k], share if model.rate else SHARES)
             pieces.append((size, name, model, k, share))
