@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
 from analyzer.load import http
 from analyzer.load.inputs import make_requests
 from analyzer.profiler import Bench, Progress, missing_points, profile, wanted
+from analyzer.sampling import nvml
 from analyzer.sampling.cpu import CpuHost
-from analyzer.server import local
+from analyzer.sampling.device import DeviceSampler
+from analyzer.server.launch import LaunchOptions, launch
 from analyzer.steady_state import SteadyStateRule
 from analyzer.sweep import Point, Sweep, loads, variants
 from profiles import repository
 from profiles.digest import model_digest
+from profiles.errors import InputError, SurroundingsError
 from profiles.measurement import Measurement
 from profiles.repository import ModelDirectory
 from profiles.store import ProfileStore
-
-LaunchMode = Literal["local", "docker", "remote"]
 
 
 @dataclass(frozen=True)
@@ -46,10 +47,8 @@ class Options:
     sweep: Sweep = field(default_factory=Sweep)
     sweep_by_model: Mapping[str, Sweep] = field(default_factory=dict)  # in place of `sweep`
     inputs: Inputs = field(default_factory=Inputs)
-    launch_mode: LaunchMode = "local"
-    triton_image: str | None = None
-    url: str | None = None
-    gpus: str = "auto"
+    launch: LaunchOptions = field(default_factory=LaunchOptions)  # its GPUs come from `gpus`
+    gpus: str = "auto"  # auto, none, or the index or UUID of one
     rule: SteadyStateRule = field(default_factory=SteadyStateRule)
     remeasure: bool = False
     retry_failed: bool = False
@@ -79,7 +78,7 @@ def run(
     """
     models = read_models(options)
     points = grid(options, models)
-    with ProfileStore(options.store) as store, start_bench(options, models) as bench:
+    with ProfileStore(options.store) as store, start_bench(options, models, say) as bench:
         missing = (
             points
             if options.remeasure
@@ -114,17 +113,51 @@ def grid(options: Options, models: Mapping[str, ModelDirectory]) -> list[Point]:
 
 
 @contextmanager
-def start_bench(options: Options, models: Mapping[str, ModelDirectory]) -> Iterator[Bench]:
+def start_bench(
+    options: Options, models: Mapping[str, ModelDirectory], say: Callable[[str], None]
+) -> Iterator[Bench]:
     """Everything that a measurement needs, running."""
-    device = CpuHost()
-    with local.launch(options.model_repository) as server, http.start() as generator:
+    with ExitStack() as stack:
+        device = stack.enter_context(open_device(options.gpus))
+        on_gpu = isinstance(device, nvml.Gpu)
+        launch_options = replace(
+            options.launch, gpus=(device.uuid,) if isinstance(device, nvml.Gpu) else ()
+        )
         yield Bench(
-            server=server,
+            server=stack.enter_context(launch(options.model_repository, launch_options, say)),
             device=device,
             models=models,
-            generator=generator,
+            generator=stack.enter_context(http.start()),
             make_requests=lambda url, model, batch_size: make_requests(
                 url, model, batch_size, shapes=options.inputs.of(model), data=options.inputs.data
             ),
             rule=options.rule,
+            gpus=(0,) if on_gpu else None,  # the server sees that one alone
         )
+
+
+@contextmanager
+def open_device(choice: str) -> Iterator[DeviceSampler]:
+    """The device to measure on: `none` is the CPU, `auto` the first GPU if there is one.
+
+    Raises
+    ------
+    InputError
+        The GPU is not there, or more than one is chosen.
+    SurroundingsError
+        NVML does not work, and a GPU was asked for by name.
+    """
+    with ExitStack() as stack:
+        try:
+            found = (
+                []
+                if choice == "none"
+                else stack.enter_context(nvml.gpus("all" if choice == "auto" else choice))
+            )
+        except SurroundingsError:
+            if choice != "auto":
+                raise
+            found = []
+        if len(found) > 1 and choice != "auto":
+            raise InputError(f"--gpus {choice}: name one GPU; a run measures on one at a time")
+        yield found[0] if found else CpuHost()

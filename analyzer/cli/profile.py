@@ -142,7 +142,13 @@ INTEGERS = CommaList(positive_integer, "integers")
     help="How Triton is started; remote: it runs already.",
 )
 @click.option("--triton-image", metavar="IMAGE", help="Docker mode: Triton's image.")
-@click.option("--url", metavar="HOST:PORT", help="Remote mode: Triton's HTTP address.")
+@click.option(
+    "--url",
+    default="localhost:8000",
+    show_default=True,
+    metavar="HOST:PORT",
+    help="Remote mode: Triton's HTTP address.",
+)
 @click.option(
     "--gpus",
     default="auto",
@@ -208,10 +214,13 @@ def _clock(seconds: float) -> str:
 def _options(given: dict[str, Any]) -> Options:
     """The options from what click parsed, and from the configuration file's models."""
     from analyzer import profiling
+    from analyzer.server.docker import ContainerOptions
+    from analyzer.server.launch import LaunchOptions
     from analyzer.steady_state import SteadyStateRule
     from analyzer.sweep import Sweep
 
     names = {field.name for field in dataclasses.fields(Sweep)}
+    image = {"image": given["triton_image"]} if given["triton_image"] else {}
     chosen: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value
         for name, value in given.items()
@@ -223,9 +232,11 @@ def _options(given: dict[str, Any]) -> Options:
         models=given["models"],
         sweep=Sweep(**chosen),
         inputs=profiling.Inputs(given["shapes"], given["input_data"]),
-        launch_mode=given["launch_mode"],
-        triton_image=given["triton_image"],
-        url=given["url"],
+        launch=LaunchOptions(
+            mode=given["launch_mode"],
+            container=ContainerOptions(**image),
+            http_url=given["url"],
+        ),
         gpus=given["gpus"],
         rule=SteadyStateRule(
             relative_half_width=given["confidence_interval"],

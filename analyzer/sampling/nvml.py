@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -74,14 +75,14 @@ def _present(nvml: Any) -> Iterator[Gpu]:
     """Every whole GPU; of one in MIG mode its slices instead."""
     for index in range(nvml.nvmlDeviceGetCount()):
         handle = nvml.nvmlDeviceGetHandleByIndex(index)
-        slices = _optional(nvml, lambda h=handle: nvml.nvmlDeviceGetMaxMigDeviceCount(h)) or 0
-        mode = _optional(nvml, lambda h=handle: nvml.nvmlDeviceGetMigMode(h)[0]) if slices else 0
-        if not mode:
+        slices = _optional(nvml, partial(nvml.nvmlDeviceGetMaxMigDeviceCount, handle)) or 0
+        mode = _optional(nvml, partial(nvml.nvmlDeviceGetMigMode, handle)) if slices else None
+        if not mode or mode[0] != nvml.NVML_DEVICE_MIG_ENABLE:
             yield Gpu(nvml, handle, str(index))
             continue
         for number in range(slices):
             part = _optional(
-                nvml, lambda h=handle, n=number: nvml.nvmlDeviceGetMigDeviceHandleByIndex(h, n)
+                nvml, partial(nvml.nvmlDeviceGetMigDeviceHandleByIndex, handle, number)
             )
             if part is not None:
                 yield Gpu(nvml, part, f"{index}:{number}", parent=handle)
