@@ -1,0 +1,80 @@
+"""`model-placer apply`: bring running Tritons from one layout to another."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from analyzer.cli.diff import document, steps_table
+from analyzer.cli.options import command, emit, log
+from analyzer.cli.verify import DeviceUrl
+
+
+@command("apply")
+@click.argument("new", type=click.Path(path_type=Path))
+@click.option(
+    "--from",
+    "old",
+    type=click.Path(path_type=Path),
+    required=True,
+    metavar="OLD",
+    help="The layout that runs now.",
+)
+@click.option(
+    "-m",
+    "--model-repository",
+    required=True,
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="The models' Triton repository.",
+)
+@click.option(
+    "--url",
+    "urls",
+    type=DeviceUrl(),
+    multiple=True,
+    metavar="DEVICE=HOST:PORT",
+    help="Where a device's Triton is; one for each device of both layouts.",
+)
+@click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
+def apply(
+    new: Path,
+    old: Path,
+    model_repository: Path,
+    urls: tuple[tuple[str, str], ...],
+    dry_run: bool,
+    output_format: str,
+) -> None:
+    """Bring running Tritons from layout OLD to NEW through their model control.
+
+    The servers run with --model-control-mode=explicit, as `export` has them started. Steps are
+    those that are left from what they hold now, so a command that stopped half-way is repeated. A
+    model that a server's repository does not have is sent with its files.
+
+    \b
+    model-placer apply better.yaml --from layout.yaml -m model_repository \\
+        --url t4-1=10.0.0.5:8000 --url t4-2=10.0.0.5:8010 --dry-run
+    """  # noqa: D301
+    from analyzer import apply as applying
+    from placement import layout as layouts
+
+    target = layouts.load(new)
+    fleet = applying.survey(layouts.load(old), target, dict(urls), model_repository)
+    for model, device in fleet.strangers:
+        log.warning(f"{device} holds {model}, which is in neither layout: it is left as it is.")
+    changes = applying.plan(fleet, target)
+    for gap in changes.gaps:
+        log.warning(f"Not without a gap: {gap}")
+    if not dry_run:
+        applying.apply(changes.steps, fleet, target, log.info)
+    said = "to do" if dry_run else "done"
+    emit(
+        {"dry_run": dry_run, **document(changes)},
+        output_format,
+        lambda: (
+            f"{len(changes.steps)} steps {said}.\n{steps_table(changes)}"
+            if changes.steps
+            else "Nothing to do: the servers hold the layout."
+        ),
+    )

@@ -1,0 +1,166 @@
+"""Layouts brought onto real, running Tritons."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from analyzer.apply import apply, is_up, plan, survey
+from analyzer.server import http_api, local
+from analyzer.server.local import LocalServer
+from analyzer.server.runtime import Binary
+from placement import export
+from placement.layout import Layout, PlacedDevice, Resident
+from profiles.errors import InputError, LoadError
+from profiles.variant import Variant
+
+pytestmark = pytest.mark.triton
+CPU = "Xeon (2 cores)"
+ECHO = """
+import triton_python_backend_utils as pb_utils
+
+class TritonPythonModel:
+    def execute(self, requests):
+        return [
+            pb_utils.InferenceResponse([
+                pb_utils.Tensor("OUT", pb_utils.get_input_tensor_by_name(request, "IN").as_numpy())
+            ])
+            for request in requests
+        ]
+"""
+CONFIG = """
+backend: "python"
+max_batch_size: 8
+input { name: "IN" data_type: TYPE_INT32 dims: [ 1 ] }
+output { name: "OUT" data_type: TYPE_INT32 dims: [ 1 ] }
+instance_group { count: 1 kind: KIND_CPU }
+"""
+BODY = json.dumps(
+    {"inputs": [{"name": "IN", "shape": [1, 1], "datatype": "INT32", "data": [7]}]}
+).encode()
+
+
+def a_resident(model: str, instances: int = 1) -> Resident:
+    variant = Variant(model, instance_count=instances)
+    return Resident(model, "o", uses={"memory": 4.0}, variant=variant)
+
+
+def a_layout(**devices: list[Resident]) -> Layout:
+    """10 of memory each; the server takes 1, a model 4."""
+    return Layout(
+        tuple(
+            PlacedDevice(
+                name, CPU, tuple(there), {"memory": 1.0 + 4.0 * len(there)}, {"memory": 10.0}
+            )
+            for name, there in devices.items()
+        )
+    )
+
+
+OLD = a_layout(a=[a_resident("x"), a_resident("y")], b=[])
+NEW = a_layout(a=[a_resident("y", instances=2)], b=[a_resident("x")])
+
+
+@pytest.fixture
+def models(tmp_path: Path) -> Path:
+    for name in ("x", "y"):
+        (tmp_path / "models" / name / "1").mkdir(parents=True)
+        (tmp_path / "models" / name / "1" / "model.py").write_text(ECHO)
+        (tmp_path / "models" / name / "config.pbtxt").write_text(CONFIG)
+    return tmp_path / "models"
+
+
+@pytest.fixture
+def fleet(
+    embedded_triton: Binary, models: Path, tmp_path: Path
+) -> Iterator[dict[str, LocalServer]]:
+    """Two Tritons; a runs OLD's export, b has an empty repository of its own."""
+    export.export(OLD, models, tmp_path)
+    (tmp_path / "empty").mkdir()
+    with ExitStack() as stack:
+        running = {
+            "a": stack.enter_context(local.launch(tmp_path / "triton" / "a", embedded_triton)),
+            "b": stack.enter_context(local.launch(tmp_path / "empty", embedded_triton)),
+        }
+        running["a"].load("x")
+        running["a"].load("y")
+        yield running
+
+
+def ready(server: LocalServer) -> set[str]:
+    return {model for model in ("x", "y") if is_up(server.http_url, model)}
+
+
+def infer(url: str, model: str) -> int:
+    connection = http.client.HTTPConnection(url, timeout=30)
+    try:
+        connection.request("POST", f"/v2/models/{model}/infer", BODY)
+        answer = connection.getresponse()
+        answer.read()
+        return answer.status
+    finally:
+        connection.close()
+
+
+def test_a_layout_is_applied_under_load_without_a_failed_request(
+    fleet: dict[str, LocalServer], models: Path
+):
+    """Callers try the next host when one no longer has the model, as the front door does."""
+    urls = {name: server.http_url for name, server in fleet.items()}
+    failed: list[str] = []
+    served = 0
+    stop = threading.Event()
+
+    def pump(model: str) -> None:
+        nonlocal served
+        while not stop.is_set():
+            if not any(infer(url, model) == 200 for url in urls.values()):
+                failed.append(model)
+            served += 1
+
+    pumps = [threading.Thread(target=pump, args=(model,)) for model in ("x", "y")]
+    for one in pumps:
+        one.start()
+    try:
+        seen = survey(OLD, NEW, urls, models)
+        assert seen.now == OLD
+        changes = plan(seen, NEW)
+        apply(changes.steps, seen, NEW)
+    finally:
+        stop.set()
+        for one in pumps:
+            one.join()
+    assert (ready(fleet["a"]), ready(fleet["b"])) == ({"y"}, {"x"})
+    assert http_api.config(urls["a"], "y").instance_group[0].count == 2
+    assert served > 20
+    assert not failed
+    assert plan(survey(OLD, NEW, urls, models), NEW).empty, "repeating it does nothing"
+
+
+def test_a_load_that_fails_stops_it_half_way_and_a_repeat_goes_on(
+    fleet: dict[str, LocalServer], models: Path
+):
+    urls = {name: server.http_url for name, server in fleet.items()}
+    code = models / "x" / "1" / "model.py"
+    code.write_text("raise RuntimeError('the weights have gone off')")
+    seen = survey(OLD, NEW, urls, models)
+    changes = plan(seen, NEW)
+    with pytest.raises(LoadError, match=r"(?s)load x on b: .*the weights have gone off.*repeat"):
+        apply(changes.steps, seen, NEW)
+    assert "x" in ready(fleet["a"]), "no unload before its successor is up"
+    assert infer(urls["a"], "x") == 200
+    code.write_text(ECHO)
+    seen = survey(OLD, NEW, urls, models)
+    apply(plan(seen, NEW).steps, seen, NEW)
+    assert (ready(fleet["a"]), ready(fleet["b"])) == ({"y"}, {"x"})
+
+
+def test_every_device_needs_a_url(models: Path):
+    with pytest.raises(InputError, match="--url b=HOST:PORT"):
+        survey(OLD, NEW, {"a": "127.0.0.1:1"}, models)
