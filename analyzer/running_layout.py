@@ -7,12 +7,14 @@ import re
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from analyzer.sampling import nvml
 from analyzer.sampling.cpu import CpuHost
 from analyzer.sampling.device import DeviceSampler, Watch
-from analyzer.server import http_api, local
+from analyzer.server import http_api
+from analyzer.server.launch import LaunchOptions, launch
 from placement.export import triton
 from placement.export.servers import Server, servers
 from placement.layout import Layout, PlacedDevice, Resident
@@ -53,11 +55,13 @@ def start(
     layout: Layout,
     models: Path,
     urls: Mapping[str, str],
+    options: LaunchOptions | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> Iterator[tuple[list[list[RunningServer]], list[str]]]:
     """Yield the running servers, in groups that may be driven at once, and notes on them.
 
-    Devices that `urls` names run already; the others are started here. CPU hosts get processors of
+    Devices that `urls` names run already; the others are started here, as `options` say, each
+    GPU's on the GPU of this machine that has its number (or UUID). CPU hosts get processors of
     their own, as many as their type has; where this machine has too few for all of them, one host
     is driven after another, each with the whole machine.
 
@@ -65,9 +69,10 @@ def start(
     ------
     InputError
         The layout and the repository do not fit, or a URL is for no device.
-    ServerError, LoadError
-        A Triton does not start, or refuses a model.
+    SurroundingsError
+        A GPU cannot be seen, a Triton does not start or refuses a model.
     """
+    options = options or LaunchOptions()
     plans = servers(layout, models)
     for name in urls:
         if name not in {device.name for plan in plans for device in plan.devices}:
@@ -79,10 +84,12 @@ def start(
     with ExitStack() as stack:
         made = [_attach(plan, urls[plan.devices[0].name]) for plan in remote]
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="model-placer-")))
-        triton.write(here, folder)
+        triton.write(here, folder, copy=options.mode == "docker")  # links lead out of a container
         for plan in here:
             say(f"Starting Triton for {plan.devices[0].name}: {len(plan.models)} models")
-            made.append(stack.enter_context(_launch(plan, folder / plan.name, pinned)))
+            sampler = stack.enter_context(_sampler(plan, notes))
+            own = replace(options, cpus=pinned.get(plan.name, ()))
+            made.append(stack.enter_context(_launch(plan, folder / plan.name, own, sampler, say)))
         made.sort(key=lambda server: plans.index(server.plan))
         # A GPU and a server elsewhere are each their own; CPU hosts need processors of their own.
         shared = {p.name for p in here if p.kind == "cpu" and p.name not in pinned}
@@ -122,21 +129,34 @@ def cores(device: PlacedDevice) -> int | None:
 
 @contextmanager
 def _launch(
-    plan: Server, repository: Path, pinned: Mapping[str, tuple[int, ...]]
+    plan: Server,
+    repository: Path,
+    options: LaunchOptions,
+    sampler: DeviceSampler,
+    say: Callable[[str], None],
 ) -> Iterator[RunningServer]:
-    visible = {"CUDA_VISIBLE_DEVICES": ",".join(plan.device_ids)} if plan.device_ids else {}
-    with local.launch(repository, cpus=pinned.get(plan.name, ()), environment=visible) as server:
+    gpus = (sampler.uuid,) if isinstance(sampler, nvml.Gpu) else ()
+    with launch(repository, replace(options, gpus=gpus), say) as server:
         for model in plan.models:
             server.load(model.name)
-        yield RunningServer(plan, server.http_url, server.pids, server.log_tail, _sampler(plan))
+        yield RunningServer(plan, server.http_url, server.pids, server.log_tail, sampler)
 
 
-def _sampler(plan: Server) -> DeviceSampler | None:
-    if plan.kind != "cpu":
-        return None
-    host = CpuHost()
-    host.cores = cores(plan.devices[0]) or host.cores
-    return host
+@contextmanager
+def _sampler(plan: Server, notes: list[str]) -> Iterator[DeviceSampler]:
+    if plan.kind == "cpu":
+        host = CpuHost()
+        host.cores = cores(plan.devices[0]) or host.cores
+        yield host
+        return
+    with nvml.gpus(",".join(plan.device_ids)) as (gpu,):
+        wanted = plan.devices[0].device_type
+        if gpu.device_type.name != wanted:
+            notes.append(
+                f"{plan.devices[0].name} is a {wanted} in the layout, and {gpu.index} here is a "
+                f"{gpu.device_type.name}."
+            )
+        yield gpu
 
 
 def _attach(plan: Server, url: str) -> RunningServer:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -63,6 +63,14 @@ class DeviceUrl(click.ParamType[tuple[str, str]]):
     help="A device's Triton that runs already; the others are started here. Repeatable.",
 )
 @click.option(
+    "--launch-mode",
+    type=click.Choice(["local", "docker"]),
+    default="local",
+    show_default=True,
+    help="How Tritons are started.",
+)
+@click.option("--triton-image", metavar="IMAGE", help="Docker mode: Triton's image.")
+@click.option(
     "--shape",
     "shapes",
     type=Shape(),
@@ -77,6 +85,8 @@ def verify(
     tolerance: float,
     ramp: bool,
     urls: tuple[tuple[str, str], ...],
+    launch_mode: Literal["local", "docker"],
+    triton_image: str | None,
     shapes: tuple[tuple[str | None, str, tuple[int, ...]], ...],
     output_format: str,
 ) -> None:
@@ -93,6 +103,7 @@ def verify(
     from analyzer.load.inputs import make_requests
     from analyzer.profiling import Inputs
     from analyzer.running_layout import start
+    from analyzer.server.launch import LaunchOptions
     from placement import layout as layouts
 
     inputs = Inputs(shapes)
@@ -101,7 +112,10 @@ def verify(
         return make_requests(url, model, batch_size, shapes=inputs.of(model))
 
     placed = layouts.load(layout)
-    with start(placed, model_repository, dict(urls), log.info) as (groups, notes):
+    options = LaunchOptions(launch_mode)
+    if triton_image:
+        options = replace(options, container=replace(options.container, image=triton_image))
+    with start(placed, model_repository, dict(urls), options, log.info) as (groups, notes):
         for note in notes:
             log.warning(note)
         log.info(f"Driving every model with its placed load for {duration:g} s")
