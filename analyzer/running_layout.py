@@ -32,6 +32,11 @@ class RunningServer:
     sampler: DeviceSampler | None  # None: out of sight
 
     @property
+    def here(self) -> bool:
+        """Whether it runs on this machine, for all we know."""
+        return self.sampler is not None
+
+    @property
     def devices(self) -> tuple[PlacedDevice, ...]:
         """The layout's devices that it serves."""
         return self.plan.devices

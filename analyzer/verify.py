@@ -15,6 +15,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Literal
 
+import psutil
+
 from analyzer.load import http
 from analyzer.load.generator import Generator, LoadResult, PreparedRequest
 from analyzer.running_layout import RunningServer
@@ -77,6 +79,7 @@ class Seen:
 
     results: Mapping[str, LoadResult]  # by model
     figures: DeviceFigures | None  # None when the device is out of sight
+    busy_percent: float | None = None  # of this machine's processors, by whatever ran on them
 
 
 def verify(
@@ -170,7 +173,7 @@ def judge(device: PlacedDevice, seen: Seen, tolerance: float) -> list[Check]:
     checks = []
     for resident in device.residents:
         result = seen.results[resident.model]
-        checks.append(_throughput(device, resident, result, seen.figures, tolerance))
+        checks.append(_throughput(device, resident, result, seen, tolerance))
         checks.append(_latency(device, resident, result))
     figures = seen.figures
     for what, unit, measured in (
@@ -185,7 +188,7 @@ def _throughput(
     device: PlacedDevice,
     resident: Resident,
     result: LoadResult,
-    figures: DeviceFigures | None,
+    seen: Seen,
     tolerance: float,
 ) -> Check:
     check = Check(
@@ -206,11 +209,12 @@ def _throughput(
     return replace(
         check,
         reason=f"{resident.model} gets {result.throughput:.4g} of {resident.rate:.4g} infer/s"
-        + _why_slow(device, result, figures),
+        + _why_slow(device, result, seen),
     )
 
 
-def _why_slow(device: PlacedDevice, result: LoadResult, figures: DeviceFigures | None) -> str:
+def _why_slow(device: PlacedDevice, result: LoadResult, seen: Seen) -> str:
+    figures = seen.figures
     if result.client_limited:
         return f", perhaps for want of load: {result.client_limited}"
     needed = sum(resident.uses.get("utilization", 0.0) for resident in device.residents)
@@ -221,6 +225,11 @@ def _why_slow(device: PlacedDevice, result: LoadResult, figures: DeviceFigures |
         )
     if figures is not None and figures.utilization_percent >= FULL_PERCENT:
         return f": {device.name} is full, {figures.utilization_percent:.0f} % in use"
+    if seen.busy_percent is not None and seen.busy_percent >= FULL_PERCENT:
+        return (
+            f": this machine's processors are {seen.busy_percent:.0f} % busy, the load generators "
+            "and other programs included"
+        )
     if len(device.residents) > 1:
         return f": its neighbours on {device.name} slow it, though the device is not full"
     return f", though it is alone on {device.name}: it was profiled faster than it runs here"
@@ -319,6 +328,7 @@ def _drive(
                 name = server.served_name(resident.model)
                 generator.aim(server.url, make_requests(server.url, name, load.batch_size))
                 runs.append((number, resident.model, generator, load))
+        psutil.cpu_percent()  # the next call tells the time since this one
         watches = [stack.enter_context(server.watch()) for server in group]
         start_s = time.monotonic()
         deadline = start_s + duration_s
@@ -338,6 +348,7 @@ def _drive(
             thread.start()
         for thread in threads:
             thread.join()
+        busy_percent = psutil.cpu_percent()
         figures = [
             watch.figures(start_s + duration_s * 0.2, deadline) if watch else None
             for watch in watches
@@ -347,4 +358,7 @@ def _drive(
             words = "; ".join(server.log_tail() for server in group if server.log_tail())
             raise SurroundingsError(f"{problem}{words and chr(10) + words}") from problem
         raise problem
-    return [Seen(found, figure) for found, figure in zip(results, figures, strict=True)]
+    return [
+        Seen(found, figure, busy_percent if server.here else None)
+        for server, found, figure in zip(group, results, figures, strict=True)
+    ]

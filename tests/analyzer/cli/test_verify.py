@@ -1,0 +1,74 @@
+"""`model-placer verify`, `diff` and `apply` as a user calls them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from analyzer.server.runtime import Binary
+from placement import layout as layouts
+from placement.layout import Layout, PlacedDevice, Resident
+from profiles.measurement import LoadPoint
+
+CPU = "Xeon (2 cores)"
+
+
+def model_placer(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", "from analyzer.cli import main; main()"]
+    return subprocess.run(
+        [*command, *map(str, arguments)], capture_output=True, text=True, check=False
+    )
+
+
+def a_layout(path: Path, name: str, rate: float) -> Path:
+    resident = Resident("voice_activity", "o", rate=rate, load=LoadPoint(1, 1))
+    layouts.save(Layout((PlacedDevice(name, CPU, (resident,)),)), path)
+    return path
+
+
+@pytest.mark.triton
+def test_exit_code_and_document_tell_whether_a_layout_holds(
+    embedded_triton: Binary, tmp_path: Path, example_repository: Path
+):
+    """One infer/s is little for the voice activity model; a hundred thousand is too much."""
+    for rate, code in ((1.0, 0), (1e5, 1)):
+        layout = a_layout(tmp_path / "layout.yaml", "cpu-1", rate)
+        options = ("-m", example_repository, "--duration", "1s", "--output-format", "json")
+        run = model_placer("verify", layout, *options)
+        assert run.returncode == code, run.stderr
+        document = json.loads(run.stdout)
+        assert document["holds"] is (code == 0)
+        throughput = document["checks"][0]
+        assert (throughput["what"], throughput["predicted"]) == ("throughput", rate)
+    assert "voice_activity gets" in run.stderr
+    assert "Traceback" not in run.stderr
+
+
+def test_a_url_of_no_device_is_bad_input(tmp_path: Path, example_repository: Path):
+    layout = a_layout(tmp_path / "layout.yaml", "cpu-1", 1.0)
+    run = model_placer("verify", layout, "-m", example_repository, "--url", "gpu=h:1")
+    assert run.returncode == 2
+    assert "the layout has no such device; it has cpu-1" in run.stderr
+    run = model_placer("verify", layout, "-m", example_repository, "--url", "nowhere")
+    assert run.returncode == 2
+
+
+def test_diff_tells_the_steps(tmp_path: Path):
+    old, new = (a_layout(tmp_path / f"{name}.yaml", name, 1.0) for name in ("a", "b"))
+    run = model_placer("diff", old, new)
+    assert run.returncode == 0
+    assert "voice_activity moves from a to b" in run.stdout
+    steps = json.loads(model_placer("diff", old, new, "--output-format", "json").stdout)["steps"]
+    assert [(step["action"], step["device"]) for step in steps] == [("load", "b"), ("unload", "a")]
+
+
+def test_apply_says_which_server_does_not_answer(tmp_path: Path, example_repository: Path):
+    old, new = (a_layout(tmp_path / f"{name}.yaml", name, 1.0) for name in ("a", "b"))
+    urls = ("--url", "a=127.0.0.1:1", "--url", "b=127.0.0.1:1")
+    run = model_placer("apply", new, "--from", old, "-m", example_repository, *urls, "--dry-run")
+    assert run.returncode == 3
+    assert "127.0.0.1:1 does not answer" in run.stderr
