@@ -2,13 +2,15 @@
 
 It has an environment of its own, in the user's cache directory (or `MODEL_PLACER_SERVER_DIR`):
 Triton 2.51's Python backend needs NumPy 1, since with NumPy 2 a model is ready and its outputs
-come back empty. It also holds the wheels that ship the example models' weights. A file `complete`
-is written last: an environment without it is made anew.
+come back empty (unless it passes them by DLPack, as the example models can). The environment
+also holds the wheels that ship the example models' weights. A file `complete` is written last: an
+environment without it is made anew.
 """
 
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import os
 import shutil
@@ -28,7 +30,14 @@ SERVER_VERSION = SERVER.partition("==")[2]
 # these ship only weights to us, so what they require of Python and of other packages is moot.
 PACKAGES = (
     (("--no-deps", "--ignore-requires-python", SERVER), "Triton"),
-    (("numpy>=1.26,<2", "onnxruntime>=1.20"), "ONNX Runtime"),
+    (
+        (
+            "numpy>=1.26,<2; python_version < '3.13'",
+            "numpy>=2.1; python_version >= '3.13'",
+            "onnxruntime>=1.20",
+        ),
+        "ONNX Runtime",
+    ),
     (
         (
             "--no-deps",
@@ -40,9 +49,10 @@ PACKAGES = (
         "the example models",
     ),
 )
-# The wheel carries Python stubs for 3.8 to 3.13; NumPy 1 has wheels up to 3.12 and the lower
-# bound above starts at 3.9, whose ONNX Runtime is too old for the example models.
-PYTHONS = ("3.12", "3.11", "3.10")
+# The wheel carries stubs for Python 3.8 to 3.13; older ones have no ONNX Runtime that is new enough
+# for the example models. 3.13 comes last: there is no NumPy 1 for it.
+PYTHONS = ("3.12", "3.11", "3.10", "3.13")
+BUNDLED_LIBRARY = "3.13"  # the wheel has a libpython of this one of its own
 TRITON = Path("pytriton/tritonserver")
 
 Report = Callable[[str], None]
@@ -75,7 +85,9 @@ def directory() -> Path:
         return Path(chosen).expanduser().absolute()
     from platformdirs import user_cache_path
 
-    return user_cache_path("model-placer") / f"server-{SERVER_VERSION}"
+    # Two Model Placers that want other packages do not take each other's server away.
+    recipe = hashlib.sha256(json.dumps(_recipe()).encode()).hexdigest()[:8]
+    return user_cache_path("model-placer") / f"server-{SERVER_VERSION}-{recipe}"
 
 
 def installed() -> Binary | None:
@@ -91,7 +103,9 @@ def installed() -> Binary | None:
     path = site_packages / TRITON / "bin" / "tritonserver"
     if not os.access(path, os.X_OK) or not Path(made["prefix"]).is_dir():
         return None
-    libraries = [str(site_packages / "nvidia_pytriton.libs"), made["library_directory"]]
+    libraries = [str(site_packages / "nvidia_pytriton.libs")]
+    if made["library_directory"]:
+        libraries.append(made["library_directory"])
     environment = {
         "LD_LIBRARY_PATH": ":".join(libraries),
         # The stub's Python takes the first python3 on PATH for its own executable and finds the
@@ -101,7 +115,7 @@ def installed() -> Binary | None:
     }
     return Binary(
         path=path,
-        origin=f"embedded, nvidia-pytriton {SERVER_VERSION}",
+        origin=f"nvidia-pytriton {SERVER_VERSION}, Python {made['python']}",
         environment=tuple(environment.items()),
         backend_directory=home / "backends",
         embedded=True,
@@ -144,6 +158,11 @@ def install(report: Report = lambda _: None) -> Binary:
         if found is None:
             python = find_python()
             report(f"Installing into {home} with Python {python.version}")
+            if python.version == BUNDLED_LIBRARY:
+                report(
+                    "  Python 3.13 has no NumPy 1: models of your own for the Python backend get "
+                    "wrong inputs and empty outputs unless they pass them by DLPack"
+                )
             if home.exists():
                 _check_is_ours(home)
                 shutil.rmtree(home)
@@ -169,6 +188,8 @@ def remove() -> bool:
 def find_python() -> _Python:
     """A Python that the server's Python backend can embed: this one, else one on PATH.
 
+    One of 3.13 is taken only where no older one is usable.
+
     Raises
     ------
     SurroundingsError
@@ -177,6 +198,7 @@ def find_python() -> _Python:
     lacks: list[str] = []
     names = [getattr(sys, "_base_executable", sys.executable) or sys.executable]
     names += [f"python{version}" for version in PYTHONS]
+    usable: list[_Python] = []
     for name in names:
         python = _probe(name)
         if python is None:
@@ -186,7 +208,7 @@ def find_python() -> _Python:
                 f"{python.executable} is Python {python.version}, "
                 f"the server's Python backend wants one of {', '.join(PYTHONS)}"
             )
-        elif python.library_directory is None:
+        elif python.library_directory is None and python.version != BUNDLED_LIBRARY:
             lacks.append(
                 f"{python.executable} has no libpython{python.version}.so.1.0 "
                 f"(Debian: apt-get install libpython{python.version})"
@@ -196,8 +218,12 @@ def find_python() -> _Python:
                 f"{python.executable} cannot make environments "
                 f"(Debian: apt-get install python{python.version}-venv)"
             )
+        elif python.version == BUNDLED_LIBRARY:
+            usable.append(python)
         else:
             return python
+    if usable:
+        return usable[0]
     reasons = "".join(f"\n    {reason}" for reason in dict.fromkeys(lacks))
     raise SurroundingsError(
         "No Python here can run the embedded Triton; remedy one of these, "

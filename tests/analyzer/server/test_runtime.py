@@ -27,6 +27,17 @@ NO_INDEX = {
 }
 
 
+def test_the_running_python_is_taken_where_there_is_numpy_1_for_it() -> None:
+    """Any other would have to be one that this machine has on PATH."""
+    running = f"{sys.version_info.major}.{sys.version_info.minor}"
+    if running not in runtime.PYTHONS[:-1]:
+        pytest.skip(f"Python {running} has no NumPy 1")
+    try:
+        assert runtime.find_python().version == running
+    except SurroundingsError as error:
+        assert f"libpython{running}" in str(error) or f"python{running}-venv" in str(error)  # noqa: PT017
+
+
 @pytest.mark.triton
 def test_a_second_install_returns_at_once(embedded_triton: Binary) -> None:
     said: list[str] = []
