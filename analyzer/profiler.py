@@ -10,8 +10,7 @@ from __future__ import annotations
 import itertools
 import re
 import time
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
@@ -23,7 +22,13 @@ from analyzer.server.server import Server
 from analyzer.steady_state import SteadyStateRule
 from analyzer.sweep import Point
 from profiles import model_config
-from profiles.errors import InputError, LoadError, ModelPlacerError, ServerError
+from profiles.errors import (
+    InputError,
+    LoadError,
+    ModelPlacerError,
+    ServerError,
+    SurroundingsError,
+)
 from profiles.measurement import Baseline, LoadPoint, Measurement, Usage
 from profiles.repository import ModelDirectory
 from profiles.store import ProfileStore, point_key
@@ -33,6 +38,7 @@ OUT_OF_MEMORY = re.compile(r"out of memory|\bOOM\b|bad_alloc|failed to allocate"
 BASELINE_S = 1.0  # the server alone is watched so long
 SETTLE_S = 0.2  # between loading and the reading of cold memory
 LITTLE_TOLERANCE = 0.05  # of concurrency: how far throughput x latency may be off
+DEATH_S = 2.0  # how long a server that does not answer may take to be seen as dead
 LOG_LINES = 8  # of the server's own words in a reason
 
 
@@ -41,7 +47,7 @@ class Progress:
     """What the loop tells as it goes."""
 
     done: int
-    total: int
+    total: int | None  # None: a search, whose end is open
     left_s: float | None  # estimated from the points so far; None before the first ended
     measurement: Measurement  # that just ended
 
@@ -79,12 +85,16 @@ def wanted(points: Sequence[Point], store: ProfileStore, bench: Bench) -> list[M
 
 
 def profile(
-    points: Sequence[Point],
+    points: Iterable[Point],
     bench: Bench,
     store: ProfileStore,
     on_progress: Callable[[Progress], None] = lambda _: None,
+    total: int | None = None,
 ) -> list[Measurement]:
     """Measure the points in order, keep each in the store as it ends, and return them.
+
+    A point is asked for only when the one before is in the store, so that a search can choose it
+    by what is known; `total` is how many there will be, None if that is open.
 
     Raises
     ------
@@ -95,12 +105,12 @@ def profile(
     started = time.monotonic()
     made: list[Measurement] = []
     for variant, group in itertools.groupby(points, key=lambda point: point.variant):
-        for measurement in _measure_variant(bench, variant, list(group)):
+        for measurement in _measure_variant(bench, variant, group):
             store.add(measurement)
             made.append(measurement)
-            left = len(points) - len(made)
-            left_s = (time.monotonic() - started) / len(made) * left
-            on_progress(Progress(len(made), len(points), left_s, measurement))
+            mean_s = (time.monotonic() - started) / len(made)
+            left_s = None if total is None else mean_s * (total - len(made))
+            on_progress(Progress(len(made), total, left_s, measurement))
     return made
 
 
@@ -121,62 +131,72 @@ def measure_baseline(bench: Bench) -> Baseline:
     )
 
 
+@dataclass(frozen=True)
+class _Loaded:
+    """A variant on the server: what the server held before, and what the variant added."""
+
+    idle_bytes: int
+    cold_bytes: int
+
+
 def _measure_variant(
-    bench: Bench, variant: Variant, points: Sequence[Point]
+    bench: Bench, variant: Variant, points: Iterable[Point]
 ) -> Iterator[Measurement]:
     """Load a variant, measure its points, unload it; after a failure it is loaded afresh."""
-    waiting = deque(points)
+    loaded: _Loaded | None = None
+    aimed = 0  # the client batch size that the generator sends now
     ran_out: list[LoadPoint] = []
-    while waiting:
-        if not bench.server.alive():
-            bench.server.restart()  # raises when the server itself is what is broken
-        # Read afresh for each variant: a server that has loaded and unloaded models holds more
-        # than a new one, and that is no need of the next model.
-        idle_bytes = bench.device.memory_bytes(bench.server.pids)
-        try:
-            _load(bench, variant)
-        except (LoadError, InputError, ServerError) as error:
-            yield from (_failed(bench, point, str(error)) for point in waiting)
-            break
-        cold_bytes = max(0, bench.device.memory_bytes(bench.server.pids) - idle_bytes)
-        failed = False
-        while waiting and not failed:
-            for measurement in _measure_batch_size(bench, waiting, ran_out, idle_bytes, cold_bytes):
-                yield measurement
-                failed = failed or measurement.status == "failed"
-                if OUT_OF_MEMORY.search(measurement.reason or "") and failed:
-                    ran_out.append(measurement.load)
-        with suppress(ServerError):  # a dead server is found, and restarted, above
-            bench.server.unload(variant.model)
-
-
-def _measure_batch_size(
-    bench: Bench,
-    waiting: deque[Point],
-    ran_out: Sequence[LoadPoint],
-    idle_bytes: int,
-    cold_bytes: int,
-) -> Iterator[Measurement]:
-    """Measure waiting points of one client batch size, up to the first that fails."""
-    first = waiting[0]
-    model, size = first.variant.model, first.load.batch_size
-    try:
-        requests = bench.make_requests(bench.server.http_url, model, size)
-    except ModelPlacerError as error:
-        while waiting and waiting[0].load.batch_size == size:
-            yield _failed(bench, waiting.popleft(), str(error))
-        return
-    bench.generator.aim(bench.server.http_url, requests)
-    while waiting and waiting[0].load.batch_size == size:
-        point = waiting.popleft()
+    broken = ""  # why the variant cannot be loaded
+    for point in points:
         smaller = next((load for load in ran_out if _at_least(point.load, load)), None)
         if smaller:
             yield _skipped(bench, point, f"{smaller} ran out of memory already")
             continue
-        measurement = _measure_point(bench, point, idle_bytes, cold_bytes)
+        if loaded is None and not broken:
+            try:
+                loaded, aimed = _load_alone(bench, variant), 0
+            except (LoadError, InputError, ServerError) as error:
+                if not bench.server.alive():
+                    bench.server.restart()  # raises when the server itself is what is broken
+                broken = str(error)
+        if loaded is None:
+            yield _failed(bench, point, broken)
+            continue
+        try:
+            if aimed != point.load.batch_size:
+                url, aimed = bench.server.http_url, point.load.batch_size
+                bench.generator.aim(url, bench.make_requests(url, variant.model, aimed))
+        except (InputError, SurroundingsError) as error:
+            aimed = 0
+            yield _failed(bench, point, str(error))
+            continue
+        measurement = _measure_point(bench, point, loaded)
         yield measurement
         if measurement.status == "failed":
-            return
+            if OUT_OF_MEMORY.search(measurement.reason or ""):
+                ran_out.append(point.load)
+            _unload(bench, variant)
+            loaded = None
+    if loaded is not None:
+        _unload(bench, variant)
+
+
+def _load_alone(bench: Bench, variant: Variant) -> _Loaded:
+    """Load the variant on a server that holds nothing else."""
+    if not bench.server.alive():
+        bench.server.restart()
+    # Read afresh for each variant: a server that has loaded and unloaded models holds more
+    # than a new one, and that is no need of the next model.
+    idle_bytes = bench.device.memory_bytes(bench.server.pids)
+    _load(bench, variant)
+    cold_bytes = max(0, bench.device.memory_bytes(bench.server.pids) - idle_bytes)
+    return _Loaded(idle_bytes, cold_bytes)
+
+
+def _unload(bench: Bench, variant: Variant) -> None:
+    if bench.server.supports_model_control:
+        with suppress(ServerError):  # a dead server is found, and restarted, by the next load
+            bench.server.unload(variant.model)
 
 
 def _at_least(load: LoadPoint, other: LoadPoint) -> bool:
@@ -200,7 +220,7 @@ def _load(bench: Bench, variant: Variant) -> None:
     time.sleep(SETTLE_S)
 
 
-def _measure_point(bench: Bench, point: Point, idle_bytes: int, cold_bytes: int) -> Measurement:
+def _measure_point(bench: Bench, point: Point, loaded: _Loaded) -> Measurement:
     """Drive one load and put together what all who watched it saw."""
     server, model = bench.server, point.variant.model
     mark = server.log_mark()
@@ -221,7 +241,7 @@ def _measure_point(bench: Bench, point: Point, idle_bytes: int, cold_bytes: int)
         throughput=result.throughput,
         latency=result.latency,
         server_time=served.server_time,
-        usage=_usage(figures, idle_bytes, cold_bytes, result.throughput),
+        usage=_usage(figures, loaded, result.throughput),
         host=figures.host,
         confidence=result.confidence,
         requests=result.requests,
@@ -231,11 +251,11 @@ def _measure_point(bench: Bench, point: Point, idle_bytes: int, cold_bytes: int)
     )
 
 
-def _usage(figures: DeviceFigures, idle_bytes: int, cold_bytes: int, throughput: float) -> Usage:
+def _usage(figures: DeviceFigures, loaded: _Loaded, throughput: float) -> Usage:
     power_w = figures.power_w
     return Usage(
-        memory_cold_bytes=cold_bytes,
-        memory_hot_bytes=max(cold_bytes, figures.memory_bytes - idle_bytes),
+        memory_cold_bytes=loaded.cold_bytes,
+        memory_hot_bytes=max(loaded.cold_bytes, figures.memory_bytes - loaded.idle_bytes),
         utilization_percent=figures.utilization_percent,
         memory_utilization_percent=figures.memory_utilization_percent,
         power_w=power_w,
@@ -283,8 +303,18 @@ def _skipped(bench: Bench, point: Point, reason: str) -> Measurement:
     return replace(_blank(bench, point), status="skipped", reason=reason)
 
 
+def _died(server: Server) -> bool:
+    """Whether the server is gone; one that was just killed takes a moment to be seen so."""
+    deadline_s = time.monotonic() + DEATH_S
+    while server.alive() and time.monotonic() < deadline_s:
+        if http_api.is_ready(server.http_url):
+            return False
+        time.sleep(0.05)
+    return not server.alive()
+
+
 def _with_log(reason: str, server: Server, mark: int) -> str:
     """The reason, followed by what the server logged meanwhile."""
     words = "\n".join(server.log_since(mark).splitlines()[-LOG_LINES:])
-    died = "" if server.alive() else "the server died: "
+    died = "the server died: " if _died(server) else ""
     return f"{died}{reason}" + (f"\n{words}" if words else "")

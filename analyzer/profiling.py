@@ -14,6 +14,7 @@ from analyzer.profiler import Bench, Progress, missing_points, profile, wanted
 from analyzer.sampling import nvml
 from analyzer.sampling.cpu import CpuHost
 from analyzer.sampling.device import DeviceSampler
+from analyzer.search import Goal, next_point
 from analyzer.server.launch import LaunchOptions, launch
 from analyzer.steady_state import SteadyStateRule
 from analyzer.sweep import Point, Sweep, loads, variants
@@ -38,6 +39,15 @@ class Inputs:
 
 
 @dataclass(frozen=True)
+class Search:
+    """What a search looks for, in place of measuring the whole grid."""
+
+    goal: Goal = "throughput"
+    latency_limit_ms: float | None = None
+    latency_percentile: int = 95
+
+
+@dataclass(frozen=True)
 class Options:
     """What is to be measured, on what, how well."""
 
@@ -50,6 +60,7 @@ class Options:
     launch: LaunchOptions = field(default_factory=LaunchOptions)  # its GPUs come from `gpus`
     gpus: str = "auto"  # auto, none, or the index or UUID of one
     rule: SteadyStateRule = field(default_factory=SteadyStateRule)
+    search: Search | None = None  # None: the whole grid
     remeasure: bool = False
     retry_failed: bool = False
 
@@ -87,11 +98,38 @@ def run(
         say(
             f"{len(points)} points of {len(models)} models on {bench.device.device_type.name}, "
             f"{bench.server.description}: {len(points) - len(missing)} are in "
-            f"{options.store}, {len(missing)} to measure."
+            f"{options.store}, {_to_measure(options, len(missing))}."
         )
-        if missing:
-            profile(missing, bench, store, on_progress)
-        return Outcome(wanted(points, store, bench), len(missing))
+        measured = 0
+        if missing and options.search is not None:
+            chosen = _searched(points, options.search, store, bench)
+            measured = len(profile(chosen, bench, store, on_progress))
+        elif missing:
+            measured = len(profile(missing, bench, store, on_progress, len(missing)))
+        known = wanted(points, store, bench)
+        if options.search is not None:
+            say(f"{len(points) - len(known)} of {len(points)} points were not tried.")
+        return Outcome(known, measured)
+
+
+def _to_measure(options: Options, missing: int) -> str:
+    return f"{missing} to measure" if options.search is None else "the search chooses"
+
+
+def _searched(
+    points: Sequence[Point], search: Search, store: ProfileStore, bench: Bench
+) -> Iterator[Point]:
+    """What the search asks for, one model after another, by what the store knows by then."""
+    for model in dict.fromkeys(point.variant.model for point in points):
+        own = [point for point in points if point.variant.model == model]
+        while True:
+            known = {Point(m.variant, m.load, m.model_digest): m for m in wanted(own, store, bench)}
+            point = next_point(
+                own, known, search.goal, search.latency_limit_ms, search.latency_percentile
+            )
+            if point is None:
+                break
+            yield point
 
 
 def read_models(options: Options) -> dict[str, ModelDirectory]:

@@ -177,6 +177,26 @@ INTEGERS = CommaList(positive_integer, "integers")
     show_default=True,
     help="Of one point; what was reached by then is kept and said.",
 )
+@click.option(
+    "--search",
+    type=click.Choice(["grid", "auto"]),
+    default="grid",
+    show_default=True,
+    help="Every point, or only those on the way to the goal.",
+)
+@click.option(
+    "--goal",
+    type=click.Choice(["throughput", "efficiency", "pareto"]),
+    default="throughput",
+    show_default=True,
+    help="Of --search auto: most throughput; most per memory and utilization; or all of these.",
+)
+@click.option(
+    "--latency-limit",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="MS",
+    help="Of --search auto: points above it, at --latency-percentile, do not count.",
+)
 @click.option("--remeasure", is_flag=True, help="Measure points again that the store has.")
 @click.option("--retry-failed", is_flag=True, help="Measure points again that failed.")
 def profile(output_format: str, **options: Any) -> None:
@@ -197,7 +217,8 @@ def profile(output_format: str, **options: Any) -> None:
 
     def tell(progress: Progress) -> None:
         left = f" ({_clock(progress.left_s)} left)" if progress.left_s else ""
-        log.info(f"[{progress.done}/{progress.total}] {summary_line(progress.measurement)}{left}")
+        place = f"{progress.done}/{progress.total}" if progress.total else f"{progress.done}"
+        log.info(f"[{place}] {summary_line(progress.measurement)}{left}")
 
     outcome = profiling.run(_options(options), tell, log.info)
     emit(
@@ -221,6 +242,9 @@ def _options(given: dict[str, Any]) -> Options:
 
     names = {field.name for field in dataclasses.fields(Sweep)}
     image = {"image": given["triton_image"]} if given["triton_image"] else {}
+    search = profiling.Search(
+        given["goal"], given["latency_limit"], int(given["latency_percentile"])
+    )
     chosen: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value
         for name, value in given.items()
@@ -243,6 +267,7 @@ def _options(given: dict[str, Any]) -> Options:
             latency_percentile=int(given["latency_percentile"]),
             max_duration_s=given["max_duration"],
         ),
+        search=None if given["search"] == "grid" else search,
         remeasure=given["remeasure"],
         retry_failed=given["retry_failed"],
     )

@@ -144,3 +144,15 @@ def test_an_unknown_model_is_refused_before_anything_starts(options: Options):
     assert time.monotonic() - started < 2
     with ProfileStore(options.store) as store:
         assert store.measurements() == []
+
+
+def test_a_search_measures_a_part_of_the_grid_and_nothing_twice(options: Options):
+    """5 batch sizes x 3 concurrencies; more in a batch is faster, so it climbs there."""
+    sweep = Sweep(batch_sizes=(1, 2, 4, 6, 8), concurrency=(1, 2, 4))
+    said: list[str] = []
+    searching = replace(options, sweep=sweep, search=profiling.Search())
+    first = profiling.run(searching, lambda _: None, said.append)
+    assert 0 < first.measured < 15
+    assert f"{15 - first.measured} of 15 points were not tried." in said
+    assert max(m.load.batch_size for m in first.measurements) >= 4
+    assert profiling.run(searching, lambda _: None).measured == 0
