@@ -42,6 +42,13 @@ from analyzer.cli.options import CommaList, command, emit, nearest
     metavar="IMAGE",
     help="What compose and kubernetes run  [default: NVIDIA's]",
 )
+@click.option(
+    "--from",
+    "current",
+    type=click.Path(path_type=Path),
+    metavar="OLD",
+    help="The layout that runs now: nginx knows both, for the time of an `apply`.",
+)
 def export(
     layout: Path,
     model_repository: Path,
@@ -51,6 +58,7 @@ def export(
     force: bool,
     per_host: bool,
     triton_image: str | None,
+    current: Path | None,
     output_format: str,
 ) -> None:
     """Write the Triton repositories and manifests of LAYOUT.
@@ -78,6 +86,7 @@ def export(
         copy=copy,
         force=force,
         per_host=per_host,
+        current=layouts.load(current) if current else None,
         triton_image=triton_image or exporting.compose.TRITON_IMAGE,
     )
     document = {"folders": {folder.name: str(folder) for folder in folders}}

@@ -24,6 +24,7 @@ def export(
     force: bool = False,
     per_host: bool = False,
     triton_image: str = compose.TRITON_IMAGE,
+    current: Layout | None = None,
 ) -> list[Path]:
     """Write `<output>/<format>/` for each format and return these folders.
 
@@ -48,6 +49,8 @@ def export(
         One Triton for all GPUs of a host, instead of one per device.
     triton_image
         The image that `compose` and `kubernetes` run.
+    current
+        The layout that runs now: `nginx` knows its replicas, too, for the time of an `apply`.
 
     Raises
     ------
@@ -62,13 +65,16 @@ def export(
     targets = [output / name for name in formats]
     for target in targets:
         folder.check(target, force=force, keep=models)
+    routed = made
+    if current is not None:
+        routed = servers(nginx.both(current, layout), models, per_host=per_host)
     writers: dict[str, Callable[[Path], None]] = {
         "triton": partial(triton.write, made, copy=copy),
         "compose": partial(
             compose.write, made, models=models, copy=copy, triton_image=triton_image
         ),
         "kubernetes": partial(kubernetes.write, made, triton_image=triton_image),
-        "nginx": partial(nginx.write, made, addresses=nginx.suggested(made)),
+        "nginx": partial(nginx.write, routed, addresses=nginx.suggested(routed)),
     }
     for name, target in zip(formats, targets, strict=True):
         try:

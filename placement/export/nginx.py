@@ -11,18 +11,22 @@ one: inference may be repeated, except with models that keep state (sequence bat
 callers send the header `x-sequence-id`; all requests that share it meet the same server, and
 without it all requests of an address. What belongs to one server (loading, shared memory, tracing)
 is refused here.
+
+While `apply` brings servers from one layout to another, the front door has to know both: see
+`both`. A server that does not have the model (yet, or any longer) is passed over.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import gcd
 from pathlib import Path
 
 from placement.export import folder
 from placement.export.servers import ServedModel, Server, hosts_of
+from placement.layout import Layout
 
 FAIL_TIMEOUT_S = 2
 FINEST_WEIGHT = 100
@@ -46,6 +50,20 @@ def suggested(servers: Sequence[Server]) -> dict[str, Address]:
         )
         for server in servers
     }
+
+
+def both(old: Layout, new: Layout) -> Layout:
+    """The new layout and, besides, the replicas that only the old one has, at rate 0."""
+    devices = {device.name: device for device in (*old.devices, *new.devices)}
+    will = {device.name: device.residents for device in new.devices}
+    was = {device.name: device.residents for device in old.devices}
+    merged = []
+    for name, device in devices.items():
+        stays = will.get(name, ())
+        names = {resident.model for resident in stays}
+        goes = [replace(r, rate=0.0) for r in was.get(name, ()) if r.model not in names]
+        merged.append(replace(device, residents=(*stays, *goes)))
+    return replace(new, devices=tuple(merged))
 
 
 def write(

@@ -13,12 +13,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from analyzer.apply import apply, plan, survey
 from analyzer.server import http_api, local
 from analyzer.server.local import LocalServer
 from analyzer.server.runtime import Binary
@@ -96,6 +97,17 @@ class FrontDoor:
     http: str
     grpc: str
     servers: dict[str, LocalServer]
+    folder: Path
+    process: subprocess.Popen[bytes]
+
+    def route(self, layout: Layout) -> None:
+        """Give nginx the routes of another layout, as an operator does."""
+        addresses = {n: Address(s.http_url, s.grpc_url) for n, s in self.servers.items()}
+        ports = (int(self.http.rpartition(":")[2]), int(self.grpc.rpartition(":")[2]))
+        made = servers(layout, self.folder / "models")
+        nginx.write(made, self.folder / "nginx", addresses, ports)
+        self.process.send_signal(signal.SIGHUP)
+        time.sleep(0.5)
 
     def post(self, path: str, headers: dict[str, str] | None = None) -> tuple[int, str]:
         connection = http.client.HTTPConnection(self.http, timeout=20)
@@ -148,7 +160,8 @@ def front(
         )
         try:
             wait_for(first, process, folder / "nginx.log")
-            yield FrontDoor(f"127.0.0.1:{first}", f"127.0.0.1:{second}", running)
+            http_url, grpc_url = f"127.0.0.1:{first}", f"127.0.0.1:{second}"
+            yield FrontDoor(http_url, grpc_url, running, folder, process)
         finally:
             process.send_signal(signal.SIGQUIT)
             process.wait(10)
@@ -277,3 +290,42 @@ def test_no_request_fails_while_a_model_is_unloaded_where_it_has_replicas(front:
         assert [front.infer("echo") for _ in range(20)] == [200] * 20
     finally:
         front.servers["b"].load("echo")
+
+
+@pytest.mark.triton
+def test_no_request_fails_while_a_layout_is_applied_behind_the_front_door(front: FrontDoor):
+    """`other` moves from b to a: the front door learns both places, then the new one alone."""
+    a, b = LAYOUT.devices
+    moved = Layout(
+        (
+            replace(a, residents=(*a.residents, Resident("other", "o"))),
+            replace(b, residents=tuple(r for r in b.residents if r.model != "other")),
+        )
+    )
+    models = front.folder / "models"
+    urls = {name: server.http_url for name, server in front.servers.items()}
+    statuses: list[int] = []
+    stop = threading.Event()
+
+    def pump() -> None:
+        while not stop.is_set():
+            statuses.append(front.infer("other"))
+
+    pumps = [threading.Thread(target=pump) for _ in range(2)]
+    for one in pumps:
+        one.start()
+    try:
+        front.route(nginx.both(LAYOUT, moved))
+        seen = survey(LAYOUT, moved, urls, models)
+        changes = plan(seen, moved)
+        assert [(s.action, s.device) for s in changes.steps] == [("load", "a"), ("unload", "b")]
+        apply(changes.steps, seen, moved)
+        front.route(moved)
+        mark = len(statuses)
+        time.sleep(0.5)
+    finally:
+        stop.set()
+        for one in pumps:
+            one.join()
+    assert len(statuses) > mark > 50
+    assert set(statuses) == {200}
