@@ -23,8 +23,9 @@ def violations(problem: PlacementProblem, layout: Layout) -> list[str]:
     for device in layout.devices:
         found += _device(problem, models, device)
     found += _fleet(problem, layout)
+    placed = _by_model(layout)
     for name, model in models.items():
-        found += _model(problem, name, model, layout)
+        found += _model(problem, name, model, placed.get(name, []))
     return found + _rules(problem, layout) + _moves(problem, layout)
 
 
@@ -37,13 +38,12 @@ def objective(problem: PlacementProblem, layout: Layout) -> float:
             prices[device.parent or device.name] = pool.price if pool else 0.0
         return fsum(prices.values()) + problem.move_price * len(moves(problem, layout))
     growth = []
+    placed = _by_model(layout)
     for name, model in problem.copies():
         reference = model.rate or max((o.throughput for o in _usable(model)), default=0.0)
         carried = fsum(
             (_option(model, device, r) or _NOTHING).throughput * r.share
-            for device in layout.devices
-            for r in device.residents
-            if r.model == name
+            for device, r in placed.get(name, [])
         )
         growth.append((model.weight, carried / reference if reference else 0.0))
     if problem.fairness == "max-min":
@@ -147,14 +147,18 @@ def _fleet(problem: PlacementProblem, layout: Layout) -> list[str]:
     return found
 
 
-def _model(problem: PlacementProblem, name: str, model: Model, layout: Layout) -> list[str]:
+def _by_model(layout: Layout) -> dict[str, list[tuple[PlacedDevice, Resident]]]:
+    placed: dict[str, list[tuple[PlacedDevice, Resident]]] = {}
+    for device in layout.devices:
+        for resident in device.residents:
+            placed.setdefault(resident.model, []).append((device, resident))
+    return placed
+
+
+def _model(
+    problem: PlacementProblem, name: str, model: Model, placed: list[tuple[PlacedDevice, Resident]]
+) -> list[str]:
     found = []
-    placed = [
-        (device, resident)
-        for device in layout.devices
-        for resident in device.residents
-        if resident.model == name
-    ]
     if len(placed) < model.min_replicas:
         found.append(f"{name}: {len(placed)} replicas, at least {model.min_replicas} are wanted.")
     if problem.objective == "min-hardware":

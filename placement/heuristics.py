@@ -78,7 +78,8 @@ def construct(
         order = sorted(pieces, key=lambda piece: -piece[0] * (1 + noise * generator.random()))
         state = _State()
         placed = all(
-            _place(problem, scale, fleet, rooms, state, name, model, k, share)
+            (not best or deadline.left_s > 0)
+            and _place(problem, scale, fleet, rooms, state, name, model, k, share)
             for _, name, model, k, share in order
         )
         if placed and (best is None or state.price < best.price):
