@@ -6,9 +6,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
 
-from analyzer.load import http
+from analyzer.load import http, input_data
 from analyzer.load.inputs import make_requests
 from analyzer.profiler import Bench, Progress, missing_points, profile, wanted
 from analyzer.sampling import nvml
@@ -31,7 +30,7 @@ class Inputs:
     """What the requests carry."""
 
     shapes: Sequence[tuple[str | None, str, tuple[int, ...]]] = ()  # (model or None, input, dims)
-    data: Literal["random", "zero"] = "random"
+    data: str = "random"  # or zero, or a file or directory that load.input_data reads
 
     def of(self, model: str) -> dict[str, tuple[int, ...]]:
         """The dims that are given for a model's inputs."""
@@ -88,6 +87,8 @@ def run(
         Triton does not start or cannot be kept running; every point that ended is in the store.
     """
     models = read_models(options)
+    if options.inputs.data not in {"random", "zero"}:
+        input_data.check(Path(options.inputs.data))
     points = grid(options, models)
     with ProfileStore(options.store) as store, start_bench(options, models, say) as bench:
         missing = (

@@ -124,8 +124,8 @@ INTEGERS = CommaList(positive_integer, "integers")
     "--input-data",
     default="random",
     show_default=True,
-    metavar="random|zero|FILE",
-    help="What requests carry; a file in perf_analyzer's JSON format.",
+    metavar="random|zero|PATH",
+    help="What requests carry; a file in perf_analyzer's JSON format, or a directory of tensors.",
 )
 @click.option(
     "--store",

@@ -1,14 +1,47 @@
-"""What requests carry: random or zero tensors in the shapes that the model's metadata gives."""
+"""What requests carry: random, zero or given tensors in the shapes that the metadata gives.
+
+An optional input is sent when the user gives its data or its shape, else left out.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from analyzer.load import input_data
 from analyzer.load.generator import PreparedRequest
+from analyzer.load.input_data import Given
 from profiles.errors import InputError, SurroundingsError
 
-ROUND = 4  # different requests, sent in turn
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+ROUND = 4  # different random requests, sent in turn
+MOST_REQUESTS = 1024  # of given data: all are held in memory
+
+
+@dataclass(frozen=True)
+class ModelInput:
+    """An input of a loaded model."""
+
+    name: str
+    datatype: str  # as Triton says it: FP32, BYTES, ...
+    dims: tuple[int, ...]  # without the batch; -1 is open
+    optional: bool = False
+
+
+@dataclass(frozen=True)
+class ModelInputs:
+    """All that requests have to fit."""
+
+    model: str
+    max_batch_size: int  # 0: the model's dims include the batch, if it has one
+    inputs: tuple[ModelInput, ...]
+
+
+Tensors = Mapping[str, "NDArray[Any]"]  # of one request, by input name
 
 
 def make_requests(
@@ -17,19 +50,41 @@ def make_requests(
     batch_size: int,
     *,
     shapes: Mapping[str, tuple[int, ...]] | None = None,
-    data: Literal["random", "zero"] = "random",
+    data: str | Path = "random",
     seed: int = 0,
 ) -> list[PreparedRequest]:
     """Requests for a loaded model, each the bytes that go over the wire.
 
+    Parameters
+    ----------
+    url
+        Triton's HTTP address, host:port.
+    model
+        Its name.
+    batch_size
+        Inferences in one request.
+    shapes
+        Dims of inputs that the model leaves open, without the batch.
+    data
+        `random`, `zero`, or a file or directory that `input_data.read` takes.
+    seed
+        Of random data.
+
     Raises
     ------
     InputError
-        An input has an open dim that `shapes` does not give, or the batch is too large.
+        An input has an open dim that `shapes` does not give, the batch is too large, or the data
+        does not fit.
     SurroundingsError
         The server does not answer.
     """
-    import numpy as np
+    described = describe(url, model)
+    every = make_tensors(described, batch_size, shapes=shapes or {}, data=data, seed=seed)
+    return [_prepared(described, tensors) for tensors in every]
+
+
+def describe(url: str, model: str) -> ModelInputs:
+    """A loaded model's inputs; raises SurroundingsError when the server does not tell."""
     from tritonclient.http import InferenceServerClient
     from tritonclient.utils import InferenceServerException
 
@@ -42,77 +97,150 @@ def make_requests(
             client.close()
     except (InferenceServerException, OSError) as error:
         raise SurroundingsError(f"Triton says nothing of {model}: {error}") from None
-    limit = config["max_batch_size"]
+    limit = int(config["max_batch_size"])
+    optional = {entry["name"] for entry in config["input"] if entry.get("optional")}
+    inputs = [
+        ModelInput(
+            entry["name"],
+            entry["datatype"],
+            tuple(int(dim) for dim in entry["shape"])[1 if limit > 0 else 0 :],
+            entry["name"] in optional,
+        )
+        for entry in metadata["inputs"]
+    ]
+    return ModelInputs(model, limit, tuple(inputs))
+
+
+def make_tensors(
+    described: ModelInputs,
+    batch_size: int,
+    *,
+    shapes: Mapping[str, tuple[int, ...]],
+    data: str | Path = "random",
+    seed: int = 0,
+) -> list[Tensors]:
+    """The tensors of each request; see `make_requests`."""
+    model, limit = described.model, described.max_batch_size
     if batch_size > max(limit, 1):
         raise InputError(
             f"{model}: a request of batch size {batch_size} is more than its max_batch_size "
             f"{limit}; --max-batch-sizes {batch_size} raises it"
         )
-    optional = {entry["name"] for entry in config["input"] if entry.get("optional")}
+    for name in shapes:
+        if all(name != entry.name for entry in described.inputs):
+            names = ", ".join(entry.name for entry in described.inputs)
+            raise InputError(f"{model}: --shape {name}: no such input; the model has {names}")
+    if data not in {"random", "zero"}:
+        return _given_tensors(described, batch_size, shapes, Path(data))
+    import numpy as np
+
     generator = np.random.default_rng(seed)
-    made = []
-    for _ in range(ROUND if data == "random" else 1):
-        tensors = [
-            _tensor(
-                entry, _shape(model, entry, batch_size, limit > 0, shapes or {}), data, generator
+    batch = [batch_size] if limit > 0 else []
+    wanted = [entry for entry in described.inputs if not entry.optional or entry.name in shapes]
+    return [
+        {
+            entry.name: _filled(
+                entry.datatype,
+                [*batch, *_shape(model, entry, shapes.get(entry.name))],
+                generator if data == "random" else None,
             )
-            for entry in metadata["inputs"]
-            if entry["name"] not in optional
-        ]
-        made.append(_prepared(model, tensors))
+            for entry in wanted
+        }
+        for _ in range(ROUND if data == "random" else 1)
+    ]
+
+
+def _given_tensors(
+    described: ModelInputs, batch_size: int, shapes: Mapping[str, tuple[int, ...]], path: Path
+) -> list[Tensors]:
+    """Entries of the data in turn, so many to a request that all are used equally often."""
+    import numpy as np
+
+    datatypes = {entry.name: entry.datatype for entry in described.inputs}
+    entries = input_data.read(path, datatypes)
+    single = [_single(described, shapes, entry, path) for entry in entries]
+    if described.max_batch_size == 0:
+        return single[:MOST_REQUESTS]
+    made: list[Tensors] = []
+    start = 0
+    while not made or (start % len(single) != 0 and len(made) < MOST_REQUESTS):
+        chosen = [single[(start + i) % len(single)] for i in range(batch_size)]
+        start += batch_size
+        if any(_form(one) != _form(chosen[0]) for one in chosen):
+            raise InputError(
+                f"--input-data {path}: entries of different inputs or shapes cannot be one "
+                f"request of batch size {batch_size}; --batch-sizes 1 sends them one by one"
+            )
+        made.append({name: np.stack([one[name] for one in chosen]) for name in chosen[0]})
     return made
 
 
-def _prepared(model: str, tensors: list[Any]) -> PreparedRequest:
-    from tritonclient.http import InferenceServerClient
-
-    body, json_size = InferenceServerClient.generate_request_body(tensors)
-    headers = [("Content-Type", "application/octet-stream")]
-    if json_size is not None:  # binary tensors follow the JSON
-        headers.append(("Inference-Header-Content-Length", str(json_size)))
-    return PreparedRequest(f"/v2/models/{model}/infer", bytes(body), tuple(headers))
+def _form(tensors: Tensors) -> dict[str, tuple[int, ...]]:
+    return {name: array.shape for name, array in tensors.items()}
 
 
-def _shape(
-    model: str,
-    entry: Mapping[str, Any],
-    batch_size: int,
-    batched: bool,
+def _single(
+    described: ModelInputs,
     shapes: Mapping[str, tuple[int, ...]],
-) -> list[int]:
-    name = entry["name"]
-    dims = [int(dim) for dim in entry["shape"]]
-    own = dims[1:] if batched else dims
-    given = shapes.get(name)
+    given: Mapping[str, Given],
+    path: Path,
+) -> Tensors:
+    """One inference's tensors, without the batch."""
+    tensors = {}
+    for entry in described.inputs:
+        tensor = given.get(entry.name)
+        if tensor is not None:
+            # A shape beside the data stands above --shape, as perf_analyzer has it.
+            shape = _shape(described.model, entry, tensor.shape or shapes.get(entry.name))
+            tensors[entry.name] = tensor.array(entry.datatype, shape)
+        elif not entry.optional:
+            raise InputError(f"--input-data {path}: {described.model}'s input {entry.name} lacks")
+    return tensors
+
+
+def _shape(model: str, entry: ModelInput, given: Sequence[int] | None) -> list[int]:
+    name, own = entry.name, list(entry.dims)
     if given is not None:
         if len(given) != len(own) or any(d not in (-1, g) for d, g in zip(own, given, strict=True)):
-            raise InputError(f"{model}: --shape {name}:{','.join(map(str, given))} is not {own}")
-        own = list(given)
+            raise InputError(
+                f"{model}: input {name} has dims {own}, which {list(given)} does not fit"
+            )
+        return list(given)
     if -1 in own:
         raise InputError(
             f"{model}: input {name} has open dims {own}; --shape {name}:"
             + ",".join("8" if dim == -1 else str(dim) for dim in own)
             + " would fix them"
         )
-    return [batch_size, *own] if batched else own
+    return own
 
 
-def _tensor(entry: Mapping[str, Any], shape: list[int], data: str, generator: Any) -> Any:
+def _filled(datatype: str, shape: Sequence[int], generator: Any) -> NDArray[Any]:
+    """A tensor of random values, or of zeros without a generator."""
     import numpy as np
-    from tritonclient.http import InferInput
     from tritonclient.utils import triton_to_np_dtype
 
-    kind = entry["datatype"]
-    tensor = InferInput(entry["name"], shape, kind)
-    if kind == "BYTES":
-        values = np.full(shape, b"" if data == "zero" else b"model placer", dtype=np.object_)
-    else:
-        dtype = np.float32 if kind == "BF16" else triton_to_np_dtype(kind)
-        values = np.zeros(shape, dtype=dtype)
-        if data == "random":
-            if np.issubdtype(dtype, np.floating):
-                values = generator.random(shape).astype(dtype)
-            else:
-                values = generator.integers(0, 2, shape).astype(dtype)
-    tensor.set_data_from_numpy(values)
-    return tensor
+    if datatype == "BYTES":
+        return np.full(shape, b"model placer" if generator else b"", dtype=np.object_)
+    dtype = triton_to_np_dtype(datatype)
+    if generator is None:
+        return np.zeros(shape, dtype=dtype)
+    if datatype in {"FP16", "FP32", "FP64", "BF16"}:
+        return np.asarray(generator.random(shape).astype(dtype))
+    return np.asarray(generator.integers(0, 2, shape).astype(dtype))  # valid as index and as mask
+
+
+def _prepared(described: ModelInputs, tensors: Tensors) -> PreparedRequest:
+    from tritonclient.http import InferenceServerClient, InferInput
+
+    datatypes = {entry.name: entry.datatype for entry in described.inputs}
+    inputs = []
+    for name, array in tensors.items():
+        inputs.append(InferInput(name, list(array.shape), datatypes[name]))
+        inputs[-1].set_data_from_numpy(array)
+    body, json_size = InferenceServerClient.generate_request_body(inputs)
+    headers = [("Content-Type", "application/octet-stream")]
+    if json_size is not None:  # binary tensors follow the JSON
+        headers.append(("Inference-Header-Content-Length", str(json_size)))
+    path = f"/v2/models/{described.model}/infer"
+    return PreparedRequest(path, bytes(body), tuple(headers))

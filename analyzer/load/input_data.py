@@ -1,0 +1,159 @@
+"""Real input data: perf_analyzer's JSON format, or a directory with a file per input.
+
+The format is that of perf_analyzer's docs/input_data.md: `{"data": [{INPUT: tensor, ...}, ...]}`,
+where a tensor is a list of values in row-major order, `{"b64": text}`, or
+`{"content": either of these, "shape": [...]}`; shapes leave out the batch. Lists in place of the
+objects are the steps of sequences, and are taken one after another.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import struct
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from profiles.errors import InputError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Given:
+    """What a file says of one tensor."""
+
+    values: Sequence[Any] | bytes  # flat or nested, or the tensor as it goes over the wire
+    shape: tuple[int, ...] | None  # without the batch; None: as the model or --shape says
+    where: str  # for messages
+
+    def array(self, datatype: str, shape: Sequence[int]) -> NDArray[Any]:
+        """The tensor in the shape; raises InputError when it does not fill it."""
+        import numpy as np
+        from tritonclient.utils import deserialize_bytes_tensor, triton_to_np_dtype
+
+        dtype = triton_to_np_dtype(datatype)
+        try:
+            if isinstance(self.values, bytes) and datatype == "BYTES":
+                return np.array(deserialize_bytes_tensor(self.values)).reshape(shape)
+            if isinstance(self.values, bytes):
+                return np.frombuffer(self.values, dtype).reshape(shape)
+            values = list(_flat(self.values))
+            if datatype == "BYTES":
+                values = [str(value).encode() for value in values]
+            return np.array(values, dtype=dtype).reshape(shape)
+        except (ValueError, TypeError, OverflowError, struct.error) as error:
+            raise InputError(
+                f"{self.where} is not a {datatype} tensor of shape {list(shape)}: {error}"
+            ) from None
+
+
+def read(path: Path, datatypes: Mapping[str, str]) -> list[dict[str, Given]]:
+    """The entries of a file or directory, in order.
+
+    Parameters
+    ----------
+    path
+        A JSON file, or a directory with one file per input: the tensor's bytes, or for BYTES
+        inputs text with one element per line.
+    datatypes
+        Triton's data type of each input of the model.
+
+    Raises
+    ------
+    InputError
+        The file is missing, is not in the format, or names an input that the model lacks.
+    """
+    try:
+        entries = [_read_directory(path, datatypes)] if path.is_dir() else _read_json(path)
+    except OSError as error:
+        raise InputError(f"--input-data {path}: {error.strerror or error}") from None
+    for number, entry in enumerate(entries):
+        for name in entry:
+            if name not in datatypes:
+                raise InputError(
+                    f"--input-data {path}: entry {number} has {name!r}, which is no input; "
+                    f"the model's are {', '.join(datatypes)}"
+                )
+    return entries
+
+
+def check(path: Path) -> None:
+    """Raises InputError when a file is not there or not in the format, whatever the model."""
+    try:
+        if path.is_dir():
+            path.iterdir()
+        else:
+            _read_json(path)
+    except OSError as error:
+        raise InputError(f"--input-data {path}: {error.strerror or error}") from None
+
+
+def _read_directory(path: Path, datatypes: Mapping[str, str]) -> dict[str, Given]:
+    entry = {}
+    for file in sorted(path.iterdir()):
+        where = f"--input-data {file}"
+        if datatypes.get(file.name) == "BYTES":
+            lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
+            entry[file.name] = Given(lines, None, where)
+        else:
+            entry[file.name] = Given(file.read_bytes(), None, where)
+    if not entry:
+        raise InputError(f"--input-data {path}: the directory is empty")
+    return entry
+
+
+def _read_json(path: Path) -> list[dict[str, Given]]:
+    where = f"--input-data {path}"
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"{where} is not JSON: {error}") from None
+    data = document.get("data") if isinstance(document, dict) else None
+    if not isinstance(data, list) or not data:
+        raise InputError(f'{where}: there is no list "data" with entries in it')
+    steps = [step for entry in data for step in (entry if isinstance(entry, list) else [entry])]
+    entries = []
+    for number, step in enumerate(steps):
+        if not isinstance(step, dict):
+            raise InputError(f"{where}: entry {number} is not an object of tensors by input name")
+        entries.append(
+            {
+                name: _given(value, f"{where}: {name} in entry {number}")
+                for name, value in step.items()
+            }
+        )
+    return entries
+
+
+def _given(value: Any, where: str) -> Given:
+    shape = None
+    if isinstance(value, dict):
+        shape = value.get("shape")
+        if shape is not None and not (
+            isinstance(shape, list) and all(isinstance(dim, int) and dim >= 0 for dim in shape)
+        ):
+            raise InputError(f"{where}: the shape is not a list of whole numbers")
+        value = value.get("content", value)
+    if isinstance(value, dict) and isinstance(value.get("b64"), str):
+        try:
+            value = base64.b64decode(value["b64"], validate=True)
+        except binascii.Error as error:
+            raise InputError(f"{where} is not base64: {error}") from None
+    if isinstance(value, (int, float, str, bool)):
+        value = [value]
+    if not isinstance(value, (list, bytes)):
+        raise InputError(f'{where} is neither a list of values nor {{"b64": text}}')
+    return Given(value, None if shape is None else tuple(shape), where)
+
+
+def _flat(values: Sequence[Any]) -> Iterator[Any]:
+    for value in values:
+        if isinstance(value, list):
+            yield from _flat(value)
+        else:
+            yield value
