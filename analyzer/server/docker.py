@@ -105,14 +105,17 @@ def launch(
         ensure_image(client, options.image, report)
         log = LogFile(log_directory or Path(tempfile.gettempdir()))
         server = DockerServer(client, repository, options, log, start_timeout_s)
-        failed = True
+        failed = False
         try:
             server.start()
             yield server
-            failed = server.failed or bool(server.ending())
+        except Exception:  # an interrupt is no failure
+            failed = True
+            raise
         finally:
+            failed = failed or server.failed or bool(server.ending())
             server.stop()
-            log.close(keep=failed)
+            server.log.close(keep=failed)
 
 
 class DockerServer:
@@ -177,7 +180,6 @@ class DockerServer:
             self.stop()
             raise SurroundingsError(_refusal(error)) from None
         except BaseException:
-            self._control.failed = True
             self.stop()
             raise
 

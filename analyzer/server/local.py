@@ -84,12 +84,15 @@ def launch(
         log=LogFile(log_directory or Path(tempfile.gettempdir())),
         start_timeout_s=start_timeout_s,
     )
-    failed = True
+    failed = False
     try:
         server.start()
         yield server
-        failed = server.failed or bool(server.ending())
+    except Exception:  # an interrupt is no failure
+        failed = True
+        raise
     finally:
+        failed = failed or server.failed or bool(server.ending())
         server.stop()
         server.log.close(keep=failed)
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 from pathlib import Path
 from typing import BinaryIO
+
+log = logging.getLogger("model_placer")
 
 
 class LogFile:
@@ -39,6 +42,8 @@ class LogFile:
         """Delete the file unless it is to be kept; an empty one is not."""
         if not keep or self.mark() == 0:
             self.path.unlink(missing_ok=True)
+        else:
+            log.info("Triton's log is kept in %s", self.path)
 
 
 def quote(text: str) -> str:
