@@ -14,7 +14,7 @@ import yaml
 
 from placement.export import folder, nginx
 from placement.export.nginx import Address
-from placement.export.servers import Server, cpu_use, memory_use_bytes
+from placement.export.servers import Server, memory_use_bytes
 
 TRITON_IMAGE = "nvcr.io/nvidia/tritonserver:25.10-py3"
 NGINX_IMAGE = "nginx:1.28-alpine"
@@ -38,7 +38,8 @@ def write(
     folder.write(
         target / "compose.yaml",
         "# Written by Model Placer. Start it with: docker compose up --wait\n"
-        "# Tritons of several hosts need a file on each: `export` a layout per host.\n" + text,
+        "# MODEL_PLACER_HTTP_PORT, MODEL_PLACER_GRPC_PORT and MODEL_PLACER_NGINX_IMAGE in the\n"
+        "# environment change the front door's.\n" + text,
     )
     # Inside its network each service has its name for an address, and Triton's own ports.
     addresses = {s.name: Address(f"{s.name}:8000", f"{s.name}:8001") for s in servers}
@@ -54,8 +55,11 @@ def compose(
         server.name: _triton(server, image, repositories, linked) for server in servers
     }
     services["front-door"] = {
-        "image": NGINX_IMAGE,
-        "ports": [f"{port}:{port}" for port in PORTS],
+        "image": f"${{MODEL_PLACER_NGINX_IMAGE:-{NGINX_IMAGE}}}",
+        "ports": [
+            f"${{MODEL_PLACER_{protocol}_PORT:-{port}}}:{port}"
+            for protocol, port in zip(("HTTP", "GRPC"), PORTS, strict=True)
+        ],
         "volumes": ["./nginx:/etc/nginx/conf.d:ro"],
         "depends_on": {server.name: {"condition": "service_healthy"} for server in servers},
         "healthcheck": _health(f"wget -q -O /dev/null http://127.0.0.1:{PORTS[0]}/v2/health/ready"),
@@ -85,9 +89,6 @@ def _triton(
     memory = memory_use_bytes(server)
     if memory is not None:
         resources["limits"] = {"memory": f"{int(memory * HEADROOM / 2**20) + 1}M"}
-    cores = cpu_use(server)
-    if cores is not None:
-        resources.setdefault("limits", {})["cpus"] = f"{cores:g}"
     if server.device_ids:
         resources["reservations"] = {
             "devices": [

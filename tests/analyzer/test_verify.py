@@ -34,6 +34,12 @@ class TritonPythonModel:
             responses.append(pb_utils.InferenceResponse([pb_utils.Tensor("OUT", array)]))
         return responses
 """
+# The same 20 ms, but of a processor's time: two of them on one processor take 40 ms.
+BURNER = SLEEPER.replace(
+    "time.sleep(0.02)",
+    "start = time.thread_time()\n            while time.thread_time() - start < 0.02:\n"
+    "                pass",
+)
 CONFIG = """
 backend: "python"
 input { name: "IN" data_type: TYPE_INT32 dims: [ 1 ] }
@@ -122,9 +128,14 @@ def test_a_share_is_driven_as_a_rate_and_the_whole_as_it_was_profiled():
 
 @pytest.fixture
 def models(tmp_path: Path) -> Path:
-    for name in ("sleeper", "dozer"):
+    for name, code in (
+        ("sleeper", SLEEPER),
+        ("dozer", SLEEPER),
+        ("burner", BURNER),
+        ("stoker", BURNER),
+    ):
         (tmp_path / "models" / name / "1").mkdir(parents=True)
-        (tmp_path / "models" / name / "1" / "model.py").write_text(SLEEPER)
+        (tmp_path / "models" / name / "1" / "model.py").write_text(code)
         (tmp_path / "models" / name / "config.pbtxt").write_text(CONFIG)
     return tmp_path / "models"
 
@@ -135,7 +146,7 @@ def test_real_tritons_hold_what_they_can_and_fail_what_they_cannot(
 ):
     """A 20 ms model answers at most 50 requests a second: 25 of them hold, 80 do not.
 
-    Two in flight meet one instance: each waits for the other, 40 ms, above a limit of 30 ms.
+    Two models that each need a whole processor are put on one: wrong on purpose.
     """
     generous = {"memory": 4 * GIB, "utilization": 100.0}
     layout = Layout(
@@ -146,7 +157,8 @@ def test_real_tritons_hold_what_they_can_and_fail_what_they_cannot(
                 uses=generous,
             ),
             a_device(
-                a_resident("sleeper", 40.0, load=LoadPoint(1, 2), latency_limit_ms=30.0),
+                a_resident("burner", 50.0, uses={"utilization": 100.0}, latency_limit_ms=25.0),
+                a_resident("stoker", 50.0, uses={"utilization": 100.0}),
                 name="cpu-2",
                 uses={"memory": 1e6},
             ),
@@ -161,8 +173,10 @@ def test_real_tritons_hold_what_they_can_and_fail_what_they_cannot(
     assert found["cpu-1", "sleeper", "latency"].holds
     assert found["cpu-1", "dozer", "throughput"].holds is False
     assert 40 < (found["cpu-1", "dozer", "throughput"].measured or 0) < 55
-    assert found["cpu-2", "sleeper", "throughput"].holds
-    assert found["cpu-2", "sleeper", "latency"].holds is False
+    burner = found["cpu-2", "burner", "throughput"]
+    assert burner.holds is False
+    assert "cpu-2 holds too much, its residents need 200 %" in str(burner.reason)
+    assert found["cpu-2", "burner", "latency"].holds is False
     assert found["cpu-1", None, "memory"].holds
     assert found["cpu-2", None, "memory"].holds is False, "no Triton runs in 1 MB"
     assert found["cpu-2", None, "utilization"].holds is None
@@ -173,7 +187,7 @@ def test_the_ramp_finds_where_the_first_limit_breaks(embedded_triton: Binary, mo
     """20 of at most 50 infer/s: the loads can grow to twice theirs, not to three times."""
     layout = Layout((a_device(a_resident("sleeper", 20.0, share=0.4)),))
     with start(layout, models, {}) as (groups, _):
-        headroom = ramp(groups, make_requests, duration_s=1.0, tolerance=0.1)
+        headroom = ramp(groups, make_requests, duration_s=0.8, tolerance=0.1)
     assert 1.5 < headroom.factor < 2.9
     assert headroom.broken_at is not None
     assert [check.model for check in headroom.broken] == ["sleeper"]

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import http.client
+import os
 import shutil
 import subprocess
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from analyzer.load.inputs import make_requests
+from analyzer.server import http_api, local
 from placement import export
 from placement.layout import Layout, PlacedDevice, Resident
 
@@ -80,3 +86,72 @@ def test_compose_accepts_the_file(compose: list[str], tmp_path: Path, example_re
         check=False,
     )
     assert checked.returncode == 0, checked.stderr
+
+
+# What Debian's nginx needs to read the front door's routes as the official image does.
+NGINX = """
+FROM {base}
+COPY nginx /usr/sbin/nginx
+RUN mkdir -p /etc/nginx /var/log/nginx /var/lib/nginx /run && printf '%s' \\
+    'worker_processes 1; events {{}} http {{ include /etc/nginx/conf.d/*.conf; }}' \\
+    > /etc/nginx/nginx.conf && useradd --system www-data || true
+CMD ["/usr/sbin/nginx", "-g", "daemon off;"]
+"""
+
+
+@pytest.mark.docker
+def test_the_composed_servers_answer_through_the_front_door(
+    compose: list[str],
+    triton_image: str,
+    need: Callable[[str], str],
+    tmp_path: Path,
+    example_repository: Path,
+):
+    """Two Tritons of their own networks and files; every model answers at the one address."""
+    shutil.copy(need("nginx"), tmp_path / "nginx")
+    (tmp_path / "Dockerfile").write_text(NGINX.format(base=triton_image))
+    nginx_image = "model-placer-nginx:test"
+    subprocess.run(
+        ["docker", "build", "-q", "-t", nginx_image, str(tmp_path)],
+        check=True,
+        env={**os.environ, "DOCKER_BUILDKIT": "0"},
+    )
+    layout = Layout(
+        (
+            PlacedDevice("one", "Xeon (8 cores)", (Resident("file_type", "o"),)),
+            PlacedDevice("two", "Xeon (8 cores)", (Resident("voice_activity", "o"),)),
+        )
+    )
+    folder = export.export(
+        layout, example_repository, tmp_path, ["compose"], copy=True, triton_image=triton_image
+    )[-1]
+    http_port, grpc_port, _ = local.free_ports()
+    environment = {
+        **os.environ,
+        "MODEL_PLACER_HTTP_PORT": str(http_port),
+        "MODEL_PLACER_GRPC_PORT": str(grpc_port),
+        "MODEL_PLACER_NGINX_IMAGE": nginx_image,
+        "COMPOSE_PROJECT_NAME": f"model-placer-test-{os.getpid()}",
+    }
+    command = [*compose, "-f", str(folder / "compose.yaml")]
+    url = f"127.0.0.1:{http_port}"
+    try:
+        # Returns once the Tritons are healthy and the front door is started.
+        up = subprocess.run(
+            [*command, "up", "-d"], env=environment, capture_output=True, text=True, check=False
+        )
+        assert up.returncode == 0, up.stderr
+        deadline = time.monotonic() + 20
+        while not http_api.is_ready(url) and time.monotonic() < deadline:
+            time.sleep(0.2)
+        for model in ("file_type", "voice_activity"):
+            request = make_requests(url, model, 1)[0]
+            connection = http.client.HTTPConnection(url, timeout=30)
+            connection.request("POST", request.path, request.body, dict(request.headers))
+            answer = connection.getresponse()
+            assert answer.status == 200, answer.read()
+            connection.close()
+    finally:
+        subprocess.run(
+            [*command, "down", "-v", "-t", "5"], env=environment, capture_output=True, check=False
+        )

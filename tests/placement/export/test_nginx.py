@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.client
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -165,20 +164,6 @@ def front(
         finally:
             process.send_signal(signal.SIGQUIT)
             process.wait(10)
-
-
-@pytest.fixture(scope="session")
-def need() -> Callable[[str], str]:
-    def find(program: str) -> str:
-        path = shutil.which(program, path=f"{os.environ['PATH']}:/usr/sbin")
-        if path is None:
-            reason = f"{program} is not installed"
-            if os.environ.get("MODEL_PLACER_REQUIRE_ALL") == "1":
-                pytest.fail(reason)
-            pytest.skip(reason)
-        return path
-
-    return find
 
 
 def wait_for(port: int, process: subprocess.Popen[bytes], log: Path) -> None:

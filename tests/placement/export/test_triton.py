@@ -228,17 +228,15 @@ def test_triton_serves_each_exported_repository(
     embedded_triton: Binary, example_repository: Path, tmp_path: Path, copy: bool
 ) -> None:
     """The server's own view of each model is the configuration that was exported."""
-    layout = Layout(
-        (
-            a_device("cpu-1", a_resident("file_type", instance_count=2), kind=CPU),
-            a_device(
-                "cpu-2",
-                a_resident("voice_activity", max_batch_size=4, kind="KIND_CPU"),
-                a_resident("ocr_orientation", dynamic_batching=DynamicBatching((2,), 500)),
-                kind=CPU,
-            ),
+    residents = (
+        (a_resident("voice_activity", max_batch_size=4, kind="KIND_CPU"),)
+        if copy
+        else (
+            a_resident("file_type", instance_count=2),
+            a_resident("ocr_orientation", dynamic_batching=DynamicBatching((2,), 500)),
         )
     )
+    layout = Layout((a_device("cpu-1", *residents, kind=CPU),))
     export.export(layout, example_repository, tmp_path, copy=copy)
     manifest = json.loads((tmp_path / "triton" / "manifest.json").read_text())
     for entry in manifest["servers"]:
