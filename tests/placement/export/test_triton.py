@@ -9,6 +9,7 @@ import pytest
 
 from analyzer.server import http_api, local
 from analyzer.server.runtime import Binary
+from analyzer.smoke import check_repository
 from placement import export
 from placement.layout import Layout, PlacedDevice, Resident
 from profiles import model_config
@@ -251,3 +252,47 @@ def test_triton_serves_each_exported_repository(
                 assert not seen.instance_group[0].gpus
                 assert seen.dynamic_batching == meant.dynamic_batching
                 assert seen.parameters == meant.parameters
+
+
+ECHO = """
+import triton_python_backend_utils as pb_utils
+
+class TritonPythonModel:
+    def execute(self, requests):
+        return [
+            pb_utils.InferenceResponse([
+                pb_utils.Tensor("OUT", pb_utils.get_input_tensor_by_name(request, "IN").as_numpy())
+            ])
+            for request in requests
+        ]
+"""
+ECHO_CONFIG = """
+max_batch_size: 4
+input { name: "IN" data_type: TYPE_INT32 dims: [ 1 ] }
+output { name: "OUT" data_type: TYPE_INT32 dims: [ 1 ] }
+"""
+ECHO_STEP = """
+platform: "ensemble"
+ensemble_scheduling { step {
+  model_name: "echo" model_version: -1
+  input_map { key: "IN" value: "IN" }
+  output_map { key: "OUT" value: "OUT" }
+} }
+"""
+
+
+@pytest.mark.triton
+def test_triton_serves_an_ensemble_and_a_numbered_copy(
+    embedded_triton: Binary, tmp_path: Path
+) -> None:
+    """The ensemble's step was not placed: it came with it. echo#2 is served as echo_2."""
+    models = tmp_path / "models"
+    (models / "echo" / "1").mkdir(parents=True)
+    (models / "echo" / "1" / "model.py").write_text(ECHO)
+    (models / "echo" / "config.pbtxt").write_text('backend: "python"' + ECHO_CONFIG)
+    (models / "pipeline").mkdir()
+    (models / "pipeline" / "config.pbtxt").write_text(ECHO_STEP + ECHO_CONFIG)
+    layout = Layout((a_device("cpu-1", Resident("pipeline", "o"), a_resident("echo#2"), kind=CPU),))
+    export.export(layout, models, tmp_path)
+    answered = check_repository(tmp_path / "triton" / "cpu-1")
+    assert set(answered) == {"echo", "echo_2", "pipeline"}
