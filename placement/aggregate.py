@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from math import ceil
 from typing import Any
 
-from placement.assignment import reference, usable
+from placement.assignment import reference, worthwhile
 from placement.colocation import SHARES, Scale
 from placement.fleet import Unit
 from placement.problem import Model, PlacementProblem
@@ -72,7 +72,7 @@ def melt(
     for name, model in models:
         fixed = problem.objective == "min-hardware" and not model.rate
         keys = []
-        for k, option in usable(model):
+        for k, option in worthwhile(problem, model):
             kind = option.device_type
             needs = scale.needs(option)
             if not most[kind] or any(
@@ -113,12 +113,15 @@ def melt(
     status = mip.Solve(parameters)
     if status == pywraplp.Solver.INFEASIBLE:
         return None
+    best = mip.Objective().BestBound()
+    slack = TOLERANCE * max(1.0, abs(best))
+    best = max(0.0, best - slack) if least else best + slack
     if status not in {pywraplp.Solver.OPTIMAL, pywraplp.Solver.FEASIBLE}:
-        return Melted(0.0 if least else float("inf"), {})
+        return Melted(best, {})
     plan = {
         name: tuple(
             piece
-            for k, _ in usable(model)
+            for k, _ in worthwhile(problem, model)
             if (name, k) in x
             for piece in _even(
                 k,
@@ -128,9 +131,7 @@ def melt(
         )
         for name, model in models
     }
-    best = mip.Objective().BestBound()
-    slack = TOLERANCE * max(1.0, abs(best))
-    return Melted(best - slack if least else best + slack, plan)
+    return Melted(best, plan)
 
 
 def _even(k: int, replicas: int, shares: int) -> list[tuple[int, int]]:

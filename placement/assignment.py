@@ -36,6 +36,7 @@ from placement.result import Deadline, Status
 HEADROOM = 1000  # headroom is counted in thousandths
 WEIGHTS = 1000  # weights in thousandths
 LARGE = 20_000  # 0/1 variables beyond which the second goal is left alone
+STEP_S = 0.5  # deterministic time of a step that leaves the rest of the fleet alone
 ALONE_S = 4.0  # deterministic time of the first attempt, in CP-SAT's seconds
 
 
@@ -91,6 +92,41 @@ def usable(model: Model) -> list[tuple[int, Option]]:
     ]
 
 
+def worthwhile(problem: PlacementProblem, model: Model) -> list[tuple[int, Option]]:
+    """The usable options that no other one on the same device type makes needless.
+
+    Another one does with no more of any hard resource, no more per inference of any that scales
+    (and no more in all where the model runs at its measured load), and as much throughput.
+    """
+    options = usable(model)
+    if len(options) < 2:
+        return options
+    full = problem.objective == "min-hardware" and not model.rate
+    hard = [r.name for r in problem.resources if full or not r.scales]
+    scaled = [r.name for r in problem.resources if r.scales]
+
+    def price(option: Option) -> tuple[float, ...]:
+        needs = [option.needs.get(name, 0.0) for name in hard]
+        if not full:
+            each = option.throughput or 1e-300
+            needs += [option.needs.get(name, 0.0) / each for name in scaled]
+            needs.append(-option.throughput)
+        return tuple(needs)
+
+    prices = {k: price(option) for k, option in options}
+    kept: list[tuple[int, Option]] = []
+    for k, option in options:
+        if not any(
+            other.device_type == option.device_type
+            and j != k
+            and all(a <= b for a, b in zip(prices[j], prices[k], strict=True))
+            and (prices[j] != prices[k] or j < k)
+            for j, other in options
+        ):
+            kept.append((k, option))
+    return kept
+
+
 def reference(model: Model) -> float:
     """The throughput that counts as one: the demanded rate, else the model's own best."""
     return model.rate or max((o.throughput for _, o in usable(model)), default=0.0)
@@ -134,7 +170,10 @@ def search(
         built.cp.maximize(built.goal)
     if hint:
         _hint(built, hint)
-    status, solver = _run(built, deadline, seed)
+    if outside is None:
+        status, solver = _run(built, deadline, seed)
+    else:
+        status, solver = _attempt(built.cp, deadline, seed, workers=1, deterministic=STEP_S)
     if status == cp_model.INFEASIBLE:
         return Answer("infeasible")
     if status not in {cp_model.OPTIMAL, cp_model.FEASIBLE}:
@@ -176,7 +215,8 @@ def _second_goal(
         cp.minimize(sum(built.used))
     cp.clear_hints()
     _hint(built, answer.replicas)
-    status, solver = _run(built, deadline, seed)
+    # One worker, for a while: the same layout at every run, and no long wait for a nicety.
+    status, solver = _attempt(cp, deadline, seed, workers=1, deterministic=ALONE_S)
     if status not in {cp_model.OPTIMAL, cp_model.FEASIBLE}:
         return answer
     return Answer(
@@ -187,7 +227,7 @@ def _second_goal(
     )
 
 
-def _run(built: _Model, deadline: Deadline, seed: int, alone_s: float = ALONE_S) -> tuple[Any, Any]:
+def _run(built: _Model, deadline: Deadline, seed: int) -> tuple[Any, Any]:
     """Status and solver after one worker alone, then, if that proved nothing, a portfolio.
 
     One worker gives the same answer at every run; several race. CP-SAT's interleaved search would
@@ -195,7 +235,7 @@ def _run(built: _Model, deadline: Deadline, seed: int, alone_s: float = ALONE_S)
     """
     from ortools.sat.python import cp_model
 
-    status, solver = _attempt(built.cp, deadline, seed, workers=1, deterministic=alone_s)
+    status, solver = _attempt(built.cp, deadline, seed, workers=1, deterministic=ALONE_S)
     if status in {cp_model.OPTIMAL, cp_model.INFEASIBLE} or deadline.left_s <= 0:
         return status, solver
     if status == cp_model.FEASIBLE:
@@ -242,7 +282,7 @@ def _build(
     of_model: dict[str, list[tuple[str, int, str]]] = defaultdict(list)
     flexible = problem.objective == "max-throughput"
     for name, model in models.items():
-        for k, option in usable(model):
+        for k, option in worthwhile(problem, model):
             needs = scale.needs(option)
             for unit in fleet:
                 for seat in unit.seats:

@@ -173,7 +173,7 @@ def _alone(sizes: Any) -> int:
     total = np.r_[0.0, np.cumsum(sizes)]
     best = float(total[-1])
     # Needs above 1 - e count whole, those below e not at all.
-    for e in np.unique(sizes[(sizes > 0) & (sizes <= 0.5)]):
+    for e in np.unique(np.r_[sizes[(sizes > 0) & (sizes <= 0.5)], 0.5]):
         low = int(np.searchsorted(sizes, e, side="left"))
         high = int(np.searchsorted(sizes, 1 - e + 1e-9, side="right"))
         best = max(best, float(len(sizes) - high + total[high] - total[low]))

@@ -13,7 +13,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from placement.assignment import Replica, allowed, reference, usable
+from placement.assignment import Replica, allowed, reference, worthwhile
 from placement.colocation import COVER, SHARES, Scale, cover
 from placement.fleet import Seat, Unit
 from placement.problem import Model, Option, PlacementProblem
@@ -61,7 +61,7 @@ def construct(
     pieces: list[tuple[float, str, Model, int | None, int]] = []
     for name, model in problem.copies():
         if plan is None:
-            pieces.append((_bulk(model, scale, rooms), name, model, None, SHARES))
+            pieces.append((_bulk(problem, model, scale, rooms), name, model, None, SHARES))
             continue
         if not plan.get(name) and (model.min_replicas or model.rate):
             return None  # the plan was cut short
@@ -101,7 +101,9 @@ def _size(scale: Scale, rooms: Mapping[str, list[int | None]], option: Option, s
     )
 
 
-def _bulk(model: Model, scale: Scale, rooms: dict[str, list[int | None]]) -> float:
+def _bulk(
+    problem: PlacementProblem, model: Model, scale: Scale, rooms: dict[str, list[int | None]]
+) -> float:
     """The least, over options, of the largest part of a device that a replica fills."""
     parts = [
         _size(
@@ -110,7 +112,7 @@ def _bulk(model: Model, scale: Scale, rooms: dict[str, list[int | None]]) -> flo
             option,
             SHARES if not model.rate else min(SHARES, _share(option.throughput, model.rate)),
         )
-        for _, option in usable(model)
+        for _, option in worthwhile(problem, model)
     ]
     return min(parts, default=0.0) * max(1, model.min_replicas)
 
@@ -132,7 +134,11 @@ def _place(
     share_of: int = SHARES,
 ) -> bool:
     """Settle the model, or just a piece of it: `share_of` the option `only`."""
-    options = [(k, option, scale.needs(option)) for k, option in usable(model) if only in {None, k}]
+    options = [
+        (k, option, scale.needs(option))
+        for k, option in worthwhile(problem, model)
+        if only in {None, k}
+    ]
     placed = 0
     wanted = model.min_replicas if only is None else 1
     covers = {
@@ -144,9 +150,7 @@ def _place(
         best: tuple[tuple[float, float], Replica, Unit, Seat, list[float]] | None = None
         fresh: set[str] = set()  # one unused unit of a pool is like the other
         for unit in fleet:
-            new = unit.name not in state.here and not any(
-                seat.name in state.free for seat in unit.seats
-            )
+            new = not any(seat.name in state.free for seat in unit.seats)
             if (
                 new
                 and unit.pool.name in fresh

@@ -10,7 +10,7 @@ from math import ceil, gcd, lcm
 
 from placement import assignment, check, filling, heuristics
 from placement.aggregate import melt
-from placement.assignment import Answer, Replica, usable
+from placement.assignment import Answer, Replica, usable, worthwhile
 from placement.colocation import SHARES, Scale, scale, total, use
 from placement.fleet import Unit, is_singled_out, units
 from placement.growth import grow
@@ -83,6 +83,15 @@ def _least_hardware(
         )
         found = tight and heuristics.construct(
             problem, scaled, fleet, _part(deadline, 0.05), seed, tight.plan
+        )
+        if found and (best is None or worth(problem, fleet, found) < worth(problem, fleet, best)):
+            best = found
+    names = list(dict.fromkeys(unit.pool.name for unit in fleet))
+    for name in names if len(names) > 1 else ():  # one pool alone is at times a better start
+        alone = [unit for unit in fleet if unit.pool.name == name]
+        plain = melt(_shrunk(problem, SLACKS[1]), scaled, alone, _part(deadline, 0.05))
+        found = plain and heuristics.construct(
+            problem, scaled, alone, _part(deadline, 0.03), seed, plain.plan
         )
         if found and (best is None or worth(problem, fleet, found) < worth(problem, fleet, best)):
             best = found
@@ -167,7 +176,7 @@ def _size(problem: PlacementProblem, fleet: list[Unit]) -> int:
     return sum(
         model.count * seats[option.device_type]
         for model in problem.models
-        for _, option in usable(model)
+        for _, option in worthwhile(problem, model)
     )
 
 
