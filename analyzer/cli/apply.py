@@ -6,9 +6,9 @@ from pathlib import Path
 
 import click
 
+from analyzer.cli.device_url import DeviceUrl
 from analyzer.cli.diff import document, steps_table
 from analyzer.cli.options import command, emit, log
-from analyzer.cli.verify import DeviceUrl
 
 
 @command("apply")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from analyzer.cli.device_url import DeviceUrl
 from analyzer.cli.options import CommaList, command, emit, nearest
 
 
@@ -49,6 +50,14 @@ from analyzer.cli.options import CommaList, command, emit, nearest
     metavar="OLD",
     help="The layout that runs now: nginx knows both, for the time of an `apply`.",
 )
+@click.option(
+    "--url",
+    "urls",
+    type=DeviceUrl(),
+    multiple=True,
+    metavar="DEVICE=HOST:PORT",
+    help="Where nginx finds a device's Triton (HTTP; gRPC on the next port). Repeatable.",
+)
 def export(
     layout: Path,
     model_repository: Path,
@@ -59,6 +68,7 @@ def export(
     per_host: bool,
     triton_image: str | None,
     current: Path | None,
+    urls: tuple[tuple[str, str], ...],
     output_format: str,
 ) -> None:
     """Write the Triton repositories and manifests of LAYOUT.
@@ -87,6 +97,7 @@ def export(
         force=force,
         per_host=per_host,
         current=layouts.load(current) if current else None,
+        urls=dict(urls),
         triton_image=triton_image or exporting.compose.TRITON_IMAGE,
     )
     document = {"folders": {folder.name: str(folder) for folder in folders}}

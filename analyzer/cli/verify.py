@@ -3,32 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import click
 
+from analyzer.cli.device_url import DeviceUrl
 from analyzer.cli.options import Duration, command, emit, log, text_table
 from analyzer.cli.profile import Shape, Share
 from profiles.errors import NoAnswerError
 
 if TYPE_CHECKING:
     from analyzer.verify import Check, Verification
-
-
-class DeviceUrl(click.ParamType[tuple[str, str]]):
-    """`DEVICE=HOST:PORT`: the HTTP address of the Triton that serves a device."""
-
-    name = "device_url"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        if isinstance(value, tuple):
-            return value
-        device, _, url = str(value).rpartition("=")
-        url = url.removeprefix("http://").rstrip("/")
-        host, _, port = url.rpartition(":")
-        if not device or not host or not port.isdecimal():
-            self.fail(f"{value!r} is not DEVICE=HOST:PORT, such as t4-1=10.0.0.5:8000.", param, ctx)
-        return device, url
 
 
 @command("verify")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
 from placement.export import compose, folder, kubernetes, nginx, triton
 from placement.export.servers import servers
 from placement.layout import Layout
+from profiles import repository
 from profiles.errors import InputError
 
 FORMATS = ("triton", "compose", "kubernetes", "nginx")
@@ -25,6 +26,7 @@ def export(
     per_host: bool = False,
     triton_image: str = compose.TRITON_IMAGE,
     current: Layout | None = None,
+    urls: Mapping[str, str] | None = None,
 ) -> list[Path]:
     """Write `<output>/<format>/` for each format and return these folders.
 
@@ -51,6 +53,8 @@ def export(
         The image that `compose` and `kubernetes` run.
     current
         The layout that runs now: `nginx` knows its replicas, too, for the time of an `apply`.
+    urls
+        By device, where `nginx` finds its Triton: host and port of HTTP.
 
     Raises
     ------
@@ -62,6 +66,10 @@ def export(
         raise InputError("The layout places no model: there is nothing to export.")
     if "compose" in formats and "triton" not in formats:
         formats = ("triton", *formats)
+    for name in urls or {}:
+        known = [device.name for server in made for device in server.devices]
+        if name not in known:
+            raise InputError(f"--url: {repository.unknown_name('device', name, known)}.")
     targets = [output / name for name in formats]
     for target in targets:
         folder.check(target, force=force, keep=models)
@@ -74,7 +82,7 @@ def export(
             compose.write, made, models=models, copy=copy, triton_image=triton_image
         ),
         "kubernetes": partial(kubernetes.write, made, triton_image=triton_image),
-        "nginx": partial(nginx.write, routed, addresses=nginx.suggested(routed)),
+        "nginx": partial(nginx.write, routed, addresses=nginx.addresses_of(routed, urls or {})),
     }
     for name, target in zip(formats, targets, strict=True):
         try:

@@ -41,15 +41,19 @@ class Address:
     grpc: str
 
 
-def suggested(servers: Sequence[Server]) -> dict[str, Address]:
-    """By server, its host (this one when the layout names none) at its suggested ports."""
-    return {
-        server.name: Address(
-            f"{server.host or '127.0.0.1'}:{server.http_port}",
-            f"{server.host or '127.0.0.1'}:{server.grpc_port}",
-        )
-        for server in servers
-    }
+def addresses_of(servers: Sequence[Server], urls: Mapping[str, str]) -> dict[str, Address]:
+    """Where each server is.
+
+    `urls` gives the HTTP address by device; the others are taken to be on their host (this one
+    when the layout names none) at the suggested ports. gRPC is on the next port.
+    """
+    found = {}
+    for server in servers:
+        suggested = f"{server.host or '127.0.0.1'}:{server.http_port}"
+        http = next((urls[d.name] for d in server.devices if d.name in urls), suggested)
+        host, _, port = http.rpartition(":")
+        found[server.name] = Address(http, f"{host}:{int(port) + 1}")
+    return found
 
 
 def both(old: Layout, new: Layout) -> Layout:

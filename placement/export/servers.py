@@ -146,7 +146,7 @@ def _name(placed: str, known: tuple[str, ...]) -> str:
 
 
 def _groups(layout: Layout, per_host: bool) -> list[tuple[PlacedDevice, ...]]:
-    used = [device for device in layout.devices if device.residents]
+    used = [_measured(device, layout) for device in layout.devices if device.residents]
     if not per_host:
         return [(device,) for device in used]
     groups: dict[str, list[PlacedDevice]] = {}
@@ -163,6 +163,12 @@ def _groups(layout: Layout, per_host: bool) -> list[tuple[PlacedDevice, ...]]:
             )
         groups.setdefault(device.host, []).append(device)
     return [tuple(group) for group in groups.values()]
+
+
+def _measured(device: PlacedDevice, layout: Layout) -> PlacedDevice:
+    """The device without uses of memory in units of its own: a hand-made problem may have them."""
+    other = [n for n in ("memory", "host_memory") if layout.units.get(n, "bytes") != "bytes"]
+    return replace(device, uses={k: use for k, use in device.uses.items() if k not in other})
 
 
 def _server(group: tuple[PlacedDevice, ...], made: list[Server], per_host: bool) -> Server:

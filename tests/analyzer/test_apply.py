@@ -67,26 +67,29 @@ OLD = a_layout(a=[a_resident("x"), a_resident("y")], b=[])
 NEW = a_layout(a=[a_resident("y", instances=2)], b=[a_resident("x")])
 
 
-@pytest.fixture
-def models(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("apply")
+
+
+@pytest.fixture(scope="module")
+def models(folder: Path) -> Path:
     for name in ("x", "y"):
-        (tmp_path / "models" / name / "1").mkdir(parents=True)
-        (tmp_path / "models" / name / "1" / "model.py").write_text(ECHO)
-        (tmp_path / "models" / name / "config.pbtxt").write_text(CONFIG)
-    return tmp_path / "models"
+        (folder / "models" / name / "1").mkdir(parents=True)
+        (folder / "models" / name / "1" / "model.py").write_text(ECHO)
+        (folder / "models" / name / "config.pbtxt").write_text(CONFIG)
+    return folder / "models"
 
 
-@pytest.fixture
-def fleet(
-    embedded_triton: Binary, models: Path, tmp_path: Path
-) -> Iterator[dict[str, LocalServer]]:
+@pytest.fixture(scope="module")
+def fleet(embedded_triton: Binary, models: Path, folder: Path) -> Iterator[dict[str, LocalServer]]:
     """Two Tritons; a runs OLD's export, b has an empty repository of its own."""
-    export.export(OLD, models, tmp_path)
-    (tmp_path / "empty").mkdir()
+    export.export(OLD, models, folder)
+    (folder / "empty").mkdir()
     with ExitStack() as stack:
         running = {
-            "a": stack.enter_context(local.launch(tmp_path / "triton" / "a", embedded_triton)),
-            "b": stack.enter_context(local.launch(tmp_path / "empty", embedded_triton)),
+            "a": stack.enter_context(local.launch(folder / "triton" / "a", embedded_triton)),
+            "b": stack.enter_context(local.launch(folder / "empty", embedded_triton)),
         }
         running["a"].load("x")
         running["a"].load("y")
@@ -108,10 +111,33 @@ def infer(url: str, model: str) -> int:
         connection.close()
 
 
+def test_a_load_that_fails_stops_it_half_way_and_a_repeat_goes_on(
+    fleet: dict[str, LocalServer], models: Path
+):
+    urls = {name: server.http_url for name, server in fleet.items()}
+    code = models / "x" / "1" / "model.py"
+    code.write_text("raise RuntimeError('the weights have gone off')")
+    seen = survey(OLD, NEW, urls, models)
+    assert seen.now == OLD
+    changes = plan(seen, NEW)
+    with pytest.raises(LoadError, match=r"(?s)load x on b: .*the weights have gone off.*repeat"):
+        apply(changes.steps, seen, NEW)
+    assert "x" in ready(fleet["a"]), "no unload before its successor is up"
+    assert infer(urls["a"], "x") == 200
+    code.write_text(ECHO)
+    seen = survey(OLD, NEW, urls, models)
+    apply(plan(seen, NEW).steps, seen, NEW)
+    assert (ready(fleet["a"]), ready(fleet["b"])) == ({"y"}, {"x"})
+    assert http_api.config(urls["a"], "y").instance_group[0].count == 2
+
+
 def test_a_layout_is_applied_under_load_without_a_failed_request(
     fleet: dict[str, LocalServer], models: Path
 ):
-    """Callers try the next host when one no longer has the model, as the front door does."""
+    """Callers try the next host when one no longer has the model, as the front door does.
+
+    Back from NEW, where the test before has ended, to OLD.
+    """
     urls = {name: server.http_url for name, server in fleet.items()}
     failed: list[str] = []
     served = 0
@@ -128,37 +154,19 @@ def test_a_layout_is_applied_under_load_without_a_failed_request(
     for one in pumps:
         one.start()
     try:
-        seen = survey(OLD, NEW, urls, models)
-        assert seen.now == OLD
-        changes = plan(seen, NEW)
-        apply(changes.steps, seen, NEW)
+        seen = survey(NEW, OLD, urls, models)
+        assert seen.now == NEW
+        changes = plan(seen, OLD)
+        apply(changes.steps, seen, OLD)
     finally:
         stop.set()
         for one in pumps:
             one.join()
-    assert (ready(fleet["a"]), ready(fleet["b"])) == ({"y"}, {"x"})
-    assert http_api.config(urls["a"], "y").instance_group[0].count == 2
+    assert (ready(fleet["a"]), ready(fleet["b"])) == ({"x", "y"}, set())
+    assert http_api.config(urls["a"], "y").instance_group[0].count == 1
     assert served > 20
     assert not failed
-    assert plan(survey(OLD, NEW, urls, models), NEW).empty, "repeating it does nothing"
-
-
-def test_a_load_that_fails_stops_it_half_way_and_a_repeat_goes_on(
-    fleet: dict[str, LocalServer], models: Path
-):
-    urls = {name: server.http_url for name, server in fleet.items()}
-    code = models / "x" / "1" / "model.py"
-    code.write_text("raise RuntimeError('the weights have gone off')")
-    seen = survey(OLD, NEW, urls, models)
-    changes = plan(seen, NEW)
-    with pytest.raises(LoadError, match=r"(?s)load x on b: .*the weights have gone off.*repeat"):
-        apply(changes.steps, seen, NEW)
-    assert "x" in ready(fleet["a"]), "no unload before its successor is up"
-    assert infer(urls["a"], "x") == 200
-    code.write_text(ECHO)
-    seen = survey(OLD, NEW, urls, models)
-    apply(plan(seen, NEW).steps, seen, NEW)
-    assert (ready(fleet["a"]), ready(fleet["b"])) == ({"y"}, {"x"})
+    assert plan(survey(NEW, OLD, urls, models), OLD).empty, "repeating it does nothing"
 
 
 def test_every_device_needs_a_url(models: Path):

@@ -89,6 +89,10 @@ def test_the_files_are_the_same_each_time(tmp_path: Path):
         first = (tmp_path / "x" / "nginx" / name).read_text()
         assert first == (tmp_path / "y" / "nginx" / name).read_text()
     assert "server 127.0.0.1:8010 weight=1 " in first
+    export.export(LAYOUT, models, tmp_path / "z", ["nginx"], urls={"b": "far:80"})
+    routes = (tmp_path / "z" / "nginx" / "model-placer.conf").read_text()
+    assert "server far:80 weight=1 " in routes
+    assert "server far:81 weight=1 " in routes
 
 
 @dataclass
