@@ -170,7 +170,10 @@ def start_bench(
             make_requests=lambda url, model, batch_size: make_requests(
                 url, model, batch_size, shapes=options.inputs.of(model), data=options.inputs.data
             ),
-            rule=options.rule,
+            rule=replace(
+                options.rule,
+                min_duration_s=max(options.rule.min_duration_s, device.shortest_span_s),
+            ),
             gpus=(0,) if on_gpu else None,  # the server sees that one alone
         )
 

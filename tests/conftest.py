@@ -3,13 +3,17 @@ with MODEL_PLACER_REQUIRE_ALL=1, as on CI, they fail instead."""
 
 from __future__ import annotations
 
+import ctypes
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
 
 import pytest
+from pretended_nvml import fleet
+from pretended_nvml.fleet import Fleet
 
 from analyzer.server import runtime
 from analyzer.server.docker import connect, why_unreachable
@@ -62,3 +66,19 @@ def triton_image() -> str:
 def example_repository() -> Path:
     """The repository of the five example models."""
     return EXAMPLES
+
+
+@pytest.fixture(scope="session")
+def pretended_nvml(
+    pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Fleet]:
+    """A pretended fleet that nvidia-ml-py reads in this process and in those it starts."""
+    try:
+        library = fleet.build(Path(pytestconfig.cache.mkdir("pretended_nvml")))
+    except (OSError, subprocess.CalledProcessError) as error:
+        missing(f"the pretended NVML cannot be built: {error}")
+    os.environ["PRETENDED_NVML_STATE"] = str(tmp_path_factory.mktemp("nvml") / "fleet")
+    os.environ["PRETENDED_NVML_LIBRARY"] = str(library)
+    # Loaded once under its name, it is what a later look for that name finds.
+    yield Fleet(ctypes.CDLL(str(library), mode=ctypes.RTLD_GLOBAL))
+    del os.environ["PRETENDED_NVML_STATE"], os.environ["PRETENDED_NVML_LIBRARY"]

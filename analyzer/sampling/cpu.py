@@ -17,6 +17,8 @@ from profiles.environment import Environment
 class CpuHost:
     """This machine, as far as this process may use it; see `device.DeviceSampler`."""
 
+    shortest_span_s = 0.5  # CPU time is counted in ticks of 10 ms
+
     def __init__(self) -> None:
         self.cores = len(os.sched_getaffinity(0))
         self.device_type = DeviceType(

@@ -38,6 +38,10 @@ class DeviceSampler(Protocol):
     """A device on which models are measured."""
 
     @property
+    def shortest_span_s(self) -> float:
+        """How long a measurement must be for the figures to be sound."""
+
+    @property
     def device_type(self) -> DeviceType:
         """What kind of device this is."""
 

@@ -22,6 +22,7 @@ from profiles.device import DeviceType
 from profiles.environment import Environment
 from profiles.errors import InputError, SurroundingsError
 
+SHORTEST_SPAN_S = 1.5  # utilization comes in windows of 1/6 to 1 s, of which it takes several
 PERIOD_S = 0.04  # 25 Hz
 GPM_PERIOD_S = 0.25  # two samples must lie 100 ms apart at the least
 GPM_SAMPLES = 100
@@ -104,6 +105,8 @@ def _text(value: str | bytes) -> str:
 
 class Gpu:
     """One device; see `device.DeviceSampler`."""
+
+    shortest_span_s = SHORTEST_SPAN_S
 
     def __init__(self, nvml: Any, handle: Any, index: str, parent: Any = None) -> None:
         self.nvml, self.handle, self.index, self.parent = nvml, handle, index, parent
@@ -255,11 +258,11 @@ class GpuWatch:
     ) -> float | None:
         """Mean over the span, of the driver's buffered samples or else of what was polled.
 
-        The first polled sample is left out: it tells of the time before the span.
+        The first sample is left out: it tells of the time before the span.
         """
         buffered = [v for at_s, v in self.series.buffered.get(kind, []) if start_s <= at_s <= end_s]
         if len(buffered) >= 2:
-            return _mean(buffered)
+            return _mean(buffered[1:])
         return _mean([value for value in polled[1:] or polled if value is not None])
 
     def _notes(self, inside: Sequence[_Sample], utilization: float | None) -> Iterator[str]:

@@ -1,0 +1,169 @@
+"""What the sampler says of pretended GPUs, through the unmodified nvidia-ml-py."""
+
+import os
+import time
+from collections.abc import Iterator
+
+import pytest
+from pretended_nvml import fleet as pretended
+from pretended_nvml.fleet import Fleet
+
+from analyzer.sampling import nvml
+from profiles.errors import InputError, SurroundingsError
+
+FOREIGN_PID = 1  # alive, and no part of our process tree
+
+
+def own_pids() -> list[int]:
+    return [os.getpid()]
+
+
+def keep_busy(
+    fleet: Fleet, gpu: int, share: float, seconds: float, memory_percent: int = 0
+) -> None:
+    end_s = time.monotonic() + seconds
+    while time.monotonic() < end_s:
+        time.sleep(0.02)
+        fleet.busy(gpu, 0.02 * share, memory_percent)
+
+
+@pytest.fixture
+def fleet(pretended_nvml: Fleet) -> Iterator[Fleet]:
+    pretended_nvml.reset()
+    yield pretended_nvml
+    pretended_nvml.reset()
+
+
+def test_gpus_are_chosen_by_index_and_uuid(fleet: Fleet):
+    fleet.add_gpu("Tesla T4", "GPU-a")
+    fleet.add_gpu("NVIDIA A10", "GPU-b", memory_bytes=24_000_000_000)
+    with nvml.gpus() as found:
+        assert [gpu.device_type.name for gpu in found] == ["Tesla T4", "NVIDIA A10"]
+        assert found[1].device_type.memory_bytes == 24_000_000_000
+        assert found[1].device_type.power_w == 70
+    with nvml.gpus("1") as (gpu,):
+        assert gpu.uuid == "GPU-b"
+    with nvml.gpus("GPU-a") as (gpu,):
+        assert gpu.index == "0"
+
+
+def test_a_gpu_that_is_not_there_is_said_with_those_that_are(fleet: Fleet):
+    fleet.add_gpu("Tesla T4", "GPU-a")
+    with pytest.raises(InputError, match=r"'7'; there are 0 \(GPU-a\)"), nvml.gpus("7"):
+        pass
+
+
+def test_memory_is_what_the_server_holds_without_reserve_and_others(fleet: Fleet):
+    """Reserved 200 MB, another program 1 GB, ours 3 GB."""
+    gpu = fleet.add_gpu(reserved_bytes=200_000_000)
+    assert fleet.hold(gpu, FOREIGN_PID, 1_000_000_000)
+    assert fleet.hold(gpu, os.getpid(), 3_000_000_000)
+    with nvml.gpus("0") as (found,):
+        assert found.memory_bytes(own_pids) == 3_000_000_000
+        with found.watch(own_pids) as watch:
+            start_s = time.monotonic()
+            time.sleep(0.1)
+            figures = watch.figures(start_s, time.monotonic())
+    assert any(str(FOREIGN_PID) in note for note in figures.notes)
+
+
+def test_the_peak_between_two_instants_counts(fleet: Fleet):
+    gpu = fleet.add_gpu()
+    with nvml.gpus("0") as (found,), found.watch(own_pids) as watch:
+        start_s = time.monotonic()
+        for bytes_held in (1_000_000_000, 5_000_000_000, 2_000_000_000):
+            fleet.hold(gpu, os.getpid(), bytes_held)
+            time.sleep(0.15)
+        end_s = time.monotonic()
+        fleet.hold(gpu, os.getpid(), 9_000_000_000)
+        time.sleep(0.15)
+        assert watch.figures(start_s, end_s).memory_bytes == 5_000_000_000
+
+
+@pytest.mark.parametrize("flags", [0, pretended.NO_SAMPLES])
+def test_utilization_is_the_mean_over_the_span(fleet: Fleet, flags: int):
+    """Busy 40 % of the time, moving memory in half of that, by buffered samples or polled."""
+    gpu = fleet.add_gpu(flags=flags)
+    keep_busy(fleet, gpu, 1.0, 0.4)  # before the span: must not count
+    with nvml.gpus("0") as (found,), found.watch(own_pids) as watch:
+        keep_busy(fleet, gpu, 0.4, 0.4, memory_percent=50)
+        start_s = time.monotonic()
+        keep_busy(fleet, gpu, 0.4, 1.2, memory_percent=50)
+        figures = watch.figures(start_s, time.monotonic())
+    assert figures.utilization_percent == pytest.approx(40, abs=8)
+    assert figures.memory_utilization_percent == pytest.approx(20, abs=5)
+
+
+@pytest.mark.parametrize("flags", [0, pretended.NO_ENERGY])
+def test_power_comes_from_the_energy_counter_or_else_from_the_readings(fleet: Fleet, flags: int):
+    """30 W idle, 70 W busy, busy half of the time: 50 W."""
+    gpu = fleet.add_gpu(flags=flags)
+    with nvml.gpus("0") as (found,), found.watch(own_pids) as watch:
+        keep_busy(fleet, gpu, 0.5, 0.3)
+        start_s = time.monotonic()
+        keep_busy(fleet, gpu, 0.5, 1.0)
+        figures = watch.figures(start_s, time.monotonic())
+    assert figures.power_w == pytest.approx(50, abs=6)
+
+
+def test_gpm_counters_stand_beside_utilization(fleet: Fleet):
+    gpu = fleet.add_gpu("NVIDIA H100 80GB HBM3", flags=pretended.GPM)
+    with nvml.gpus("0") as (found,), found.watch(own_pids) as watch:
+        start_s = time.monotonic()
+        keep_busy(fleet, gpu, 0.6, 1.2)
+        figures = watch.figures(start_s, time.monotonic())
+    assert figures.extra is not None
+    assert figures.extra["sm_utilization_percent"] == pytest.approx(60, abs=12)
+    assert figures.extra["sm_occupancy_percent"] == pytest.approx(30, abs=6)
+
+
+def test_a_gpu_in_mig_mode_is_its_slices(fleet: Fleet):
+    """Slices have no utilization: the figures say so."""
+    whole = fleet.add_gpu("NVIDIA A100-SXM4-40GB", "GPU-a")
+    fleet.add_gpu("NVIDIA A100-SXM4-40GB MIG 1g.5gb", "MIG-1", 5_000_000_000, parent=whole)
+    fleet.add_gpu("NVIDIA A100-SXM4-40GB MIG 2g.10gb", "MIG-2", 10_000_000_000, parent=whole)
+    with nvml.gpus() as found:
+        assert [gpu.uuid for gpu in found] == ["MIG-1", "MIG-2"]
+        assert {gpu.device_type.kind for gpu in found} == {"mig"}
+        with found[0].watch(own_pids) as watch:
+            start_s = time.monotonic()
+            time.sleep(0.2)
+            figures = watch.figures(start_s, time.monotonic())
+    assert any("no utilization" in note for note in figures.notes)
+
+
+def test_throttling_is_said(fleet: Fleet):
+    gpu = fleet.add_gpu()
+    fleet.set(gpu, throttles=0x40)
+    with nvml.gpus("0") as (found,), found.watch(own_pids) as watch:
+        start_s = time.monotonic()
+        time.sleep(0.1)
+        assert any("heat" in note for note in watch.figures(start_s, time.monotonic()).notes)
+
+
+def test_a_lost_gpu_is_named(fleet: Fleet):
+    gpu = fleet.add_gpu("Tesla T4", "GPU-a")
+    with nvml.gpus("0") as (found,), found.watch(own_pids) as watch:
+        start_s = time.monotonic()
+        fleet.set(gpu, fault=pretended.GPU_IS_LOST)
+        time.sleep(0.2)
+        with pytest.raises(SurroundingsError, match=r"GPU-a.*GPU is lost"):
+            watch.figures(start_s, time.monotonic())
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        pretended.NO_UTILIZATION,
+        pretended.NO_PROCESSES,
+        pretended.NO_MEMORY_V2,
+        pretended.NO_UTILIZATION | pretended.NO_ENERGY | pretended.NO_PROCESSES,
+    ],
+)
+def test_what_is_not_supported_is_left_out_and_the_rest_stands(fleet: Fleet, flags: int):
+    gpu = fleet.add_gpu(flags=flags)
+    fleet.hold(gpu, os.getpid(), 2_000_000_000)
+    with nvml.gpus("0") as (found,), found.watch(own_pids) as watch:
+        start_s = time.monotonic()
+        time.sleep(0.1)
+        assert watch.figures(start_s, time.monotonic()).memory_bytes == 2_000_000_000
