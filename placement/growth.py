@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from placement import filling
 from placement.aggregate import melt
-from placement.assignment import Replica, reference
-from placement.colocation import Scale
+from placement.assignment import Replica, reference, usable
+from placement.colocation import COVER, SHARES, Scale, cover
 from placement.fleet import Unit
 from placement.heuristics import construct
 from placement.problem import PlacementProblem
@@ -66,6 +67,9 @@ def _carry(
         ),
         move_price=0.0,
     )
+    filled = _filled(asked, scale, fleet, Deadline(deadline.left_s * 0.1), seed)
+    if filled is not None:
+        return filled
     found = construct(asked, scale, fleet, Deadline(deadline.left_s * 0.1), seed)
     for slack in SLACKS:
         if found is not None or deadline.left_s <= 0:
@@ -82,3 +86,40 @@ def _carry(
             return None
         found = construct(asked, scale, fleet, Deadline(deadline.left_s * 0.1), seed, melted.plan)
     return found
+
+
+def _filled(
+    asked: PlacementProblem, scale: Scale, fleet: list[Unit], deadline: Deadline, seed: int
+) -> tuple[Replica, ...] | None:
+    """One replica of each model, with the share that its rate takes, filled into equal devices."""
+    shares: dict[tuple[str, int], int] = {}
+    models = []
+    scaled = [resource.name for resource in asked.resources if resource.scales]
+    for name, model in asked.copies():
+        options = []
+        for k, option in usable(model):
+            part = cover(option.throughput, model.rate) if model.rate else COVER
+            share = -(-COVER * SHARES // part) if part else SHARES + 1
+            if share > SHARES:
+                continue
+            shares[name, k] = share
+            needs = {
+                resource: need * share / SHARES if resource in scaled else need
+                for resource, need in option.needs.items()
+            }
+            options.append(replace(option, name=str(k), needs=needs, latency_ms=None))
+        if not options:
+            return None
+        models.append(
+            replace(model, name=name, count=1, options=tuple(options), rate=None,
+                    latency_limit_ms=None)
+        )  # fmt: skip
+    plain = replace(asked, models=tuple(models))
+    if not filling.applies(plain, fleet):
+        return None
+    filled = filling.fill(plain, scale, fleet, deadline, seed)
+    if filled is None or filled.replicas is None:
+        return None
+    by_name = {model.name: model for model in models}
+    chosen = [(r, int(by_name[r.model].options[r.k].name)) for r in filled.replicas]
+    return tuple(Replica(r.model, k, r.seat, shares[r.model, k]) for r, k in chosen)

@@ -67,7 +67,7 @@ def _least_hardware(
     if first is not None:
         fleet = _enough(problem, fleet, worth(problem, fleet, first))
     if _size(problem, fleet) <= EXACT:
-        return assignment.search(problem, scaled, fleet, deadline, seed, first or ()), "CP-SAT"
+        return _exact(problem, scaled, fleet, deadline, seed, first)
     melted = melt(problem, scaled, fleet, _part(deadline, 0.15))
     if melted is None:
         return Answer("infeasible"), "melted devices"
@@ -96,13 +96,42 @@ def _least_hardware(
         if found and (best is None or worth(problem, fleet, found) < worth(problem, fleet, best)):
             best = found
     if best is None or not applies(problem):
-        return assignment.search(
-            problem, scaled, fleet, deadline, seed, best or (), bound
-        ), "CP-SAT"
+        return _exact(problem, scaled, fleet, deadline, seed, best, bound)
     best = improve(problem, scaled, fleet, best, bound, deadline, seed)
     value = worth(problem, fleet, best)
     status: Status = "optimal" if value <= bound + 1e-9 else "feasible"
     return Answer(status, best, value, min(bound, value)), "large neighbourhood search"
+
+
+def _exact(
+    problem: PlacementProblem,
+    scaled: Scale,
+    fleet: list[Unit],
+    deadline: Deadline,
+    seed: int,
+    first: tuple[Replica, ...] | None,
+    bound: float | None = None,
+) -> tuple[Answer, str]:
+    """The compact model; what it leaves unproven is improved in neighbourhoods."""
+    whole = first is None or not applies(problem)
+    part = deadline if whole else _part(deadline, 0.5)
+    deadline.watch(part.stop)
+    answer = assignment.search(problem, scaled, fleet, part, seed, first or (), bound)
+    deadline.unwatch(part.stop)
+    if first is None or answer.status in {"optimal", "infeasible"}:
+        return answer, "CP-SAT"
+    least = max(answer.bound or 0.0, bound or 0.0)
+    melted = melt(problem, scaled, fleet, _part(deadline, 0.3))
+    if melted is not None:
+        least = max(least, _next_price(problem, melted.bound))
+    best = first
+    if answer.value is not None and answer.value <= worth(problem, fleet, first):
+        best = answer.replicas
+    if not whole:
+        best = improve(problem, scaled, fleet, best, least, deadline, seed)
+    value = worth(problem, fleet, best)
+    status: Status = "optimal" if value <= least + 1e-9 else "feasible"
+    return Answer(status, best, value, min(least, value)), "CP-SAT and neighbourhood search"
 
 
 def _filled(
@@ -121,9 +150,7 @@ def _filled(
         return Answer("unknown", bound=bound), "filling"
     fleet = fleet[: filled.devices]
     if _size(problem, fleet) <= EXACT:
-        return assignment.search(
-            problem, scaled, fleet, deadline, seed, filled.replicas, bound
-        ), "CP-SAT"
+        return _exact(problem, scaled, fleet, deadline, seed, filled.replicas, bound)
     best = filled.replicas
     if filled.devices > filled.bound:
         best = improve(problem, scaled, fleet, best, bound, deadline, seed)
