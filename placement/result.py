@@ -63,6 +63,12 @@ class Deadline:
         """Seconds since the start."""
         return time.monotonic() - self.started
 
+    def part(self, part: float) -> Deadline:
+        """A deadline for so much of what is left, which ends with this one."""
+        child = Deadline(self.left_s * part)
+        self.watch(child.stop)
+        return child
+
     def stop(self) -> None:
         """Ask everything that watches this deadline to end now with what it has."""
         self._stopped.set()

@@ -16,12 +16,15 @@ from placement.fleet import Unit, is_singled_out, units
 from placement.growth import grow
 from placement.improve import applies, improve, worth
 from placement.layout import Layout, PlacedDevice, Resident
+from placement.packing import reduction
 from placement.problem import Model, PlacementProblem
 from placement.result import Deadline, Result, Status
 from placement.shares import polish
 from placement.validate import validate
 
 EXACT = 6_000  # 0/1 variables up to which the compact model is asked at once
+PACKING = 0.95  # part of the time for packing; what is left builds the layout
+ROOMIEST = 3_000  # 0/1 variables up to which a proven packing is packed again for headroom
 SLACKS = (1.0, 0.97, 0.94, 0.9)  # parts of the capacities for which plans are made
 
 
@@ -61,6 +64,20 @@ def solve(
 def _least_hardware(
     problem: PlacementProblem, scaled: Scale, fleet: list[Unit], deadline: Deadline, seed: int
 ) -> tuple[Answer, str]:
+    if reduction.applies(problem):
+        answer, method = reduction.pack(problem, scaled, fleet, deadline.part(PACKING), seed)
+        if answer.value is not None:
+            used = {replica.seat for replica in answer.replicas}
+            taken = [unit for unit in fleet if unit.name in used]
+            if answer.status == "optimal" and _size(problem, taken) <= ROOMIEST:
+                # The same devices, packed for headroom.
+                roomier = assignment.search(
+                    problem, scaled, taken, deadline, seed, answer.replicas, answer.bound
+                )
+                answer = roomier if roomier.value == answer.value else answer
+            return answer, method
+        if answer.status == "infeasible":
+            return answer, method
     if fleet and filling.applies(problem, fleet):
         return _filled(problem, scaled, fleet, deadline, seed)
     first = heuristics.construct(problem, scaled, fleet, _part(deadline, 0.1), seed)

@@ -1,0 +1,125 @@
+"""One bin after the other, each filled as well as a narrow search can.
+
+Sequential value correction (Belov and Scheithauer, "Setup and open-stacks minimization ...", 2007,
+and earlier): a bin takes the packing of most value; items that ended up in bins with much room left
+are worth more in the next pass.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from placement.packing.instance import Packing
+from placement.packing.knapsack import Entries, search
+from placement.packing.table import Table
+from placement.result import Deadline
+
+WINDOW = 240  # items looked at for one bin: the most valuable third, the rest at random
+
+
+def fill(
+    table: Table,
+    values: Any,
+    rest: Any,
+    left: list[int | None],
+    weights: list[Any],
+    random: np.random.Generator,
+    deadline: Deadline,
+    width: int = 12,
+    limit: int | None = None,
+) -> list[Packing] | None:
+    """Bins for `rest` (copies per item); None past the price limit, the bins or the time.
+
+    `values` rank the items, `weights` are those per resource and bin type for the narrow search,
+    `left` the bins of each type that may still be used.
+    """
+    rest, left = rest.copy(), list(left)
+    bins: list[Packing] = []
+    spent = 0
+    order = np.argsort(-values, kind="stable")
+    while rest.any():
+        if deadline.left_s <= 0:
+            return None
+        open_items = order[rest[order] > 0]
+        if len(open_items) > WINDOW:
+            first = WINDOW // 3
+            others = random.choice(open_items[first:], WINDOW - first, replace=False)
+            open_items = np.concatenate([open_items[:first], others])
+        window = np.zeros(len(rest), np.int64)
+        window[open_items] = rest[open_items]
+        best: tuple[float, int, list[int]] | None = None
+        for kind, entries in enumerate(table.entries):
+            if left[kind] == 0:
+                continue
+            found = search(entries, values, window, 0, weights[kind], width, 1)
+            if not found.packings:
+                continue
+            price = table.instance.bins[kind].price
+            rate = found.values[0] / price if price else float("inf")
+            if best is None or rate > best[0]:
+                best = rate, kind, found.packings[0]
+        if best is None:
+            return None
+        _, kind, chosen = best
+        chosen = _closed(table.entries[kind], chosen, rest)
+        number = left[kind]
+        if number is not None:
+            left[kind] = number - 1
+        np.subtract.at(rest, table.entries[kind].owner[chosen], 1)
+        bins.append(table.packing(kind, chosen))
+        spent += table.instance.bins[kind].price
+        if limit is not None and spent > limit:
+            return None
+    return bins
+
+
+def _closed(entries: Entries, chosen: list[int], rest: Any) -> list[int]:
+    """The packing with what else fits of items that have no value or were not looked at."""
+    chosen = list(chosen)
+    room = entries.capacity - entries.needs[chosen].sum(axis=0)
+    left = rest.copy()
+    np.subtract.at(left, entries.owner[chosen], 1)
+    candidates = np.flatnonzero((entries.needs <= room).all(axis=1) & (left[entries.owner] > 0))
+    size = (entries.needs[candidates] / np.maximum(entries.capacity, 1)).sum(axis=1)
+    for entry in candidates[np.argsort(-size, kind="stable")]:
+        while left[entries.owner[entry]] > 0 and (entries.needs[entry] <= room).all():
+            chosen.append(int(entry))
+            room = room - entries.needs[entry]
+            left[entries.owner[entry]] -= 1
+    return chosen
+
+
+@dataclass
+class Values:
+    """Item values between passes: raised where bins stayed empty, with a little noise."""
+
+    sizes: Any  # surrogate sizes, in units of item values
+    power: float = 1.05  # above 1: large items first
+    correction: Any = None
+
+    def next(self, random: np.random.Generator, noise: float) -> Any:
+        """Values for the next pass, as integers."""
+        top = max(1, int(self.sizes.max()))
+        value = (np.maximum(self.sizes, 1) / top) ** self.power
+        if self.correction is not None:
+            value = value * self.correction
+        value = value * random.uniform(1 - noise, 1 + noise, len(value))
+        # Sums over a bin stay near its price: what the search can hold in 64 bits.
+        scale = top / max(float(value.max()), 1e-12)
+        return np.maximum(1, value * scale).astype(np.int64)
+
+    def learn(self, table: Table, bins: list[Packing]) -> None:
+        """Raise what lies in bins that hold little."""
+        held: list[float] = []
+        for packing in bins:
+            worth = max(1, table.worth(packing.bin))
+            held.append(sum(int(self.sizes[i]) for i, _ in packing.contents) / worth)
+        correction = np.ones(len(self.sizes)) if self.correction is None else self.correction
+        for part, packing in zip(held, bins, strict=True):
+            for i, _ in packing.contents:
+                raised = 1.0 / max(part, 0.5)
+                correction[i] = 0.7 * correction[i] + 0.3 * correction[i] * raised
+        self.correction = np.clip(correction / correction.mean(), 0.7, 1.5)

@@ -1,0 +1,187 @@
+import itertools
+from functools import cache
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from placement.packing import (
+    BinType,
+    Choice,
+    ItemType,
+    PackingInstance,
+    solve_packing,
+)
+from placement.packing.instance import faults, price_of
+from placement.result import Deadline
+
+
+def one_resource(capacity, *sizes):
+    return PackingInstance(
+        tuple(ItemType((Choice(0, (size,)),)) for size in sizes), (BinType((capacity,)),)
+    )
+
+
+def least_price(instance):
+    """By trying every option of each copy in every open bin and in a new one of each type."""
+    copies = [item for item in instance.items for _ in range(item.count)]
+
+    @cache
+    def rest(number, bins):
+        if number == len(copies):
+            return 0
+        best = float("inf")
+        for option in copies[number].options:
+            kind = instance.bins[option.bin]
+            used = sum(b == option.bin for b, _ in bins)
+            for place in {b for b in bins if b[0] == option.bin} | {(option.bin, None)}:
+                opened = place[1] is None
+                if opened and kind.available is not None and used >= kind.available:
+                    continue
+                room = kind.capacity if opened else place[1]
+                left = tuple(r - n for r, n in zip(room, option.needs, strict=True))
+                if min(left) < 0:
+                    continue
+                others = list(bins)
+                if not opened:
+                    others.remove(place)
+                after = tuple(sorted([*others, (option.bin, left)]))
+                best = min(best, rest(number + 1, after) + (kind.price if opened else 0))
+        return best
+
+    return rest(0, ())
+
+
+@st.composite
+def instances(draw):
+    resources = draw(st.integers(1, 3))
+    bins = tuple(
+        BinType(
+            tuple(draw(st.integers(0, 12)) for _ in range(resources)),
+            draw(st.integers(0, 4)),
+            draw(st.sampled_from([None, None, 1, 2, 3])),
+        )
+        for _ in range(draw(st.integers(1, 3)))
+    )
+    items = tuple(
+        ItemType(
+            tuple(
+                Choice(
+                    draw(st.integers(0, len(bins) - 1)),
+                    tuple(draw(st.integers(0, 9)) for _ in range(resources)),
+                )
+                for _ in range(draw(st.integers(1, 3)))
+            ),
+            draw(st.integers(1, 2)),
+        )
+        for _ in range(draw(st.integers(1, 4)))
+    )
+    return PackingInstance(items, bins)
+
+
+@settings(max_examples=250, deadline=None)
+@given(instances())
+def test_no_claim_contradicts_brute_force(instance):
+    best = least_price(instance)
+    result = solve_packing(instance, Deadline(0.5))
+    assert result.bound <= best
+    if result.status == "infeasible":
+        assert best == float("inf")
+    elif result.bins is not None:
+        assert faults(instance, result.bins) == []
+        assert price_of(instance, result.bins) == result.price >= best
+        assert result.status == "feasible" or result.price == best
+    if all(kind.available is None for kind in instance.bins):
+        assert result.status == ("infeasible" if best == float("inf") else "optimal")
+
+
+def test_more_bins_of_equal_capacity_are_never_needed_for_copies_than_one_by_one():
+    """7 copies of 4 in bins of 10: two each, four bins."""
+    instance = PackingInstance((ItemType((Choice(0, (4,)),), 7),), (BinType((10,)),))
+    result = solve_packing(instance, Deadline(5))
+    assert (result.status, result.price) == ("optimal", 4)
+
+
+def test_options_save_a_bin():
+    """Each alone wants 6 of 10 of one resource; half of them may want the other resource."""
+    both = (Choice(0, (6, 1)), Choice(0, (1, 6)))
+    instance = PackingInstance((ItemType(both, 6),), (BinType((10, 10)),))
+    result = solve_packing(instance, Deadline(5))
+    assert (result.status, result.price) == ("optimal", 3)
+
+
+def test_a_dear_large_bin_beats_two_cheap_small_ones():
+    """Three of size 4: one bin of 12 at price 5, or three bins of 5 at 2 each."""
+    options = (Choice(0, (4,)), Choice(1, (4,)))
+    instance = PackingInstance((ItemType(options, 3),), (BinType((12,), 5), BinType((5,), 2)))
+    assert solve_packing(instance, Deadline(5)).price == 5
+
+
+def test_bins_that_are_there_cost_nothing_but_are_few():
+    """Two bins for nothing take two of five; the other three are paid."""
+    options = (Choice(0, (6,)), Choice(1, (6,)))
+    instance = PackingInstance((ItemType(options, 5),), (BinType((10,), 0, 2), BinType((10,), 3)))
+    result = solve_packing(instance, Deadline(5))
+    assert (result.status, result.price) == ("optimal", 9)
+
+
+def test_an_item_too_large_is_infeasible():
+    assert solve_packing(one_resource(10, 11), Deadline(1)).status == "infeasible"
+
+
+# Falkenauer u120_00 and t60_00 (E. Falkenauer, "A hybrid grouping genetic algorithm for bin
+# packing", 1996; OR-Library): optima 48 and 20.
+U120_00 = """
+98 98 98 96 96 94 93 93 92 91 91 90 87 86 85 85 84 84 84 84 84 83 83 82 82 81 80 80 80 79
+79 78 78 78 78 76 74 74 73 73 73 73 72 71 70 70 70 69 69 69 67 66 64 62 62 60 60 59 58 58
+58 57 57 57 57 55 55 55 50 49 49 49 47 46 46 45 45 44 44 43 43 43 43 42 42 42 42 42 41 41
+41 39 39 38 38 38 37 36 36 36 35 33 33 33 32 32 30 30 30 29 28 27 27 26 25 25 24 23 23 20
+"""
+T60_00 = """
+495 474 473 472 466 450 445 444 439 430 419 414 410 395 372 370 366 366 366 363 361 357
+355 351 350 350 347 320 315 307 303 299 298 298 292 288 287 283 275 275 274 273 273 272
+272 271 269 269 268 263 262 261 259 258 255 254 252 252 252 251
+"""
+
+
+@pytest.mark.parametrize(("capacity", "bins", "text"), [(150, 48, U120_00), (1000, 20, T60_00)])
+def test_published_optima_are_proven(capacity, bins, text):
+    result = solve_packing(one_resource(capacity, *map(int, text.split())), Deadline(30))
+    assert (result.status, result.price) == ("optimal", bins)
+
+
+def test_the_same_seed_gives_the_same_bins():
+    """Three resources, 40 items: ends by proof, so that time decides nothing."""
+    sizes = [(7 * i % 31 + 5, 11 * i % 29 + 4, 13 * i % 23 + 6) for i in range(40)]
+    instance = PackingInstance(
+        tuple(ItemType((Choice(0, size),)) for size in sizes), (BinType((100, 100, 100)),)
+    )
+    first, second = (solve_packing(instance, Deadline(60), seed=3) for _ in range(2))
+    assert first.status == "optimal"
+    assert first == second
+
+
+def test_the_deadline_holds():
+    """300 items of five resources, half a second."""
+    numbers = itertools.count(1)
+    sizes = [tuple(37 * next(numbers) % 401 + 50 for _ in range(5)) for _ in range(300)]
+    instance = PackingInstance(
+        tuple(ItemType((Choice(0, size),)) for size in sizes), (BinType((1000,) * 5),)
+    )
+    deadline = Deadline(0.5)
+    result = solve_packing(instance, deadline)
+    assert deadline.spent_s < 1.0
+    assert result.bins is None or faults(instance, result.bins) == []
+
+
+def test_progress_is_told():
+    told = []
+    solve_packing(
+        one_resource(10, *[4, 5, 6, 3, 2, 7] * 5),
+        Deadline(5),
+        on_progress=lambda price, bound: told.append((price, bound)),
+    )
+    prices = [price for price, _ in told if price is not None]
+    assert prices
+    assert prices == sorted(prices, reverse=True)
+    assert told[-1][0] >= told[-1][1]
