@@ -40,13 +40,13 @@ def farley(table: Table, values: Any, most: list[int]) -> Fraction:
     total = int((values.astype(object) * table.counts).sum())
     money = table.value_of_money
     scales = {
-        Fraction(z, kind.price * money)
+        z / (kind.price * money)
         for z, kind in zip(most, bins, strict=True)
         if kind.price > 0 and z > 0
     }
     least = max(
         (
-            Fraction(z, kind.price * money) if kind.price else None
+            z / (kind.price * money) if kind.price else None
             for z, kind in zip(most, bins, strict=True)
             if kind.available is None and z > 0
         ),
@@ -61,13 +61,13 @@ def farley(table: Table, values: Any, most: list[int]) -> Fraction:
             continue
         paid = sum(
             (
-                kind.available * max(Fraction(0), Fraction(z, money) / scale - kind.price)
+                kind.available * max(Fraction(0), z / money / scale - kind.price)
                 for z, kind in zip(most, bins, strict=True)
                 if kind.available is not None
             ),
             Fraction(0),
         )
-        best = max(best, Fraction(total, money) / scale - paid)
+        best = max(best, total / money / scale - paid)
     return best
 
 
@@ -141,7 +141,7 @@ def _sizes(table: Table, w: Any) -> Any:
             capacity = max(1, int(entries.capacity[r]))
             cost += entries.needs[:, r] * weight // capacity
         np.minimum.at(found, entries.owner, cost)
-    return found
+    return np.where(table.counts > 0, found, 0)
 
 
 def _proven(table: Table, w: Any) -> int:

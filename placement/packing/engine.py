@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from placement.packing.best_fit import best_fit
 from placement.packing.bounds import Surrogate, surrogate
+from placement.packing.compact import SMALL, compact, size
 from placement.packing.cover import cover
 from placement.packing.filling import Values, fill
 from placement.packing.generation import Generation, Master
@@ -91,28 +93,31 @@ def solve_packing(
     `on_progress` is called with the price and the bound whenever one gets better. The same
     instance and seed give the same answer when the search ends before the deadline.
     """
-    items = [item for item in instance.items if item.count > 0]
-    if not items:
+    wanted = [item for item in instance.items if item.count > 0]
+    if not wanted:
         return PackingResult("optimal", (), 0, 0, "nothing to pack")
-    if not all(any(instance.fits(option) for option in item.options) for item in items):
+    if not all(any(instance.fits(option) for option in item.options) for item in wanted):
         return PackingResult("infeasible", None, None, 0, "no bin is large enough")
     search = _Search(table(instance), deadline, seed, on_progress)
     rough = surrogate(search.table)
     search.raise_bound(rough.bound)
     y = _weights(search.table, rough)
+    left = [kind.available for kind in instance.bins]
+    search.offer(best_fit(search.table, rough.sizes, search.table.counts, left, y), "best fit")
     _fill(search, rough, y)
     small = np.count_nonzero(search.table.counts) <= DISTINCT
     values, most = rough.sizes, [search.table.worth(b) for b in range(len(instance.bins))]
     if not search.over and small:
         values, most = _generate(search, values, most, y)
+    if not search.over and _compact(search):
+        return PackingResult("infeasible", None, None, 0, "CP-SAT")
     if not search.over and search.bins:
         _repack(search, values, most, y)
     if search.bins is None:
         return PackingResult("unknown", None, None, search.bound, "filling")
     assert search.price is not None
-    status = "optimal" if search.done else "feasible"
     return PackingResult(
-        "optimal" if status == "optimal" else "feasible",
+        "optimal" if search.done else "feasible",
         tuple(search.bins),
         search.price,
         min(search.bound, search.price),
@@ -131,15 +136,16 @@ def _fill(search: _Search, rough: Surrogate, y: list[Any]) -> None:
     table = search.table
     left = [kind.available for kind in table.instance.bins]
     passes = Values(rough.sizes)
+    failed = 0
     for number in range(PASSES):
-        if search.over:
+        if search.over or failed >= 4:
             return
         values = passes.next(search.random, 0.0 if number == 0 else 0.05)
         bins = fill(
             table, values, table.counts, left, y, search.random, search.deadline,
             6 if number % 2 == 0 else 20,
         )  # fmt: skip
-        search.offer(bins, "filling")
+        failed = 0 if search.offer(bins, "filling") else failed + 1
         if bins is not None:
             passes.learn(table, bins)
 
@@ -174,6 +180,20 @@ def _generate(search: _Search, values: Any, most: list[int], y: list[Any]) -> tu
                 "column generation and CP-SAT",
             )  # fmt: skip
     return values, most
+
+
+def _compact(search: _Search) -> bool:
+    """Ask CP-SAT for all that is left, if that is little; whether there is no packing at all."""
+    limit = None if search.price is None else search.price - search.table.instance.step()
+    if size(search.table, limit) > SMALL:
+        return False
+    bins, bound = compact(search.table, limit, search.bound, search.deadline.part(0.5), search.seed)
+    if bound is not None:
+        search.offer(bins, "CP-SAT")
+        search.raise_bound(bound)
+        return False
+    search.raise_bound(search.price or 0)
+    return search.bins is None
 
 
 def _dive(search: _Search, generation: Generation, attempt: int) -> None:

@@ -90,11 +90,11 @@ class Master:
 
     def values(self) -> tuple[Any, list[int]]:
         """Item values and, per bin type, what its limited number is worth, as integers."""
-        money = self.table.value_of_money
+        money = float(self.table.value_of_money)
         found = np.zeros(len(self.table.counts), np.int64)
         dearest = max(kind.price for kind in self.table.instance.bins)
         for i, row in self._rows.items():
-            found[i] = min(max(0, int(row.dual_value() * money)), max(1, dearest) * money)
+            found[i] = int(min(max(0.0, row.dual_value()), max(1, dearest)) * money)
         extra = [
             0 if row is None else max(0, int(-row.dual_value() * money)) for row in self._limits
         ]
@@ -156,7 +156,9 @@ class Generation:
             # GLOP's prices are off by rounding: what is better by less than that is no better.
             threshold += max(1, threshold // 1_000_000)
             y = self.y[kind] = weights(entries, values, counts, self.y[kind])
-            found = search(entries, values, counts, threshold, y, WIDTHS[step], 40)
+            found = search(
+                entries, values, counts, threshold, y, WIDTHS[step], 40, deadline=deadline
+            )
             packings, upper = found.packings, found.upper
             if (
                 upper > threshold

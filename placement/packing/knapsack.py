@@ -19,6 +19,8 @@ from typing import Any
 
 import numpy as np
 
+from placement.result import Deadline
+
 FINE = 14  # bits by which values are scaled, so that whole-numbered weights y are fine enough
 RATIO = 12  # bits of rho
 STEEP = 1 << 20  # ratios from here on bound nothing
@@ -90,6 +92,7 @@ def search(
     width: int,
     most: int,
     diverse: bool = True,
+    deadline: Deadline | None = None,
 ) -> Found:
     """Packings worth more than `above`: at most `most`, and no more copies than `counts`.
 
@@ -153,6 +156,8 @@ def search(
         parts = []
         chunk = max(1, CELLS // len(live))
         for start in range(0, len(got), chunk):
+            if deadline is not None and start and deadline.left_s <= 0:
+                return Found([], [], max(above, -(-whole >> FINE)))
             stop = start + chunk
             before = last[start:stop, None]
             may = numbers[None, :] >= before

@@ -48,7 +48,7 @@ def repack(
     money = table.value_of_money
     scale = max(
         (
-            Fraction(z, kind.price * money)
+            z / (kind.price * money)
             for z, kind in zip(most, table.instance.bins, strict=True)
             if kind.price
         ),
@@ -65,7 +65,7 @@ def repack(
         price = table.instance.bins[kind].price
         above = max(0, int(scale * price * money) - slack - 1)
         tight = weights(entries, values, counts, y[kind], 15)
-        found = search(entries, values, counts, above, tight, LISTED, LISTED, diverse=False)
+        found = search(entries, values, counts, above, tight, LISTED, LISTED, False, deadline)
         columns += [table.packing(kind, packing) for packing in found.packings]
     columns += [p for p in known if all(counts[i] >= 1 for i, _ in p.contents)]
     columns += old

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -18,11 +19,11 @@ class Table:
     instance: PackingInstance
     entries: tuple[Entries, ...]
     counts: Any  # (items,)
-    value_of_money: int  # item values are dual prices times this
+    value_of_money: Fraction  # item values are dual prices times this
 
     def worth(self, kind: int) -> int:
         """The price of a bin in units of item values."""
-        return self.instance.bins[kind].price * self.value_of_money
+        return int(self.instance.bins[kind].price * self.value_of_money)
 
     def packing(self, kind: int, chosen: list[int]) -> Packing:
         """The entries of a bin as what they are in the instance."""
@@ -57,7 +58,9 @@ def table(instance: PackingInstance) -> Table:
         instance,
         entries,
         np.asarray([item.count for item in instance.items], np.int64),
-        max(1, LARGEST_VALUE // max(dearest, 1)),
+        Fraction(max(1, LARGEST_VALUE // max(dearest, 1)))
+        if dearest <= LARGEST_VALUE
+        else Fraction(LARGEST_VALUE, dearest),
     )
 
 
