@@ -15,6 +15,7 @@ from analyzer.sampling.cpu import CpuHost
 from analyzer.sampling.device import DeviceSampler
 from analyzer.search import Goal, next_point
 from analyzer.server.launch import LaunchOptions, launch
+from analyzer.shard import Shard, expected_s, split
 from analyzer.steady_state import SteadyStateRule
 from analyzer.sweep import Point, Sweep, loads, variants
 from profiles import repository
@@ -62,6 +63,7 @@ class Options:
     search: Search | None = None  # None: the whole grid
     remeasure: bool = False
     retry_failed: bool = False
+    shard: Shard | None = None  # None: all of the models
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,12 @@ def run(
     if options.inputs.data not in {"random", "zero"}:
         input_data.check(Path(options.inputs.data))
     points = grid(options, models)
+    if not models and options.shard is not None:
+        with ProfileStore(options.store):  # made, so that whoever merges finds one for each shard
+            every = len(read_models(replace(options, shard=None)))
+            part = f"{options.shard.index}/{options.shard.count}"
+            say(f"Shard {part} has no model: there are {every}.")
+            return Outcome([], 0)
     with ProfileStore(options.store) as store, start_bench(options, models, say) as bench:
         missing = (
             points
@@ -137,7 +145,17 @@ def read_models(options: Options) -> dict[str, ModelDirectory]:
     """The models to measure; raises InputError for an unknown name or a broken model."""
     names = repository.model_names(options.model_repository)
     chosen = repository.select(names, options.models) if options.models else names
+    if options.shard is not None:
+        costs = {name: _expected_s(options, name) for name in chosen}
+        chosen = tuple(split(costs, options.shard.count)[options.shard.index])
     return {name: repository.read_model(options.model_repository, name) for name in chosen}
+
+
+def _expected_s(options: Options, model: str) -> float:
+    sweep = options.sweep_by_model.get(model, options.sweep)
+    return expected_s(
+        len(variants(model, sweep)), len(list(loads(sweep))), options.rule.max_duration_s
+    )
 
 
 def grid(options: Options, models: Mapping[str, ModelDirectory]) -> list[Point]:

@@ -61,6 +61,22 @@ class Share(click.ParamType[float]):
         return share
 
 
+class ShardOf(click.ParamType[Any]):
+    """`I/N`: which part of how many."""
+
+    name = "shard"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        from analyzer.shard import Shard
+
+        if isinstance(value, Shard):
+            return value
+        match = re.fullmatch(r"(\d+)/(\d+)", str(value))
+        if not match:
+            self.fail(f"{value!r} is not I/N, such as 0/4, the first of four.", param, ctx)
+        return Shard(int(match[1]), int(match[2]))
+
+
 INTEGERS = CommaList(positive_integer, "integers")
 
 
@@ -199,7 +215,19 @@ INTEGERS = CommaList(positive_integer, "integers")
 )
 @click.option("--remeasure", is_flag=True, help="Measure points again that the store has.")
 @click.option("--retry-failed", is_flag=True, help="Measure points again that failed.")
-def profile(output_format: str, **options: Any) -> None:
+@click.option(
+    "--shard",
+    type=ShardOf(),
+    metavar="I/N",
+    help="Measure the I-th of N parts of the models, from 0; each part in a store of its own.",
+)
+@click.option(
+    "--done",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="A file that is made when all is measured: what `merge --wait-for` waits for.",
+)
+def profile(output_format: str, done: Path | None, **options: Any) -> None:
     """Measure models on Triton and keep the results in a store.
 
     Every model is measured alone, in every variant, at every batch size and concurrency. Each
@@ -210,8 +238,9 @@ def profile(output_format: str, **options: Any) -> None:
     model-placer profile -m model_repository
     model-placer profile -m model_repository --models bert --instance-counts 1,2 \\
         --parameter intra_op_thread_count=1,2
+    model-placer profile -m model_repository --shard 0/4 --store shard-0.db
     """  # noqa: D301
-    from analyzer import profiling
+    from analyzer import marker, profiling
     from analyzer.report.tables import measurements_table, summary_line
     from profiles.store import to_document
 
@@ -220,7 +249,12 @@ def profile(output_format: str, **options: Any) -> None:
         place = f"{progress.done}/{progress.total}" if progress.total else f"{progress.done}"
         log.info(f"[{place}] {summary_line(progress.measurement)}{left}")
 
-    outcome = profiling.run(_options(options), tell, log.info)
+    chosen = _options(options)
+    if done is not None:
+        marker.clear(done)  # of an earlier run
+    outcome = profiling.run(chosen, tell, log.info)
+    if done is not None:
+        marker.make(done)
     emit(
         [to_document(measurement) for measurement in outcome.measurements],
         output_format,
@@ -270,4 +304,5 @@ def _options(given: dict[str, Any]) -> Options:
         search=None if given["search"] == "grid" else search,
         remeasure=given["remeasure"],
         retry_failed=given["retry_failed"],
+        shard=given["shard"],
     )
