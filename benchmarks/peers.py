@@ -9,8 +9,7 @@ chroot, as long as they reach this machine's loopback addresses.
 """
 
 import argparse
-import csv
-import io
+import re
 import shlex
 import subprocess
 import tempfile
@@ -27,21 +26,19 @@ EXAMPLES = Path(__file__).parents[1] / "examples" / "model_repository"
 LOADS = [LoadPoint(batch_size, c) for batch_size in (1, 2, 4) for c in (1, 2, 4)]
 
 
-def perf_analyzer(command: str, url: str, model: str, load: LoadPoint) -> float:
-    """Inferences per second by perf_analyzer's own default rule."""
+def perf_analyzer(command: str, url: str, model: str, load: LoadPoint) -> float | None:
+    """Inferences per second by perf_analyzer's own rule; None when it never found it stable."""
     done = subprocess.run(
         [
             *(*shlex.split(command), "-m", model, "-u", url, "-i", "http"),
             *("-b", str(load.batch_size), "--concurrency-range", str(load.concurrency)),
-            *("-f", "/dev/stderr"),
         ],
         check=True,
         capture_output=True,
         text=True,
     )
-    table = done.stderr[done.stderr.index("Concurrency,") :]
-    row = next(csv.DictReader(io.StringIO(table)))
-    return float(row["Inferences/Second"])
+    found = re.search(r"throughput: ([\d.]+) infer/sec", done.stdout)
+    return float(found[1]) if found else None
 
 
 def model_analyzer(command: str, server: local.LocalServer, model: str) -> float:
@@ -86,12 +83,12 @@ def main() -> None:
             started_s = time.monotonic()
             theirs = perf_analyzer(arguments.perf_analyzer, server.http_url, arguments.model, load)
             theirs_s += time.monotonic() - started_s
+            own = f"{load!s:8} {result.throughput:12.1f} {result.confidence.throughput * 100:4.1f} "
+            if theirs is None:
+                print(f"{own} did not settle", flush=True)
+                continue
             ratios.append(result.throughput / theirs)
-            print(
-                f"{load!s:8} {result.throughput:12.1f} {result.confidence.throughput * 100:4.1f} "
-                f"{theirs:14.1f}  {ratios[-1]:.3f}",
-                flush=True,
-            )
+            print(f"{own}{theirs:14.1f}  {ratios[-1]:.3f}", flush=True)
         if arguments.model_analyzer:
             server.unload(arguments.model)
             seconds = model_analyzer(arguments.model_analyzer, server, arguments.model)
