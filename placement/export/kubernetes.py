@@ -1,8 +1,9 @@
 """Kubernetes manifests: a Deployment per server, a Service per model, under Kustomize.
 
-The Tritons read the `triton` export, copied onto the volume that the claim `model-placer-models`
-names. A model's Service selects the pods that host it and spreads connections evenly over them:
-Kubernetes knows no weights; the front door (`--format nginx`) does.
+The Tritons read the folder `triton` of the export on the volume that the claim
+`model-placer-models` names; the Helm chart's Job writes it there (`serving.enabled`). A model's
+Service selects the pods that host it and spreads connections evenly over them: Kubernetes knows no
+weights; the front door (`--format nginx`) does.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ def write(servers: Sequence[Server], target: Path, *, triton_image: str = TRITON
             "kind": "Kustomization",
             "resources": names,
         },
-        note=f"# The volume claim {CLAIM} must hold a copy of the `triton` export (--copy).\n",
+        note=f"# The volume claim {CLAIM} must hold the folder `triton` of the export (--copy).\n",
     )
     _write(target / "values.yaml", values(servers, triton_image), note="# Values for Helm.\n")
 
@@ -79,7 +80,7 @@ def deployment(server: Server, image: str) -> dict[str, Any]:
                     {
                         "name": "models",
                         "mountPath": "/models",
-                        "subPath": server.name,
+                        "subPath": f"triton/{server.name}",  # where `export -o VOLUME` writes
                         "readOnly": True,
                     },
                     {"name": "shared-memory", "mountPath": "/dev/shm"},  # noqa: S108
