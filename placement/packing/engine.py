@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from placement.packing.best_fit import best_fit
-from placement.packing.bounds import Surrogate, surrogate
+from placement.packing.bounds import Surrogate, farley, surrogate
 from placement.packing.compact import SMALL, compact, size
 from placement.packing.cover import cover
 from placement.packing.filling import Values, fill
@@ -24,7 +24,8 @@ from placement.packing.neighbourhood import repack
 from placement.packing.table import Table, table
 from placement.result import Deadline
 
-PASSES = 12  # of filling before column generation
+PASSES = 40  # of filling before column generation, at most
+NARROW, WIDE = (4, 60), (10, 240)  # width and window of the first passes, and of later ones
 DISTINCT = 1600  # item types up to which packings are generated
 ROUNDS = 10_000
 SIZES = (30, 45, 60, 80)  # items of a neighbourhood
@@ -137,14 +138,13 @@ def _fill(search: _Search, rough: Surrogate, y: list[Any]) -> None:
     left = [kind.available for kind in table.instance.bins]
     passes = Values(rough.sizes)
     failed = 0
+    part = search.deadline.part(0.3 if len(table.counts) <= DISTINCT else 0.9)
     for number in range(PASSES):
-        if search.over or failed >= 4:
+        if search.over or failed >= 5 or (number > 0 and part.left_s <= 0):
             return
-        values = passes.next(search.random, 0.0 if number == 0 else 0.05)
-        bins = fill(
-            table, values, table.counts, left, y, search.random, search.deadline,
-            6 if number % 2 == 0 else 20,
-        )  # fmt: skip
+        values = passes.next(search.random, 0.03)
+        width, window = NARROW if number < 4 or len(values) > DISTINCT else WIDE
+        bins = fill(table, values, table.counts, left, y, search.random, part, width, window=window)
         failed = 0 if search.offer(bins, "filling") else failed + 1
         if bins is not None:
             passes.learn(table, bins)
@@ -158,6 +158,8 @@ def _generate(search: _Search, values: Any, most: list[int], y: list[Any]) -> tu
         master.add(search.bins)
     generation = Generation(table, master, y)
     generation.best_values, generation.most = values, most
+    generation.relaxed = farley(table, values, most)
+    share_s = search.deadline.left_s * 0.3  # for repacking
     half = search.deadline.part(0.5)
     generation.run(half, ROUNDS, search.price)
     search.raise_bound(generation.bound)
@@ -165,13 +167,13 @@ def _generate(search: _Search, values: Any, most: list[int], y: list[Any]) -> tu
     if not most:
         return values, most
     for attempt in range(4):
-        if search.over:
+        if search.over or search.deadline.left_s < share_s:
             return values, most
         _dive(search, generation, attempt)
         if search.over or search.price is None:
             continue
         limit = search.price - table.instance.step()
-        if len(master.columns) <= 12_000:
+        if attempt and len(master.columns) <= 12_000:
             search.offer(
                 cover(
                     table, table.counts, left, master.columns, limit,
@@ -232,8 +234,8 @@ def _dive(search: _Search, generation: Generation, attempt: int) -> None:
                     left[packing.bin] = available - 1
         values = np.maximum(1, generation.best_values)
         rest = fill(
-            table, values, counts, left, generation.y, search.random, search.deadline, 30
-        ) if counts.any() else []  # fmt: skip
+            table, values, counts, left, generation.y, search.random, search.deadline, 8, window=120
+            ) if counts.any() else []  # fmt: skip
         if rest is not None and search.offer([*fixed, *rest], "column generation and diving"):
             limit = (search.price or 0) - table.instance.step()
         if rest is not None:

@@ -17,7 +17,8 @@ from placement.packing.knapsack import Entries, search
 from placement.packing.table import Table
 from placement.result import Deadline
 
-WINDOW = 240  # items looked at for one bin: the most valuable third, the rest at random
+LEARNING = 0.8  # of what a bin lacks, the part by which its items gain value
+WINDOW = 240  # items looked at for one bin: the most valuable quarter, the rest evenly
 
 
 def fill(
@@ -29,6 +30,7 @@ def fill(
     random: np.random.Generator,
     deadline: Deadline,
     width: int = 12,
+    window: int = WINDOW,
     limit: int | None = None,
 ) -> list[Packing] | None:
     """Bins for `rest` (copies per item); None past the price limit, the bins or the time.
@@ -40,35 +42,43 @@ def fill(
     bins: list[Packing] = []
     spent = 0
     order = np.argsort(-values, kind="stable")
-    while rest.any():
+    order = order[rest[order] > 0]
+    while len(order):
         if deadline.left_s <= 0:
             return None
-        open_items = order[rest[order] > 0]
-        if len(open_items) > WINDOW:
-            first = WINDOW // 3
-            others = random.choice(open_items[first:], WINDOW - first, replace=False)
-            open_items = np.concatenate([open_items[:first], others])
-        window = np.zeros(len(rest), np.int64)
-        window[open_items] = rest[open_items]
+        items = order
+        if len(order) > window:
+            # Every so manieth, from a random start, so that all sizes are there.
+            first = window // 4
+            step = (len(order) - first) / (window - first)
+            places = random.uniform(0, step) + step * np.arange(window - first)
+            others = order[first + np.minimum(places.astype(int), len(order) - first - 1)]
+            items = np.concatenate([order[:first], others])
+        items = np.unique(items)
         best: tuple[float, int, list[int]] | None = None
         for kind, entries in enumerate(table.entries):
             if left[kind] == 0:
                 continue
-            found = search(entries, values, window, 0, weights[kind], width, 1)
+            rows = table.rows(kind, items)
+            part = Entries(
+                entries.capacity, entries.needs[rows], entries.owner[rows], entries.option[rows]
+            )
+            found = search(part, values, rest, 0, weights[kind], width, 1)
             if not found.packings:
                 continue
             price = table.instance.bins[kind].price
             rate = found.values[0] / price if price else float("inf")
             if best is None or rate > best[0]:
-                best = rate, kind, found.packings[0]
+                best = rate, kind, [int(e) for e in rows[found.packings[0]]]
         if best is None:
             return None
         _, kind, chosen = best
-        chosen = _closed(table.entries[kind], chosen, rest)
+        chosen = _closed(table.entries[kind], chosen, rest, table.rows(kind, items))
         number = left[kind]
         if number is not None:
             left[kind] = number - 1
         np.subtract.at(rest, table.entries[kind].owner[chosen], 1)
+        order = order[rest[order] > 0]
         bins.append(table.packing(kind, chosen))
         spent += table.instance.bins[kind].price
         if limit is not None and spent > limit:
@@ -76,13 +86,15 @@ def fill(
     return bins
 
 
-def _closed(entries: Entries, chosen: list[int], rest: Any) -> list[int]:
-    """The packing with what else fits of items that have no value or were not looked at."""
+def _closed(entries: Entries, chosen: list[int], rest: Any, rows: Any) -> list[int]:
+    """The packing with what else of these rows fits: items without value, or left by the search."""
     chosen = list(chosen)
     room = entries.capacity - entries.needs[chosen].sum(axis=0)
     left = rest.copy()
     np.subtract.at(left, entries.owner[chosen], 1)
-    candidates = np.flatnonzero((entries.needs <= room).all(axis=1) & (left[entries.owner] > 0))
+    candidates = rows[(entries.needs[rows] <= room).all(axis=1) & (left[entries.owner[rows]] > 0)]
+    if not len(candidates):
+        return chosen
     size = (entries.needs[candidates] / np.maximum(entries.capacity, 1)).sum(axis=1)
     for entry in candidates[np.argsort(-size, kind="stable")]:
         while left[entries.owner[entry]] > 0 and (entries.needs[entry] <= room).all():
@@ -97,7 +109,7 @@ class Values:
     """Item values between passes: raised where bins stayed empty, with a little noise."""
 
     sizes: Any  # surrogate sizes, in units of item values
-    power: float = 1.05  # above 1: large items first
+    power: float = 1.0  # above 1, large items first, passes began 5 % worse
     correction: Any = None
 
     def next(self, random: np.random.Generator, noise: float) -> Any:
@@ -121,5 +133,5 @@ class Values:
         for part, packing in zip(held, bins, strict=True):
             for i, _ in packing.contents:
                 raised = 1.0 / max(part, 0.5)
-                correction[i] = 0.7 * correction[i] + 0.3 * correction[i] * raised
+                correction[i] = correction[i] * (1 + LEARNING * (raised - 1))
         self.correction = np.clip(correction / correction.mean(), 0.7, 1.5)

@@ -25,6 +25,14 @@ class Table:
         """The price of a bin in units of item values."""
         return int(self.instance.bins[kind].price * self.value_of_money)
 
+    def rows(self, kind: int, items: Any) -> Any:
+        """The entries of these items (in rising order) for a bin type."""
+        owner = self.entries[kind].owner
+        starts = np.searchsorted(owner, items, side="left")
+        lengths = np.searchsorted(owner, items, side="right") - starts
+        before = np.cumsum(lengths) - lengths
+        return np.arange(int(lengths.sum())) + np.repeat(starts - before, lengths)
+
     def packing(self, kind: int, chosen: list[int]) -> Packing:
         """The entries of a bin as what they are in the instance."""
         entries = self.entries[kind]
