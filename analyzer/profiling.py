@@ -175,7 +175,7 @@ def start_bench(
 ) -> Iterator[Bench]:
     """Everything that a measurement needs, running."""
     with ExitStack() as stack:
-        device = stack.enter_context(open_device(options.gpus))
+        device = stack.enter_context(open_device(options.gpus, options.launch.cpus))
         on_gpu = isinstance(device, nvml.Gpu)
         launch_options = replace(
             options.launch, gpus=(device.uuid,) if isinstance(device, nvml.Gpu) else ()
@@ -184,7 +184,7 @@ def start_bench(
             server=stack.enter_context(launch(options.model_repository, launch_options, say)),
             device=device,
             models=models,
-            generator=stack.enter_context(http.start()),
+            generator=stack.enter_context(http.start(http.spare_cpus(launch_options.cpus))),
             make_requests=lambda url, model, batch_size: make_requests(
                 url, model, batch_size, shapes=options.inputs.of(model), data=options.inputs.data
             ),
@@ -197,8 +197,10 @@ def start_bench(
 
 
 @contextmanager
-def open_device(choice: str) -> Iterator[DeviceSampler]:
+def open_device(choice: str, cpus: Sequence[int] = ()) -> Iterator[DeviceSampler]:
     """The device to measure on: `none` is the CPU, `auto` the first GPU if there is one.
+
+    A CPU host is the processors `cpus`, or all of this process's.
 
     Raises
     ------
@@ -220,4 +222,4 @@ def open_device(choice: str) -> Iterator[DeviceSampler]:
             found = []
         if len(found) > 1 and choice != "auto":
             raise InputError(f"--gpus {choice}: name one GPU; a run measures on one at a time")
-        yield found[0] if found else CpuHost()
+        yield found[0] if found else CpuHost(cpus)

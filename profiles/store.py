@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 
 import cattrs
 
+from profiles.colocation import Colocation
 from profiles.errors import InputError
 from profiles.measurement import Baseline, Measurement
 
@@ -43,11 +44,21 @@ MIGRATIONS = (
         document TEXT NOT NULL
     ) STRICT;
     """,
+    """
+    CREATE TABLE colocations (
+        id TEXT PRIMARY KEY,
+        run TEXT NOT NULL, -- the residents of a device that ran together
+        model TEXT NOT NULL,
+        device_type TEXT NOT NULL,
+        measured_at TEXT NOT NULL,
+        document TEXT NOT NULL
+    ) STRICT;
+    """,
 )
 APPLICATION_ID = 0x4D504C43  # "MPLC": tells our files from other programs' SQLite files
 BUSY_TIMEOUT_MS = 30_000  # another writer holds the file for milliseconds only
 
-T = TypeVar("T", Measurement, Baseline)
+T = TypeVar("T", Measurement, Baseline, Colocation)
 
 _converter = cattrs.Converter(forbid_extra_keys=True)
 
@@ -71,7 +82,7 @@ def point_key(measurement: Measurement) -> str:
 
 
 class ProfileStore:
-    """Measurements and baselines in one SQLite file; a `with` block closes it.
+    """Measurements, baselines and co-locations in one SQLite file; a `with` block closes it.
 
     Raises InputError when the file is not a store, or was written by a newer version.
     """
@@ -142,6 +153,22 @@ class ProfileStore:
                 ),
             )
 
+    def add_colocations(self, colocations: Iterable[Colocation]) -> None:
+        """Keep what was seen of models side by side, all of it or nothing."""
+        with self._transaction():
+            for colocation in map(_dated, colocations):
+                self._connection.execute(
+                    "INSERT INTO colocations VALUES (?, ?, ?, ?, ?, ?)",
+                    (
+                        uuid.uuid4().hex,
+                        colocation.run,
+                        colocation.model,
+                        colocation.device_type,
+                        colocation.measured_at,
+                        _dump(colocation),
+                    ),
+                )
+
     def measurements(self) -> list[Measurement]:
         """The newest measurement of each point, in the order in which they were taken."""
         return [self._load(row, Measurement) for row in self._newest("measurements")]
@@ -149,6 +176,13 @@ class ProfileStore:
     def baselines(self) -> list[Baseline]:
         """The newest baseline of each device type and server, in order of time."""
         return [self._load(row, Baseline) for row in self._newest("baselines")]
+
+    def colocations(self) -> list[Colocation]:
+        """Every co-location measurement, in order of time; none supersedes another."""
+        rows = self._connection.execute(
+            "SELECT id, document FROM colocations ORDER BY measured_at, rowid"
+        )
+        return [self._load(row, Colocation) for row in rows]
 
     def history(self) -> list[Measurement]:
         """Every measurement ever taken, superseded ones included, in order of time."""
@@ -165,7 +199,7 @@ class ProfileStore:
         try:
             before = self._connection.total_changes
             with self._transaction():
-                for table in ("measurements", "baselines"):
+                for table in ("measurements", "baselines", "colocations"):
                     self._connection.execute(
                         f"INSERT OR IGNORE INTO {table} SELECT * FROM other.{table} "  # noqa: S608
                         "ORDER BY measured_at, rowid"
@@ -239,11 +273,11 @@ def _dated(row: T) -> T:
     return replace(row, measured_at=datetime.now(UTC).isoformat(timespec="milliseconds"))
 
 
-def to_document(row: Measurement | Baseline) -> dict[str, Any]:
+def to_document(row: Measurement | Baseline | Colocation) -> dict[str, Any]:
     """A row as plain data, for JSON and YAML."""
     document: dict[str, Any] = _converter.unstructure(row)
     return document
 
 
-def _dump(row: Measurement | Baseline) -> str:
+def _dump(row: Measurement | Baseline | Colocation) -> str:
     return json.dumps(to_document(row), separators=(",", ":"))

@@ -77,6 +77,14 @@ class ShardOf(click.ParamType[Any]):
         return Shard(int(match[1]), int(match[2]))
 
 
+def cpu_number(word: str) -> int:
+    """The number of a CPU; ValueError when it is none."""
+    number = int(word)
+    if number < 0:
+        raise ValueError(word)
+    return number
+
+
 INTEGERS = CommaList(positive_integer, "integers")
 
 
@@ -171,6 +179,11 @@ INTEGERS = CommaList(positive_integer, "integers")
     show_default=True,
     metavar="auto|none|0|UUID",
     help="The GPU to measure on; none: the CPU. auto: the first GPU if there is one.",
+)
+@click.option(
+    "--cpus",
+    type=CommaList(cpu_number, "numbers"),
+    help="The CPUs that Triton may use; a CPU host of so many cores is measured  [default: all]",
 )
 @click.option(
     "--confidence-interval",
@@ -292,6 +305,7 @@ def _options(given: dict[str, Any]) -> Options:
         inputs=profiling.Inputs(given["shapes"], given["input_data"]),
         launch=LaunchOptions(
             mode=given["launch_mode"],
+            cpus=tuple(given["cpus"] or ()),
             container=ContainerOptions(**image),
             http_url=given["url"],
         ),

@@ -127,9 +127,17 @@ class HttpGenerator:
         return message
 
 
+def spare_cpus(taken: Sequence[int]) -> tuple[int, ...]:
+    """This process's CPUs but those of a pinned server; () when none is left or none is pinned."""
+    return tuple(sorted(os.sched_getaffinity(0) - set(taken))) if taken else ()
+
+
 @contextmanager
-def start() -> Iterator[HttpGenerator]:
-    """A generator with its process; the process ends with the `with` block or with us."""
+def start(cpus: Sequence[int] = ()) -> Iterator[HttpGenerator]:
+    """A generator with its process; the process ends with the `with` block or with us.
+
+    It runs on `cpus` alone where these are given, so as not to disturb a server beside it.
+    """
     process = subprocess.Popen(
         [sys.executable, "-m", "analyzer.load.http_worker"],
         stdin=subprocess.PIPE,
@@ -138,6 +146,9 @@ def start() -> Iterator[HttpGenerator]:
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
     )
     try:
+        if cpus:
+            with contextlib.suppress(ProcessLookupError):  # it ended: `aim` says so
+                os.sched_setaffinity(process.pid, cpus)
         yield HttpGenerator(process)
     finally:
         assert process.stdin is not None

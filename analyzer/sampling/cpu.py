@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,8 +19,9 @@ class CpuHost:
 
     shortest_span_s = 0.5  # CPU time is counted in ticks of 10 ms
 
-    def __init__(self) -> None:
-        self.cores = len(os.sched_getaffinity(0))
+    def __init__(self, cpus: Sequence[int] = ()) -> None:
+        # The processors that the server is pinned to are the host; else all of this process's.
+        self.cores = len(set(cpus)) or len(os.sched_getaffinity(0))
         self.device_type = DeviceType(
             name=f"{cpu_model()} ({self.cores} cores)",
             memory_bytes=host.memory_limit_bytes(),

@@ -15,6 +15,7 @@ import pytest
 from analyzer import profiling
 from analyzer.profiler import Progress
 from analyzer.profiling import Options
+from analyzer.server.launch import LaunchOptions
 from analyzer.server.runtime import Binary
 from analyzer.steady_state import SteadyStateRule
 from analyzer.sweep import Sweep
@@ -49,6 +50,21 @@ def a_repository(path: Path, example_repository: Path, models: Sequence[str]) ->
     for model in models:
         shutil.copytree(example_repository / model, path / model)
     return path
+
+
+def test_a_pinned_server_is_a_smaller_host(options: Options):
+    """On one CPU the host is one core, whatever this machine has, and is fully used by 4 at once.
+
+    ocr_orientation computes on one thread; the rest of the core goes to Triton itself.
+    """
+    (cpu, *_) = sorted(os.sched_getaffinity(0))
+    pinned = replace(
+        options, launch=LaunchOptions(cpus=(cpu,)), sweep=Sweep(batch_sizes=(1,), concurrency=(4,))
+    )
+    ((m,), _) = run(pinned)
+    assert m.device_type.endswith("(1 cores)")
+    assert m.usage is not None
+    assert 30 < m.usage.utilization_percent < 105
 
 
 def test_a_sweep_measures_every_point_once_and_the_figures_agree(options: Options):

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from profiles.colocation import Colocation, Neighbour
 from profiles.environment import Environment
 from profiles.errors import InputError
 from profiles.measurement import Baseline, Confidence, Latency, LoadPoint, Measurement, Usage
-from profiles.store import MIGRATIONS, ProfileStore
+from profiles.store import APPLICATION_ID, MIGRATIONS, ProfileStore
 from profiles.variant import DynamicBatching, Variant
 
 
@@ -72,6 +73,46 @@ def test_merging_twice_adds_each_row_once(tmp_path: Path):
         assert a.merge(tmp_path / "b.db") == 0
         assert [m.model for m in a.measurements()] == ["bert", "gpt"]
         assert a.baselines()[0].memory_bytes == 309_000_000
+
+
+def a_colocation(run: str = "r1", throughput: float = 80.0) -> Colocation:
+    return Colocation(
+        run=run,
+        model="bert",
+        device_type="Tesla T4",
+        load=LoadPoint(1, 2),
+        solo_throughput=100.0,
+        throughput=throughput,
+        neighbours=(Neighbour("gpt", 5.0, {"utilization": 30.0}),),
+        latency_ms=25.0,
+    )
+
+
+def test_every_colocation_stays_and_is_merged(tmp_path: Path):
+    """Two runs of the same pair are two observations: none supersedes the other."""
+    with ProfileStore(tmp_path / "a.db") as a, ProfileStore(tmp_path / "b.db") as b:
+        a.add_colocations([a_colocation("r1"), a_colocation("r2", 70.0)])
+        b.merge(tmp_path / "a.db")
+        assert b.merge(tmp_path / "a.db") == 0
+        rows = b.colocations()
+        assert rows == a.colocations()
+    assert [replace(row, measured_at="") for row in rows] == [
+        a_colocation("r1"),
+        a_colocation("r2", 70.0),
+    ]
+
+
+def test_a_store_of_the_first_version_takes_colocations(tmp_path: Path):
+    """Version 1 is the first migration alone; opening it brings it to the newest."""
+    path = tmp_path / "old.db"
+    connection = sqlite3.connect(path)
+    connection.executescript(MIGRATIONS[0])
+    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    connection.execute("PRAGMA user_version = 1")
+    connection.close()
+    with ProfileStore(path) as store:
+        store.add_colocations([a_colocation()])
+        assert len(store.colocations()) == 1
 
 
 def _write(path: Path, model: str) -> None:
