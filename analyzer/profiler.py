@@ -165,7 +165,11 @@ def _measure_variant(
         try:
             if aimed != point.load.batch_size:
                 url, aimed = bench.server.http_url, point.load.batch_size
-                bench.generator.aim(url, bench.make_requests(url, variant.model, aimed))
+                grpc = bench.generator.protocol == "grpc"
+                bench.generator.aim(
+                    bench.server.grpc_url if grpc else url,
+                    bench.make_requests(url, variant.model, aimed),
+                )
         except (InputError, SurroundingsError) as error:
             aimed = 0
             yield _failed(bench, point, str(error))
@@ -229,7 +233,8 @@ def _measure_point(bench: Bench, point: Point, loaded: _Loaded) -> Measurement:
         with bench.device.watch(server.pids) as watch:
             result = bench.generator.run(point.load, bench.rule)
             figures = watch.figures(result.start_s, result.end_s)
-        served = statistics.difference(before, statistics.snapshot(server.http_url, model))
+        after = statistics.snapshot(server.http_url, model, before, result.completed)
+        served = statistics.difference(before, after)
     except ModelPlacerError as error:
         return _failed(bench, point, _with_log(str(error), server, mark))
     if result.failures or not result.requests:
@@ -274,6 +279,8 @@ def _doubts(load: LoadPoint, result: LoadResult, served: statistics.Served) -> I
         in_flight = result.throughput / load.batch_size * result.latency.mean_ms / 1000
         if abs(in_flight / load.concurrency - 1) > LITTLE_TOLERANCE:
             yield f"throughput x latency is {in_flight:.2f}, not the concurrency {load.concurrency}"
+    if result.completed is not None and served.requests != result.completed:
+        yield f"Triton counted {served.requests} requests, the client {result.completed}"
     if served.failures:
         yield f"Triton counted {served.failures} failures"
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from analyzer.load import http, input_data
+from analyzer.load import grpc, http, input_data, perf_analyzer
+from analyzer.load.generator import Generator, Via
 from analyzer.load.inputs import make_requests
+from analyzer.load.pump import spare_cpus
 from analyzer.profiler import Bench, Progress, missing_points, profile, wanted
 from analyzer.sampling import nvml
 from analyzer.sampling.cpu import CpuHost
@@ -60,6 +62,7 @@ class Options:
     launch: LaunchOptions = field(default_factory=LaunchOptions)  # its GPUs come from `gpus`
     gpus: str = "auto"  # auto, none, or the index or UUID of one
     rule: SteadyStateRule = field(default_factory=SteadyStateRule)
+    load_generator: Via = "http"
     search: Search | None = None  # None: the whole grid
     remeasure: bool = False
     retry_failed: bool = False
@@ -184,9 +187,16 @@ def start_bench(
             server=stack.enter_context(launch(options.model_repository, launch_options, say)),
             device=device,
             models=models,
-            generator=stack.enter_context(http.start(http.spare_cpus(launch_options.cpus))),
+            generator=stack.enter_context(
+                start_generator(options.load_generator, spare_cpus(launch_options.cpus))
+            ),
             make_requests=lambda url, model, batch_size: make_requests(
-                url, model, batch_size, shapes=options.inputs.of(model), data=options.inputs.data
+                url,
+                model,
+                batch_size,
+                shapes=options.inputs.of(model),
+                data=options.inputs.data,
+                via=options.load_generator,
             ),
             rule=replace(
                 options.rule,
@@ -194,6 +204,13 @@ def start_bench(
             ),
             gpus=(0,) if on_gpu else None,  # the server sees that one alone
         )
+
+
+def start_generator(via: Via, cpus: Sequence[int]) -> AbstractContextManager[Generator]:
+    """A load generator, on `cpus` if any; raises InputError when its program is not there."""
+    if via == "http":
+        return http.start(cpus)
+    return grpc.start(cpus) if via == "grpc" else perf_analyzer.start(cpus)
 
 
 @contextmanager

@@ -186,6 +186,13 @@ INTEGERS = CommaList(positive_integer, "integers")
     help="The CPUs that Triton may use; a CPU host of so many cores is measured  [default: all]",
 )
 @click.option(
+    "--load-generator",
+    type=click.Choice(["http", "grpc", "perf_analyzer"]),
+    default="http",
+    show_default=True,
+    help="What sends the requests; perf_analyzer must be on PATH.",
+)
+@click.option(
     "--confidence-interval",
     type=Share(),
     default="5%",
@@ -316,6 +323,7 @@ def _options(given: dict[str, Any]) -> Options:
             max_duration_s=given["max_duration"],
         ),
         search=None if given["search"] == "grid" else search,
+        load_generator=given["load_generator"],
         remeasure=given["remeasure"],
         retry_failed=given["retry_failed"],
         shard=given["shard"],

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 from analyzer.steady_state import SteadyStateRule
 from profiles.measurement import Confidence, Latency, LoadPoint
+
+Via = Literal["http", "grpc", "perf_analyzer"]
 
 
 @dataclass(frozen=True)
 class PreparedRequest:
     """An inference request, made once and sent many times."""
 
-    path: str
-    body: bytes
+    path: str  # of HTTP or of the gRPC method; perf_analyzer: the model's name
+    body: bytes  # perf_analyzer: an entry of its input data
     headers: tuple[tuple[str, str], ...] = ()
 
-    def content(self, host: str) -> bytes:
+    def http(self, host: str) -> bytes:
         """The bytes that go over the wire to `host` (host:port): HTTP head and body."""
         lines = [f"POST {self.path} HTTP/1.1", f"Host: {host}"]
         lines += [f"{name}: {value}" for name, value in self.headers]
@@ -41,6 +43,7 @@ class LoadResult:
     client_cpu_s: float  # CPU time that the generator itself took within the run
     client_limited: str | None = None  # why the client, not the server, may be what was measured
     drift: str | None = None  # how the figures moved within the span
+    completed: int | None = None  # successes in the whole run, as the server must count them
 
     @property
     def duration_s(self) -> float:
@@ -50,6 +53,10 @@ class LoadResult:
 
 class Generator(Protocol):
     """Drives one model after another with prepared requests."""
+
+    @property
+    def protocol(self) -> Via:
+        """What the requests have to be prepared for; gRPC is aimed at the server's gRPC address."""
 
     def aim(self, url: str, requests: Sequence[PreparedRequest]) -> None:
         """Send these requests, in turn, to the server at `url` (host:port) from now on."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from analyzer.load import input_data
-from analyzer.load.generator import PreparedRequest
+from analyzer.load.generator import PreparedRequest, Via
 from analyzer.load.input_data import Given
 from profiles.errors import InputError, SurroundingsError
 
@@ -52,6 +52,7 @@ def make_requests(
     shapes: Mapping[str, tuple[int, ...]] | None = None,
     data: str | Path = "random",
     seed: int = 0,
+    via: Via = "http",
 ) -> list[PreparedRequest]:
     """Requests for a loaded model, each the bytes that go over the wire.
 
@@ -69,6 +70,8 @@ def make_requests(
         `random`, `zero`, or a file or directory that `input_data.read` takes.
     seed
         Of random data.
+    via
+        The generator's protocol; `url` is the HTTP address all the same.
 
     Raises
     ------
@@ -80,7 +83,8 @@ def make_requests(
     """
     described = describe(url, model)
     every = make_tensors(described, batch_size, shapes=shapes or {}, data=data, seed=seed)
-    return [_prepared(described, tensors) for tensors in every]
+    prepare = {"http": _for_http, "grpc": _for_grpc, "perf_analyzer": _for_perf_analyzer}[via]
+    return [request for tensors in every for request in prepare(described, tensors)]
 
 
 def describe(url: str, model: str) -> ModelInputs:
@@ -230,7 +234,7 @@ def _filled(datatype: str, shape: Sequence[int], generator: Any) -> NDArray[Any]
     return np.asarray(generator.integers(0, 2, shape).astype(dtype))  # valid as index and as mask
 
 
-def _prepared(described: ModelInputs, tensors: Tensors) -> PreparedRequest:
+def _for_http(described: ModelInputs, tensors: Tensors) -> list[PreparedRequest]:
     from tritonclient.http import InferenceServerClient, InferInput
 
     datatypes = {entry.name: entry.datatype for entry in described.inputs}
@@ -243,4 +247,51 @@ def _prepared(described: ModelInputs, tensors: Tensors) -> PreparedRequest:
     if json_size is not None:  # binary tensors follow the JSON
         headers.append(("Inference-Header-Content-Length", str(json_size)))
     path = f"/v2/models/{described.model}/infer"
-    return PreparedRequest(path, bytes(body), tuple(headers))
+    return [PreparedRequest(path, bytes(body), tuple(headers))]
+
+
+def _for_grpc(described: ModelInputs, tensors: Tensors) -> list[PreparedRequest]:
+    from tritonclient.grpc import service_pb2
+
+    datatypes = {entry.name: entry.datatype for entry in described.inputs}
+    message = service_pb2.ModelInferRequest(model_name=described.model)
+    for name, array in tensors.items():
+        message.inputs.add(name=name, datatype=datatypes[name], shape=array.shape)
+        message.raw_input_contents.append(_raw(array, datatypes[name]))
+    path = "/inference.GRPCInferenceService/ModelInfer"
+    return [PreparedRequest(path, message.SerializeToString())]
+
+
+def _for_perf_analyzer(described: ModelInputs, tensors: Tensors) -> list[PreparedRequest]:
+    """An entry per inference: perf_analyzer makes the batches of them."""
+    import base64
+    import json
+
+    datatypes = {entry.name: entry.datatype for entry in described.inputs}
+    batched = described.max_batch_size > 0
+    size = len(next(iter(tensors.values()))) if batched else 1
+    return [
+        PreparedRequest(
+            described.model,
+            json.dumps(
+                {
+                    name: {
+                        "content": {"b64": base64.b64encode(_raw(one, datatypes[name])).decode()},
+                        "shape": list(one.shape),
+                    }
+                    for name, array in tensors.items()
+                    for one in [array[number] if batched else array]
+                }
+            ).encode(),
+        )
+        for number in range(size)
+    ]
+
+
+def _raw(array: NDArray[Any], datatype: str) -> bytes:
+    """A tensor as Triton takes it over the wire."""
+    from tritonclient.utils import serialize_byte_tensor
+
+    if datatype != "BYTES":
+        return array.tobytes()
+    return bytes(serialize_byte_tensor(array).item()) if array.size else b""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from profiles.errors import SurroundingsError
 from profiles.measurement import ServerTime
 
 TIMEOUT_S = 10.0
+COUNT_TIMEOUT_S = 0.5  # what is not counted by then is not going to be
 
 
 @dataclass(frozen=True)
@@ -35,8 +37,24 @@ class Served:
     server_time: ServerTime | None  # None when nothing was served
 
 
-def snapshot(url: str, model: str) -> Statistics:
-    """The totals now; raises SurroundingsError when the server does not give them."""
+def snapshot(
+    url: str, model: str, before: Statistics | None = None, served: int | None = None
+) -> Statistics:
+    """The totals now, or once so many were served since `before`, which may take a moment.
+
+    Triton counts a request after it has answered it. Raises SurroundingsError when the server
+    does not give them.
+    """
+    deadline = time.monotonic() + COUNT_TIMEOUT_S
+    while True:
+        totals = _totals(url, model)
+        counted = before is None or served is None or totals.successes - before.successes >= served
+        if counted or time.monotonic() >= deadline:
+            return totals
+        time.sleep(0.01)
+
+
+def _totals(url: str, model: str) -> Statistics:
     try:
         with urllib.request.urlopen(
             f"http://{url}/v2/models/{model}/stats", timeout=TIMEOUT_S

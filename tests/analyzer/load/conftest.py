@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,3 +19,11 @@ def triton(embedded_triton: Binary) -> Iterator[LocalServer]:
         running.load("picky")
         running.load("add_one")
         yield running
+
+
+@pytest.fixture
+def unused_address() -> Iterator[str]:
+    """An address that is bound, so that nobody else gets it, and where nobody listens."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        yield f"127.0.0.1:{bound.getsockname()[1]}"

@@ -1,14 +1,18 @@
 """The HTTP generator against a server whose service time is known."""
 
 import asyncio
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from queue import Queue
 
+import psutil
 import pytest
 
-from analyzer.load import http
+from analyzer.load import http, pump
 from analyzer.load.generator import PreparedRequest
 from analyzer.steady_state import SteadyStateRule
 from profiles.errors import SurroundingsError
@@ -19,7 +23,14 @@ REQUEST = [PreparedRequest("/v2/models/bert/infer", b"x" * 100)]
 
 
 @contextmanager
-def a_server(service_s: float, workers: int, fail_every: int = 0) -> Iterator[str]:
+def a_server(
+    service_s: float,
+    workers: int,
+    fail_every: int = 0,
+    close_every: int = 0,
+    stall_at: int = 0,
+    stall_s: float = 0.0,
+) -> Iterator[str]:
     """An HTTP server that works on so many requests at once, each for the service time."""
     ready: Queue[int] = Queue()
     stop = threading.Event()
@@ -36,6 +47,9 @@ def a_server(service_s: float, workers: int, fail_every: int = 0) -> Iterator[st
                     length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
                     await reader.readexactly(length)
                     count += 1
+                    last = bool(close_every) and count % close_every == 0
+                    if count == stall_at:
+                        time.sleep(stall_s)  # all of the server stands still
                     async with free:
                         await asyncio.sleep(service_s)
                     if fail_every and count % fail_every == 0:
@@ -43,8 +57,11 @@ def a_server(service_s: float, workers: int, fail_every: int = 0) -> Iterator[st
                     else:
                         status, body = b"200 OK", b"{}"
                     writer.write(
-                        b"HTTP/1.1 %b\r\nContent-Length: %d\r\n\r\n%b" % (status, len(body), body)
+                        b"HTTP/1.1 %b\r\n%bContent-Length: %d\r\n\r\n%b"
+                        % (status, b"Connection: close\r\n" * last, len(body), body)
                     )
+                    if last:
+                        break
             writer.close()
             with suppress(ConnectionError):
                 await writer.wait_closed()
@@ -112,3 +129,80 @@ def test_it_stops_when_told():
         generator.aim(url, REQUEST)
         result = generator.run(LoadPoint(1, 1), SteadyStateRule(1e-9), stop=lambda: True)
     assert result.duration_s < 1
+
+
+def test_connections_that_the_server_ends_are_replaced():
+    """A proxy ends a connection every so many requests: no failure, and four stay in flight."""
+    with a_server(0.002, workers=8, close_every=10) as url, http.start() as generator:
+        generator.aim(url, REQUEST)
+        result = generator.run(LoadPoint(1, 4), RULE)
+    assert result.failure_texts == ()
+    assert result.requests >= 40
+    assert result.latency is not None
+    assert result.throughput * result.latency.mean_ms / 1000 == pytest.approx(4, rel=0.3)
+
+
+def test_a_rate_is_kept_and_what_completes_is_counted():
+    with a_server(0.002, workers=8) as url, http.start() as generator:
+        generator.aim(url, REQUEST)
+        result = generator.run(LoadPoint(1, None, request_rate=200.0), RULE)
+    assert result.throughput == pytest.approx(200, rel=0.05)
+    assert result.completed is not None
+    assert result.completed >= result.requests
+
+
+def test_a_stall_counts_for_all_who_would_have_called_meanwhile():
+    """At 100 a second, 0.5 s of standstill meet 50 callers, who wait 250 ms in the mean.
+
+    Counted from when they were sent it would be one request that took long.
+    """
+    rule = SteadyStateRule(relative_half_width=0.0)
+    with a_server(0.001, 8, stall_at=50, stall_s=0.5) as url, http.start() as generator:
+        generator.aim(url, REQUEST)
+        end = time.monotonic() + 1.5
+        load = LoadPoint(1, None, request_rate=100.0)
+        result = generator.run(load, rule, stop=lambda: time.monotonic() > end)
+    assert result.latency is not None
+    assert result.latency.p90_ms > 200
+    assert result.latency.max_ms > 450
+
+
+def test_two_workers_share_the_load():
+    """With 0 % of a core as the mark, the first run always asks for another worker."""
+    with (
+        a_server(0.010, workers=4) as url,
+        pump.start("http", most_workers=2, busy_share=0.0) as generator,
+    ):
+        generator.aim(url, REQUEST)
+        result = generator.run(LoadPoint(1, 4), SteadyStateRule(0.5, max_duration_s=1.0))
+        processes = psutil.Process().children()
+        assert sum("analyzer.load.worker" in p.cmdline() for p in processes) == 2
+    assert result.failures == 0
+    assert result.latency is not None
+    assert result.throughput * result.latency.mean_ms / 1000 == pytest.approx(4, rel=0.1)
+
+
+@pytest.mark.parametrize("load", [LoadPoint(1, 5), LoadPoint(1, None, request_rate=30.0)])
+def test_shares_add_up_to_the_load(load: LoadPoint):
+    parts = pump.shares(load, 3)
+    if load.concurrency:
+        assert [part.concurrency for part in parts] == [2, 2, 1]
+    else:
+        assert [part.request_rate for part in parts] == [10.0] * 3
+
+
+def test_workers_end_when_their_parent_is_killed():
+    script = (
+        "import psutil, time\n"
+        "from analyzer.load import http\n"
+        "with http.start():\n"
+        "    print(psutil.Process().children()[0].pid, flush=True)\n"
+        "    time.sleep(60)\n"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
+    with parent, parent.stdout:
+        worker = psutil.Process(int(parent.stdout.readline()))
+        time.sleep(0.2)
+        parent.kill()
+    worker.wait(5)

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from analyzer.load import http
+from analyzer.load import pump
+from analyzer.load.generator import Via
 from analyzer.load.inputs import ModelInput, ModelInputs, make_requests, make_tensors
 from analyzer.server.local import LocalServer
 from analyzer.steady_state import SteadyStateRule
@@ -189,7 +190,8 @@ def test_no_server_is_said():
 
 
 @pytest.mark.triton
-def test_a_real_model_gets_what_the_file_says(triton: LocalServer, tmp_path: Path):
+@pytest.mark.parametrize("via", ["http", "grpc"])
+def test_a_real_model_gets_what_the_file_says(triton: LocalServer, tmp_path: Path, via: Via):
     """The model refuses a request that mixes entries up or loses the optional mask."""
     mask = {"b64": base64.b64encode(b"\x01\x00").decode()}
     file = a_file(
@@ -197,23 +199,27 @@ def test_a_real_model_gets_what_the_file_says(triton: LocalServer, tmp_path: Pat
         {"TEXT": ["hello"], "IDS": {"content": [1, 2, 3], "shape": [3]}, "MASK": mask},
         {"TEXT": ["wörld"], "IDS": {"content": [4, 5, 6], "shape": [3]}, "MASK": [True, False]},
     )
-    with http.start() as generator:
+    with pump.start(via) as generator:
         for batch_size, data in ((1, file), (2, file), (3, "random")):
             shapes = {"IDS": (4,)} if data == "random" else None
-            url = triton.http_url
-            generator.aim(url, make_requests(url, "picky", batch_size, shapes=shapes, data=data))
+            requests = make_requests(
+                triton.http_url, "picky", batch_size, shapes=shapes, data=data, via=via
+            )
+            generator.aim(triton.http_url if via == "http" else triton.grpc_url, requests)
             result = generator.run(LoadPoint(batch_size, 2), SteadyStateRule(0.5, max_duration_s=1))
             assert result.failure_texts == ()
             assert result.requests > 10
 
 
 @pytest.mark.triton
-def test_what_a_real_model_refuses_is_quoted(triton: LocalServer, tmp_path: Path):
+@pytest.mark.parametrize("via", ["http", "grpc"])
+def test_what_a_real_model_refuses_is_quoted(triton: LocalServer, tmp_path: Path, via: Via):
     file = a_file(
         tmp_path / "bad.json", {"TEXT": ["hello"], "IDS": {"content": [7, 8], "shape": [2]}}
     )
-    with http.start() as generator:
-        generator.aim(triton.http_url, make_requests(triton.http_url, "picky", 1, data=file))
+    with pump.start(via) as generator:
+        requests = make_requests(triton.http_url, "picky", 1, data=file, via=via)
+        generator.aim(triton.http_url if via == "http" else triton.grpc_url, requests)
         result = generator.run(LoadPoint(1, 1), SteadyStateRule())
     assert result.requests == 0
     assert "hello came with [7, 8]" in result.failure_texts[0]

@@ -1,8 +1,8 @@
-"""The process that pumps requests: keep-alive HTTP on an event loop, one request in flight each.
+"""The process that pumps requests over its connections on an event loop.
 
-Run as `python -m analyzer.load.http_worker`; commands come as pickles on stdin, completions go as
-pickles to stdout. It is a process of its own so that the profiler's sampling does not disturb it,
-and it ends when its stdin does, whatever became of its parent.
+Run as `python -m analyzer.load.worker http` (or grpc); commands come as pickles on stdin,
+completions go as pickles to stdout. It is a process of its own so that the profiler's sampling
+does not disturb it, and it ends when its stdin does, whatever became of its parent.
 """
 
 from __future__ import annotations
@@ -18,70 +18,55 @@ import threading
 import time
 from array import array
 from collections import deque
-from collections.abc import Iterator, Sequence
-from typing import cast
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple, Protocol
 
-import httptools
 import uvloop
+
+from analyzer.load.alarm import Alarm
 
 REPORT_S = 0.05  # completions are handed over so often
 LENGTH = struct.Struct("<I")
 MOST_CONNECTIONS = 256  # at a request rate; beyond them requests wait here, and their time counts
+RETRY_S = 0.02  # after a failure, so that a refusing server is not flooded
 
 
-class Connection(asyncio.Protocol):
-    """One connection with at most one request in flight."""
+class Request(NamedTuple):
+    """What a connection sends."""
 
-    def __init__(self, pump: Pump) -> None:
-        self.pump = pump
-        self.transport: asyncio.Transport | None = None
-        self.parser = httptools.HttpResponseParser(self)
-        self.sent_s = 0.0
-        self.in_flight = False
-        self.body = b""
+    path: str  # of the gRPC method; HTTP has it in the body
+    body: bytes
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = cast("asyncio.Transport", transport)  # uvloop's own, which is no subclass
 
-    def connection_lost(self, error: Exception | None) -> None:
-        self.pump.lost(self, error)
+class Connection(Protocol):
+    """A way to the server with at most one request in flight."""
 
-    def data_received(self, data: bytes) -> None:
-        try:
-            self.parser.feed_data(data)
-        except httptools.HttpParserError as error:
-            self.pump.failed(self, f"not an HTTP answer: {error}")
+    sent_s: float
+    in_flight: bool
 
-    def on_body(self, body: bytes) -> None:
-        # Only a refusal's text is of interest; a success is not decoded.
-        if self.parser.get_status_code() != 200:
-            self.body += body
+    def send(self, request: Request, due_s: float | None = None) -> None:
+        """Send a request; its latency counts from when it was due, by default now.
 
-    def on_message_complete(self) -> None:
-        self.in_flight = False
-        status = self.parser.get_status_code()
-        if status == 200:
-            self.pump.succeeded(self)
-        else:
-            words = self.body.decode(errors="replace").strip()
-            self.pump.failed(self, f"HTTP {status}: {words}")
-            self.body = b""
+        Its end is told to the pump: `succeeded`, `failed`, or `lost` with the connection.
+        """
 
-    def send(self, request: bytes, due_s: float | None = None) -> None:
-        """Send a request; its latency counts from when it was due, by default now."""
-        assert self.transport is not None
-        self.in_flight = True
-        self.sent_s = time.monotonic() if due_s is None else due_s
-        self.transport.write(request)
+    def close(self) -> None:
+        """Close it at once."""
+
+
+Connect = Callable[[str, "Pump"], Awaitable[Connection]]  # to an address, host:port
 
 
 class Pump:
     """Keeps requests in flight over its connections and records what completes."""
 
-    def __init__(self, requests: Sequence[bytes]) -> None:
-        self.requests = requests
+    def __init__(self, connect: Connect) -> None:
+        self.open = connect
+        self.address = ""
+        self.requests: Sequence[Request] = ()
         self.next = 0
-        self.connections: list[Connection] = []
+        self.connections: dict[Connection, None] = {}  # in the order in which they were opened
         self.running = False
         self.done = array("d")  # send and completion times, by turns
         self.failures = 0
@@ -89,21 +74,27 @@ class Pump:
         self.paced = False  # requests are sent when they are due, not when one completes
         self.waiting: deque[float] = deque()  # due, and no connection is free
         self.idle: list[Connection] = []
+        self.reopening: set[asyncio.Task[None]] = set()
+        self.closing: asyncio.Task[None] | None = None  # of what connections had in common
 
-    async def connect(self, host: str, port: int, count: int) -> None:
-        """Have this many open connections."""
-        loop = asyncio.get_running_loop()
+    async def connect(self, count: int) -> None:
+        """Have this many open connections; raises OSError."""
         while len(self.connections) < count:
-            _, connection = await loop.create_connection(lambda: Connection(self), host, port)
-            self.connections.append(connection)
+            await self.connect_one()
+
+    async def connect_one(self) -> Connection:
+        """Open one more connection; raises OSError."""
+        connection = await self.open(self.address, self)
+        self.connections[connection] = None
+        return connection
 
     def start(self, concurrency: int) -> None:
         """Put requests in flight, and each time one completes, the next."""
         self.running, self.paced = True, False
-        for connection in self.connections[:concurrency]:
+        for connection in list(self.connections)[:concurrency]:
             self.send(connection)
 
-    async def pace(self, host: str, port: int, gaps: Iterator[float]) -> None:
+    async def pace(self, gaps: Iterator[float]) -> None:
         """Send requests as they fall due, however many are still unanswered.
 
         The time that a request waits for a free connection is part of its latency: it stands for
@@ -113,21 +104,24 @@ class Pump:
         self.waiting.clear()
         self.idle = list(self.connections)
         due_s = time.monotonic()
-        while self.running:
-            delay_s = due_s - time.monotonic()
-            if delay_s > 0:
-                await asyncio.sleep(delay_s)
-                continue
-            self.waiting.append(due_s)
-            due_s += next(gaps)
-            if not self.idle and len(self.connections) < MOST_CONNECTIONS:
-                try:
-                    await self.connect(host, port, len(self.connections) + 1)
-                except OSError as error:
-                    self.note(f"no connection: {error.strerror or error}")
-                    continue
-                self.idle.append(self.connections[-1])
-            self.send_waiting()
+        alarm = Alarm()
+        try:
+            while self.running:
+                await alarm.wait_until(due_s)
+                self.waiting.append(due_s)
+                due_s += next(gaps)
+                if not self.idle and len(self.connections) < MOST_CONNECTIONS:
+                    try:
+                        self.idle.append(await self.connect_one())
+                    except OSError as error:
+                        self.note(f"no connection: {error.strerror or error}")
+                        await asyncio.sleep(RETRY_S)
+                        continue
+                self.send_waiting()
+                if due_s < time.monotonic():
+                    await asyncio.sleep(0)  # behind: answers are to be read all the same
+        finally:
+            alarm.close()
 
     def send_waiting(self) -> None:
         """Send what is due over the connections that are free."""
@@ -144,6 +138,8 @@ class Pump:
 
     def go_on(self, connection: Connection) -> None:
         """A connection is free again."""
+        if connection not in self.connections:
+            return
         if self.paced:
             self.idle.append(connection)
             if self.running:
@@ -164,39 +160,61 @@ class Pump:
         self.go_on(connection)
 
     def failed(self, connection: Connection, text: str) -> None:
-        """Record a failure; go on after a moment, so that a refusing server is not flooded."""
+        """Record a failure; go on after a moment."""
         self.note(text)
-        asyncio.get_running_loop().call_later(0.02, self.retry, connection)
+        asyncio.get_running_loop().call_later(RETRY_S, self.retry, connection)
 
     def retry(self, connection: Connection) -> None:
         """Send again on a connection that had a failure."""
         if connection in self.connections and not connection.in_flight:
             self.go_on(connection)
 
+    def ended(self, connection: Connection) -> None:
+        """The server wants no more requests on a connection: another takes its place."""
+        if connection in self.connections:
+            del self.connections[connection]
+            connection.close()
+            if self.running:
+                task = asyncio.get_running_loop().create_task(self.reopen())
+                self.reopening.add(task)
+                task.add_done_callback(self.reopening.discard)
+
     def lost(self, connection: Connection, error: Exception | None) -> None:
         """A connection closed: what was in flight on it failed."""
         if connection in self.connections:
-            self.connections.remove(connection)
             if connection.in_flight:
                 self.note(f"the connection was lost: {error or 'closed by the server'}")
+            self.ended(connection)
+
+    async def reopen(self) -> None:
+        """Open a connection in place of one that ended, and use it."""
+        try:
+            self.go_on(await self.connect_one())
+        except OSError as error:
+            self.note(f"no connection: {error.strerror or error}")
 
     def close(self) -> None:
-        """Close every connection: an open one holds up Triton's shutdown for half a minute."""
-        connections, self.connections = self.connections, []
+        """Close every connection."""
+        connections, self.connections = self.connections, {}
         for connection in connections:
-            if connection.transport is not None:
-                connection.transport.abort()
+            connection.close()
+
+    def stop(self) -> None:
+        """Send no more; what is in flight may end."""
+        self.running = False
+        for task in self.reopening:
+            task.cancel()
 
     def report(self) -> dict[str, object]:
         """What completed since the last report."""
         done, self.done = self.done, array("d")
-        cpu = time.process_time()
         return {
             "done": done.tobytes(),
             "failures": self.failures,
             "texts": list(self.texts),
-            "cpu_s": cpu,
-            "connections": len(self.connections),
+            "cpu_s": time.process_time(),
+            "waits": waits(),
+            "connections": len(self.connections) + len(self.reopening),
         }
 
 
@@ -231,10 +249,18 @@ def arrivals(rate: float, kind: str, seed: int) -> Iterator[float]:
         yield generator.expovariate(rate) if kind == "poisson" else 1.0 / rate
 
 
-async def serve() -> None:
+def waits() -> tuple[float, int]:
+    """Seconds for which this thread waited for a processor so far, and how often it got one."""
+    try:
+        words = Path("/proc/thread-self/schedstat").read_text(encoding="ascii").split()
+        return int(words[1]) / 1e9, int(words[2])
+    except (OSError, IndexError, ValueError):  # a kernel without these counters
+        return 0.0, 0
+
+
+async def serve(connect: Connect) -> None:
     """Obey commands until stdin ends."""
-    pump = Pump([])
-    address = ("", 0)
+    pump = Pump(connect)
     pacing: asyncio.Task[None] | None = None
     stdin, stdout = sys.stdin.fileno(), sys.stdout.fileno()
     loop = asyncio.get_running_loop()
@@ -260,17 +286,20 @@ async def serve() -> None:
             continue
         if kind == "quit":
             pump.close()
+            if pump.closing is not None:
+                await pump.closing
             return
         if kind == "requests":
             assert isinstance(value, tuple)
-            address, pump.requests = value[:2], value[2]
             pump.close()
+            pump.address = value[0]
+            pump.requests = [Request(*request) for request in value[1]]
         elif kind == "start":
             pump.failures, pump.texts, pump.next = 0, [], 0
             assert isinstance(value, tuple)
             concurrency, gaps = value
             try:
-                await pump.connect(*address, count=concurrency or 1)
+                await pump.connect(concurrency or 1)
             except OSError as error:
                 write_message(stdout, {"error": f"{error.strerror or error}"})
                 continue
@@ -278,10 +307,10 @@ async def serve() -> None:
                 pump.start(concurrency)
             else:
                 pump.running = True
-                pacing = asyncio.create_task(pump.pace(*address, arrivals(*gaps)))
-            write_message(stdout, {"started": time.monotonic()})
+                pacing = asyncio.create_task(pump.pace(arrivals(*gaps)))
+            write_message(stdout, {**pump.report(), "started": time.monotonic()})
         elif kind == "stop":
-            pump.running = False
+            pump.stop()
             if pacing is not None:
                 pacing.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
@@ -297,5 +326,17 @@ async def serve() -> None:
                 pump.close()
 
 
+def main() -> None:
+    """Serve with the connections of the protocol that the first argument names."""
+    if sys.argv[1] == "grpc":
+        from analyzer.load import grpc_connection
+
+        uvloop.run(serve(grpc_connection.connect))
+    else:
+        from analyzer.load import http_connection
+
+        uvloop.run(serve(http_connection.connect))
+
+
 if __name__ == "__main__":
-    uvloop.run(serve())
+    main()

@@ -1,0 +1,70 @@
+"""gRPC for a worker: serialized requests over one channel, answers not decoded."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Any
+
+import grpc
+
+if TYPE_CHECKING:
+    from analyzer.load.worker import Pump, Request
+
+OPTIONS = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
+CONNECT_TIMEOUT_S = 5.0
+
+
+class GrpcConnection:
+    """Sends one request at a time; all share the channel, as HTTP/2 means it."""
+
+    def __init__(self, channel: grpc.aio.Channel, pump: Pump) -> None:
+        self.channel = channel
+        self.pump = pump
+        self.methods: dict[str, Any] = {}
+        self.sent_s = 0.0
+        self.in_flight = False
+        self.exchange: asyncio.Task[None] | None = None
+
+    def send(self, request: Request, due_s: float | None = None) -> None:
+        """Send a request; its latency counts from when it was due, by default now."""
+        self.in_flight = True
+        self.sent_s = time.monotonic() if due_s is None else due_s
+        self.exchange = asyncio.get_running_loop().create_task(self._exchange(request))
+
+    async def _exchange(self, request: Request) -> None:
+        method = self.methods.get(request.path)
+        if method is None:  # without serializers: bytes go, bytes come
+            method = self.methods[request.path] = self.channel.unary_unary(request.path)
+        try:
+            await method(request.body)
+        except grpc.aio.AioRpcError as error:
+            self.in_flight = False
+            self.pump.failed(self, f"gRPC {error.code().name}: {error.details()}")
+        else:
+            self.in_flight = False
+            self.pump.succeeded(self)
+
+    def close(self) -> None:
+        """Give up what is in flight; the channel goes with the last connection."""
+        if self.exchange is not None:
+            self.exchange.cancel()
+        if _channels.pop(self.pump.address, None) is not None:
+            self.pump.closing = asyncio.get_running_loop().create_task(self.channel.close(None))
+
+
+_channels: dict[str, grpc.aio.Channel] = {}
+
+
+async def connect(address: str, pump: Pump) -> GrpcConnection:
+    """A connection over the address's channel; raises OSError when it cannot be reached."""
+    channel = _channels.get(address)
+    if channel is None:
+        channel = grpc.aio.insecure_channel(address, options=OPTIONS)
+        try:
+            await asyncio.wait_for(channel.channel_ready(), CONNECT_TIMEOUT_S)
+        except TimeoutError:
+            await channel.close(None)
+            raise OSError(f"no gRPC server answers at {address}") from None
+        _channels[address] = channel
+    return GrpcConnection(channel, pump)

@@ -1,0 +1,254 @@
+"""Load from worker processes that pump prepared requests; see `worker.py`."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from typing import Any, Literal
+
+from analyzer.load.generator import LoadResult, PreparedRequest, Via
+from analyzer.load.series import BUSY_CLIENT, Series
+from analyzer.load.worker import read_message, write_message
+from analyzer.steady_state import SteadyStateRule
+from profiles.errors import InputError, SurroundingsError
+from profiles.measurement import LoadPoint
+
+CHECK_S = 0.2  # the rule is looked at so often
+ANSWER_TIMEOUT_S = 60.0  # without any answer for so long the server hangs
+DRAIN_S = 10.0  # what is in flight at the end may take so long
+LATEST = 2.0  # times the cap, for a span in which throughput and latency do not agree at the cap
+SEED = 0  # of Poisson arrivals: two runs of one load are alike
+
+
+class PumpGenerator:
+    """Worker processes that drive one model after another: one, and more when one is too slow.
+
+    Use it as `with http.start() as generator`, then `aim` it before each `run`.
+    """
+
+    def __init__(
+        self, protocol: Via, most_workers: int, busy_share: float, start: Callable[[], _Worker]
+    ) -> None:
+        self.protocol = protocol
+        self._most_workers = most_workers
+        self._busy_share = busy_share
+        self._start_worker = start
+        self._aim: tuple[str, list[tuple[str, bytes]]] = ("", [])
+        self._workers: list[_Worker] = []
+        self._add_worker()
+
+    def aim(self, url: str, requests: Sequence[PreparedRequest]) -> None:
+        """Send these requests, in turn, to the server at `url` (host:port) from now on."""
+        http = self.protocol == "http"
+        ready = [(r.path, r.http(url) if http else r.body) for r in requests]
+        self._aim = (url, ready)
+        for worker in self._workers:
+            worker.tell("requests", self._aim)
+
+    def run(
+        self,
+        load: LoadPoint,
+        rule: SteadyStateRule,
+        stop: Callable[[], bool] | None = None,
+    ) -> LoadResult:
+        """Drive the load until the rule is met, its cap is reached, or `stop` says so.
+
+        Where processors are left and one worker's is what limits, another is added and the load
+        driven anew.
+
+        Raises
+        ------
+        SurroundingsError
+            The server cannot be reached.
+        """
+        if not load.concurrency and not load.request_rate:
+            raise InputError("a load needs a concurrency or a request rate")
+        while True:
+            series = self._run_once(load, rule, stop)
+            result = series.result(rule)
+            busy = series.busy(max(result.end_s - series.started_s, 1e-9)) >= self._busy_share
+            more = len(self._workers) < min(self._most_workers, load.concurrency or 2)
+            if not busy or not more or result.failures or (stop is not None and stop()):
+                return result
+            self._add_worker()
+
+    def _add_worker(self) -> None:
+        worker = self._start_worker()
+        if self._aim[1]:
+            worker.tell("requests", self._aim)
+        self._workers.append(worker)
+
+    def _run_once(
+        self, load: LoadPoint, rule: SteadyStateRule, stop: Callable[[], bool] | None
+    ) -> Series:
+        workers = self._workers[: load.concurrency]
+        for number, (worker, share) in enumerate(
+            zip(workers, shares(load, len(workers)), strict=True)
+        ):
+            gaps = (share.request_rate, share.arrivals, SEED + number)
+            worker.tell("start", (share.concurrency, gaps))
+        answers = [worker.hear() for worker in workers]
+        problem = next((answer["error"] for answer in answers if "error" in answer), None)
+        started = [
+            worker for worker, answer in zip(workers, answers, strict=True) if "error" not in answer
+        ]
+        series = Series(load, time.monotonic())
+        try:
+            if problem is not None:
+                raise SurroundingsError(f"the server cannot be reached: {problem}")
+            series.started_s = max(answer["started"] for answer in answers)
+            for number, answer in enumerate(answers):
+                series.add(number, answer)
+            self._pump(series, workers, rule, stop)
+        finally:
+            for worker in started:
+                worker.tell("stop", DRAIN_S)
+            for number, worker in enumerate(started):
+                last = worker.hear()
+                while "hung" not in last:  # reports that crossed the command
+                    series.add(number, last)
+                    last = worker.hear()
+                series.add(number, last)
+                series.failures += last["failures"] + last["hung"]
+                series.texts += last["texts"]
+                if last["hung"]:
+                    series.texts.append(f"no answer within {DRAIN_S:g} s")
+        return series
+
+    def _pump(
+        self,
+        series: Series,
+        workers: Sequence[_Worker],
+        rule: SteadyStateRule,
+        stop: Callable[[], bool] | None,
+    ) -> None:
+        checked = last_answer = time.monotonic()
+        failures = dict.fromkeys(range(len(workers)), 0)
+        while True:
+            ready, _, _ = select.select([worker.out for worker in workers], [], [], 1.0)
+            now = time.monotonic()
+            for number, worker in enumerate(workers):
+                if worker.out not in ready:
+                    continue
+                report = worker.hear()
+                failures[number] = report["failures"]
+                if series.add(number, report):
+                    last_answer = now
+                if not report["connections"]:
+                    return
+            failed = sum(failures.values())
+            if failed and (series.count == 0 or failed >= 20):
+                return  # it fails: more of it would say nothing new
+            if now - last_answer > ANSWER_TIMEOUT_S:
+                series.texts.append(f"no answer for {ANSWER_TIMEOUT_S:g} s")
+                return
+            if stop is not None and stop():
+                return
+            if now - checked >= CHECK_S:
+                checked = now
+                elapsed_s = now - series.started_s
+                if series.settled(rule) or elapsed_s > LATEST * rule.max_duration_s:
+                    return
+                if elapsed_s > rule.max_duration_s and series.agrees():
+                    return
+
+
+def shares(load: LoadPoint, parts: int) -> list[LoadPoint]:
+    """A load in parts that differ by one request in flight at most; rates are divided."""
+    if load.concurrency is None:
+        rate = (load.request_rate or 0.0) / parts
+        return [replace(load, request_rate=rate)] * parts
+    small, more = divmod(load.concurrency, parts)
+    return [replace(load, concurrency=small + (1 if i < more else 0)) for i in range(parts)]
+
+
+class _Worker:
+    """The parent's end of the pipes to a worker process."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        self._in = process.stdin.fileno()
+        self.out = process.stdout.fileno()
+
+    def tell(self, kind: str, value: object) -> None:
+        """Give a command."""
+        try:
+            write_message(self._in, (kind, value))
+        except BrokenPipeError:
+            raise SurroundingsError("the load generator's process ended") from None
+
+    def hear(self) -> dict[str, Any]:
+        """The next report."""
+        try:
+            message = read_message(self.out)
+        except EOFError:
+            raise SurroundingsError("the load generator's process ended") from None
+        assert isinstance(message, dict)
+        return message
+
+
+def spare_cpus(taken: Sequence[int]) -> tuple[int, ...]:
+    """This process's CPUs but those of a pinned server; () when none is left or none is pinned."""
+    return tuple(sorted(os.sched_getaffinity(0) - set(taken))) if taken else ()
+
+
+@contextmanager
+def start(
+    protocol: Literal["http", "grpc"],
+    cpus: Sequence[int] = (),
+    most_workers: int | None = None,
+    busy_share: float = BUSY_CLIENT,
+) -> Iterator[PumpGenerator]:
+    """A generator with its processes; they end with the `with` block or with us.
+
+    Parameters
+    ----------
+    protocol
+        What the workers speak.
+    cpus
+        The workers run on these alone, so as not to disturb a server beside them.
+    most_workers
+        By default as many as `cpus`, or half of the processors: the server may need the others.
+    busy_share
+        Of a core: from here on a worker is what limits, and another is added.
+    """
+    limit = most_workers or len(cpus) or max(1, len(os.sched_getaffinity(0)) // 2)
+    with ExitStack() as stack:
+        yield PumpGenerator(
+            protocol, limit, busy_share, lambda: stack.enter_context(_start_worker(protocol, cpus))
+        )
+
+
+@contextmanager
+def _start_worker(protocol: Via, cpus: Sequence[int]) -> Iterator[_Worker]:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "analyzer.load.worker", protocol],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        start_new_session=True,  # Ctrl-C in the terminal is ours to handle
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    try:
+        if cpus:
+            with contextlib.suppress(ProcessLookupError):  # it ended: `tell` says so
+                os.sched_setaffinity(process.pid, cpus)
+        yield _Worker(process)
+    finally:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        with contextlib.suppress(OSError):
+            process.stdin.close()
+        try:
+            process.wait(2.0)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        process.stdout.close()

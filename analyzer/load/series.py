@@ -1,0 +1,156 @@
+"""What completed in one run of load, and what it says."""
+
+from __future__ import annotations
+
+import time
+from array import array
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from analyzer import steady_state
+from analyzer.load.generator import LoadResult
+from analyzer.steady_state import Floats, SteadyStateRule
+from profiles.measurement import Confidence, Latency, LoadPoint
+
+BUSY_CLIENT = 0.9  # of one core: above it the client is what limits
+LATE_CLIENT = 0.1  # of mean latency: a client that reads answers so late measures itself
+
+
+@dataclass
+class Worker:
+    """What one worker process used of the host in the run."""
+
+    cpu_start_s: float
+    waits_start: tuple[float, int]
+    cpu_s: float = 0.0
+    waited_s: float = 0.0  # runnable, and no processor free
+    wakes: int = 0
+
+    def add(self, report: dict[str, Any]) -> None:
+        """Take a report."""
+        self.cpu_s = report["cpu_s"] - self.cpu_start_s
+        self.waited_s = report["waits"][0] - self.waits_start[0]
+        self.wakes = report["waits"][1] - self.waits_start[1]
+
+
+@dataclass
+class Series:
+    """What completed so far in one run, over all workers."""
+
+    load: LoadPoint
+    started_s: float
+    workers: dict[int, Worker] = field(default_factory=dict)
+    failures: int = 0
+    texts: list[str] = field(default_factory=list)
+    raw: array[float] = field(default_factory=lambda: array("d"))  # sent, completed, by turns
+
+    @property
+    def in_flight(self) -> int:
+        """Requests in flight at once; at a rate that is an outcome, and one surely is."""
+        return self.load.concurrency or 1
+
+    @property
+    def count(self) -> int:
+        """Successes so far, the warm-up included."""
+        return len(self.raw) // 2
+
+    def add(self, number: int, report: dict[str, Any]) -> bool:
+        """Take a worker's report; True when it has completions."""
+        if number not in self.workers:
+            self.workers[number] = Worker(report["cpu_s"], report["waits"])
+        self.workers[number].add(report)
+        self.raw.frombytes(report["done"])
+        return bool(report["done"])
+
+    def columns(self) -> tuple[Floats, Floats]:
+        """Completion times and latencies, in seconds, in order of completion."""
+        pairs = np.frombuffer(self.raw.tobytes(), dtype=np.float64).reshape(-1, 2)
+        if len(self.workers) > 1:  # their reports come by turns
+            pairs = pairs[np.argsort(pairs[:, 1], kind="stable")]
+        return pairs[:, 1], pairs[:, 1] - pairs[:, 0]
+
+    def settled(self, rule: SteadyStateRule) -> bool:
+        """Whether the rule is met."""
+        ends, latencies = self.columns()
+        cut = steady_state.warm_up(latencies, self.in_flight)
+        if cut is None:
+            return False
+        ends, latencies = ends[cut:], latencies[cut:]
+        if len(ends) < rule.min_requests or ends[-1] - ends[0] < rule.min_duration_s:
+            return False
+        return (
+            self.agrees() and steady_state.confidence(ends, latencies, self.in_flight, rule).reached
+        )
+
+    def agrees(self) -> bool:
+        """Whether throughput times latency is the concurrency (Little's law)."""
+        if self.load.concurrency is None:
+            return True
+        ends, latencies = self.measured()
+        if len(ends) < 2:
+            return False
+        in_flight = steady_state.in_flight_by_littles_law(ends, latencies)
+        return abs(in_flight / self.in_flight - 1) <= steady_state.LITTLE
+
+    def measured(self) -> tuple[Floats, Floats]:
+        """Completion times and latencies without the warm-up."""
+        ends, latencies = self.columns()
+        cut = steady_state.warm_up(latencies, self.in_flight)
+        if cut is None:  # never settled: leave out what surely is warm-up
+            cut = min(self.in_flight, len(ends) // 2)
+        return ends[cut:], latencies[cut:]
+
+    def result(self, rule: SteadyStateRule) -> LoadResult:
+        """What the run says, the warm-up left out."""
+        ends, latencies = self.measured()
+        cpu_s = sum(worker.cpu_s for worker in self.workers.values())
+        texts = tuple(dict.fromkeys(self.texts))[:3]
+        if len(ends) < 2:
+            now = time.monotonic()
+            nothing = Confidence(1.0, 1.0, rule.latency_percentile, reached=False)
+            return LoadResult(0.0, None, nothing, 0, self.failures, texts, now, now, cpu_s)
+        span_s = float(ends[-1] - ends[0])
+        latencies = latencies[1:]  # the first completion opens the span
+        return LoadResult(
+            throughput=len(latencies) * self.load.batch_size / span_s,
+            latency=_latency(latencies * 1000),
+            confidence=steady_state.confidence(ends, latencies, self.in_flight, rule),
+            requests=len(latencies),
+            failures=self.failures,
+            failure_texts=texts,
+            start_s=float(ends[0]),
+            end_s=float(ends[-1]),
+            client_cpu_s=cpu_s,
+            client_limited=self._client_limited(
+                float(ends[-1]) - self.started_s, float(latencies.mean())
+            ),
+            drift=steady_state.drift(latencies),
+            completed=self.count,
+        )
+
+    def busy(self, elapsed_s: float) -> float:
+        """CPU share of the busiest worker."""
+        return max((worker.cpu_s for worker in self.workers.values()), default=0.0) / elapsed_s
+
+    def _client_limited(self, elapsed_s: float, latency_s: float) -> str | None:
+        busy = self.busy(elapsed_s)
+        if busy >= BUSY_CLIENT:
+            return f"the client used {busy:.0%} of a core: the server may be faster than this"
+        # An answer waits in the socket for as long as the client waits for a processor.
+        late_s = max(
+            (worker.waited_s / worker.wakes for worker in self.workers.values() if worker.wakes),
+            default=0.0,
+        )
+        if late_s <= LATE_CLIENT * latency_s:
+            return None
+        return (
+            f"the client waited {late_s * 1000:.2f} ms for a processor each time, "
+            f"{late_s / latency_s:.0%} of the latency: the host is busy"
+        )
+
+
+def _latency(latencies_ms: Floats) -> Latency:
+    p50, p90, p95, p99 = (float(value) for value in np.percentile(latencies_ms, [50, 90, 95, 99]))
+    return Latency(float(latencies_ms.mean()), p50, p90, p95, p99, float(latencies_ms.max()))

@@ -1,0 +1,66 @@
+"""What a run says of itself, on completions whose truth is known."""
+
+from array import array
+
+import pytest
+
+from analyzer.load.series import Series
+from analyzer.steady_state import SteadyStateRule
+from profiles.measurement import LoadPoint
+
+
+def a_report(
+    pairs: list[tuple[float, float]],
+    cpu_s: float = 0.0,
+    waits: tuple[float, int] = (0.0, 0),
+) -> dict[str, object]:
+    done = array("d", [time_s for pair in pairs for time_s in pair]).tobytes()
+    return {"done": done, "cpu_s": cpu_s, "waits": waits, "failures": 0, "texts": []}
+
+
+def a_run(cpu_s: float = 0.1, waits: tuple[float, int] = (0.0, 0)) -> Series:
+    """Ten seconds at one in flight, each request taking 10 ms."""
+    series = Series(LoadPoint(2, 1), started_s=0.0)
+    series.add(0, a_report([]))
+    pairs = [(i / 100, (i + 1) / 100) for i in range(1000)]
+    series.add(0, a_report(pairs, cpu_s, waits))
+    return series
+
+
+def test_figures_are_those_of_the_completions():
+    """100 requests a second with two inferences each; warm-up takes no success away."""
+    result = a_run().result(SteadyStateRule())
+    assert result.throughput == pytest.approx(200)
+    assert result.latency is not None
+    assert result.latency.mean_ms == pytest.approx(10)
+    assert result.completed == 1000
+    assert result.client_limited is None
+    assert result.confidence.reached
+
+
+def test_a_client_at_nine_tenths_of_a_core_is_said():
+    assert "95% of a core" in str(a_run(cpu_s=9.5).result(SteadyStateRule()).client_limited)
+
+
+def test_a_client_that_waits_for_a_processor_is_said():
+    """2 s over 1,000 wake-ups are 2 ms each, a fifth of the latency; 0.5 ms are a twentieth."""
+    said = a_run(waits=(2.0, 1000)).result(SteadyStateRule()).client_limited
+    assert "2.00 ms" in str(said)
+    assert "20%" in str(said)
+    assert a_run(waits=(0.5, 1000)).result(SteadyStateRule()).client_limited is None
+
+
+def test_reports_of_two_workers_are_put_in_order():
+    series = Series(LoadPoint(1, 2), started_s=0.0)
+    series.add(0, a_report([(0.0, 0.3), (0.3, 0.6)]))
+    series.add(1, a_report([(0.1, 0.2), (0.2, 0.5)]))
+    ends, latencies = series.columns()
+    assert ends.tolist() == [0.2, 0.3, 0.5, 0.6]
+    assert latencies.tolist() == pytest.approx([0.1, 0.3, 0.3, 0.3])
+
+
+def test_nothing_answered_is_a_result_without_latency():
+    result = Series(LoadPoint(1, 1), started_s=0.0).result(SteadyStateRule())
+    assert result.requests == 0
+    assert result.latency is None
+    assert not result.confidence.reached
