@@ -166,18 +166,18 @@ def _generate(search: _Search, values: Any, most: list[int], y: list[Any]) -> tu
     values, most = generation.best_values, generation.most
     if not most:
         return values, most
-    for attempt in range(4):
+    for attempt in range(12):
         if search.over or search.deadline.left_s < share_s:
             return values, most
         _dive(search, generation, attempt)
         if search.over or search.price is None:
             continue
         limit = search.price - table.instance.step()
-        if attempt and len(master.columns) <= 12_000:
+        if attempt % 4 == 1 and len(master.columns) <= 12_000:
             search.offer(
                 cover(
                     table, table.counts, left, master.columns, limit,
-                    search.deadline.part(0.3), search.seed, 4.0 * (attempt + 1),
+                    search.deadline.part(0.3), search.seed, 1.5 + attempt / 2,
                 ),
                 "column generation and CP-SAT",
             )  # fmt: skip
