@@ -37,6 +37,7 @@ from profiles.variant import Variant
 OUT_OF_MEMORY = re.compile(r"out of memory|\bOOM\b|bad_alloc|failed to allocate", re.IGNORECASE)
 BASELINE_S = 1.0  # the server alone is watched so long
 SETTLE_S = 0.2  # between loading and the reading of cold memory
+THROTTLED = 0.05  # of the periods of the CPU quota: from here on it is said
 LITTLE_TOLERANCE = 0.05  # of concurrency: how far throughput x latency may be off
 DEATH_S = 2.0  # how long a server that does not answer may take to be seen as dead
 LOG_LINES = 8  # of the server's own words in a reason
@@ -251,7 +252,7 @@ def _measure_point(bench: Bench, point: Point, loaded: _Loaded) -> Measurement:
         confidence=result.confidence,
         requests=result.requests,
         duration_s=result.duration_s,
-        warnings=tuple(_doubts(point.load, result, served)) + figures.notes,
+        warnings=tuple(_doubts(point.load, result, served, figures)) + figures.notes,
         extra=_device_size(bench) | (figures.extra or {}),
     )
 
@@ -268,7 +269,9 @@ def _usage(figures: DeviceFigures, loaded: _Loaded, throughput: float) -> Usage:
     )
 
 
-def _doubts(load: LoadPoint, result: LoadResult, served: statistics.Served) -> Iterator[str]:
+def _doubts(
+    load: LoadPoint, result: LoadResult, served: statistics.Served, figures: DeviceFigures
+) -> Iterator[str]:
     """What makes a point doubtful, in words."""
     if result.client_limited:
         yield result.client_limited
@@ -281,6 +284,11 @@ def _doubts(load: LoadPoint, result: LoadResult, served: statistics.Served) -> I
             yield f"throughput x latency is {in_flight:.2f}, not the concurrency {load.concurrency}"
     if result.completed is not None and served.requests != result.completed:
         yield f"Triton counted {served.requests} requests, the client {result.completed}"
+    if figures.host and figures.host.throttled_share > THROTTLED:
+        yield (
+            f"the CPU limit held the server in {figures.host.throttled_share:.0%} of the periods, "
+            f"{figures.host.throttled_s_per_s:.1f} s in a second: fewer threads may be faster"
+        )
     if served.failures:
         yield f"Triton counted {served.failures} failures"
 

@@ -79,6 +79,7 @@ class HostUsage:
     memory_bytes: int  # proportional set size: shared pages are counted once
     context_switches_per_s: float = 0.0
     throttled_share: float = 0.0  # part of the periods in which the cgroup was throttled
+    throttled_s_per_s: float = 0.0  # for how long threads were held, summed over processors
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
+from analyzer.sampling import cgroup
+from analyzer.sampling.cgroup import Throttling, throttling
 from profiles.measurement import HostUsage
 
 PERIOD_S = 0.05
 MEMORY_PERIOD_S = 0.2  # reading proportional set sizes makes the kernel walk page tables
-CGROUP = Path("/sys/fs/cgroup")
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
@@ -24,8 +25,7 @@ class _Sample:
     user_s: float
     system_s: float
     switches: int
-    periods: int  # of the cgroup's CPU quota
-    throttled: int
+    throttling: Throttling
     memory_bytes: int | None  # None: not read this time
 
 
@@ -41,6 +41,7 @@ class HostSampler:
         self._ended: dict[int, tuple[float, float, int]] = {}  # CPU time of ended processes stays
         self._last: dict[int, tuple[float, float, int]] = {}
         self._stop = threading.Event()
+        self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="host sampler", daemon=True)
 
     def __enter__(self) -> HostSampler:
@@ -65,7 +66,8 @@ class HostSampler:
         last = min((s for s in samples if s.at_s >= end_s), default=samples[-1], key=_at)
         span_s = max(last.at_s - first.at_s, 1e-9)
         user_s, system_s = last.user_s - first.user_s, last.system_s - first.system_s
-        periods = last.periods - first.periods
+        before, after = first.throttling, last.throttling
+        periods = after.periods - before.periods
         within = [s for s in samples if first.at_s <= s.at_s <= last.at_s]
         memory = [s.memory_bytes for s in within if s.memory_bytes is not None]
         return HostUsage(
@@ -73,7 +75,8 @@ class HostSampler:
             system_share=system_s / (user_s + system_s) if user_s + system_s > 0 else 0.0,
             memory_bytes=max(memory, default=samples[-1].memory_bytes or 0),
             context_switches_per_s=(last.switches - first.switches) / span_s,
-            throttled_share=(last.throttled - first.throttled) / periods if periods > 0 else 0.0,
+            throttled_share=(after.throttled - before.throttled) / periods if periods > 0 else 0.0,
+            throttled_s_per_s=max(0.0, after.held_s - before.held_s) / span_s,
         )
 
     def _run(self) -> None:
@@ -85,6 +88,10 @@ class HostSampler:
                 memory_at_s = time.monotonic()
 
     def _sample(self, *, with_memory: bool) -> None:
+        with self._lock:  # the thread samples, and so does `window`
+            self._sample_now(with_memory)
+
+    def _sample_now(self, with_memory: bool) -> None:
         tree = list(process_tree(self._pids()))
         now = {pid: used for pid in tree if (used := _used(pid)) is not None}
         for pid, used in self._last.items():
@@ -94,15 +101,13 @@ class HostSampler:
         every = [*now.values(), *self._ended.values()]
         user_s, system_s = sum(used[0] for used in every), sum(used[1] for used in every)
         switches = sum(used[2] for used in every)
-        periods, throttled = throttling()
         self._samples.append(
             _Sample(
                 time.monotonic(),
                 user_s,
                 system_s,
                 switches,
-                periods,
-                throttled,
+                throttling(tree[0]) if tree else Throttling(),
                 tree_memory_bytes(tree) if with_memory else None,
             )
         )
@@ -136,25 +141,9 @@ def tree_memory_bytes(pids: Iterable[int]) -> int:
 
 
 def memory_limit_bytes() -> int:
-    """The RAM that may be used here: the machine's, or the cgroup's limit if that is less."""
+    """The RAM that may be used here: the machine's, or a control group's limit if that is less."""
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    for file in (CGROUP / "memory.max", CGROUP / "memory" / "memory.limit_in_bytes"):
-        try:
-            total = min(total, int(file.read_text(encoding="ascii")))
-        except (OSError, ValueError):  # not there, or "max"
-            continue
-    return total
-
-
-def throttling() -> tuple[int, int]:
-    """CPU quota periods of our cgroup so far, and in how many it was throttled (v2, else v1)."""
-    for file in (CGROUP / "cpu.stat", CGROUP / "cpu" / "cpu.stat"):
-        try:
-            lines = dict(line.split() for line in file.read_text(encoding="ascii").splitlines())
-        except (OSError, ValueError):
-            continue
-        return int(lines.get("nr_periods", 0)), int(lines.get("nr_throttled", 0))
-    return 0, 0
+    return min(total, cgroup.memory_limit_bytes() or total)
 
 
 def _directories(path: Path) -> list[Path]:
