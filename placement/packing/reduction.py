@@ -19,6 +19,7 @@ from placement.packing.instance import BinType, Choice, ItemType, PackingInstanc
 from placement.problem import PlacementProblem
 from placement.result import Deadline
 
+NOTHING = (0,)  # the need of an item where no resource counts
 
 def applies(problem: PlacementProblem) -> bool:
     """Whether the problem is nothing but a packing."""
@@ -47,7 +48,7 @@ def pack(
     for name, model in problem.copies():
         if model.name not in choices:
             found = [
-                (Choice(b, scale.needs(option)), k)
+                (Choice(b, scale.needs(option) or NOTHING), k)
                 for k, option in usable(model)
                 for b, (kind, _) in enumerate(units)
                 if kind == option.device_type
@@ -59,13 +60,13 @@ def pack(
     # A resource without a limit has room for everything.
     everything = [
         max(1, sum(max((o.needs[r] for o in c), default=0) * len(n) for c, n in copies.items()))
-        for r in range(len(scale.resources))
+        for r in range(len(scale.resources) or len(NOTHING))
     ]
     bins = tuple(
         BinType(
             tuple(
                 max(0, everything[r] if limit is None else limit)
-                for r, limit in enumerate(rooms[kind])
+                for r, limit in enumerate(rooms[kind] or (None,))
             ),
             int(price * denominator),
             None if prices[kind, price] else len(units[kind, price]),

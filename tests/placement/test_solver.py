@@ -30,6 +30,12 @@ def test_memory_forces_a_second_gpu():
     assert (result.status, result.value, result.bound) == ("optimal", 2, 2)
 
 
+def test_without_any_limit_one_gpu_is_enough():
+    """So asks the explanation, when it looks for the smallest set of facts that clash."""
+    result = solve(replace(a_problem(*(a_model(n, 16, 90) for n in "abc")), resources=()))
+    assert (result.status, result.value) == ("optimal", 1)
+
+
 def test_the_server_is_paid_once_per_device():
     """1 + 5 + 5 + 5 = 16 GB; were it paid by model, 18."""
     assert solve(a_problem(*(a_model(n, 5) for n in "abc"))).value == 1
