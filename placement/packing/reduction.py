@@ -21,6 +21,7 @@ from placement.result import Deadline
 
 NOTHING = (0,)  # the need of an item where no resource counts
 
+
 def applies(problem: PlacementProblem) -> bool:
     """Whether the problem is nothing but a packing."""
     rules = problem.rules
