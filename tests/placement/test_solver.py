@@ -32,7 +32,9 @@ def test_memory_forces_a_second_gpu():
 
 def test_without_any_limit_one_gpu_is_enough():
     """So asks the explanation, when it looks for the smallest set of facts that clash."""
-    result = solve(replace(a_problem(*(a_model(n, 16, 90) for n in "abc")), resources=()))
+    models = (Model(n, (Option("b1", "t4", {}, 100.0, 10.0),)) for n in "abc")
+    problem = replace(a_problem(*models), types=(PoolType("t4", {}),), resources=())
+    result = solve(problem)
     assert (result.status, result.value) == ("optimal", 1)
 
 
