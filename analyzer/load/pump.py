@@ -20,7 +20,8 @@ from analyzer.steady_state import SteadyStateRule
 from profiles.errors import InputError, SurroundingsError
 from profiles.measurement import LoadPoint
 
-CHECK_S = 0.2  # the rule is looked at so often
+CHECK_S = 0.2  # the rule is looked at so often at first
+CHECK_SHARE = 0.1  # of the time so far, later: looking costs more as the series grows
 ANSWER_TIMEOUT_S = 60.0  # without any answer for so long the server hangs
 DRAIN_S = 10.0  # what is in flight at the end may take so long
 LATEST = 2.0  # times the cap, for a span in which throughput and latency do not agree at the cap
@@ -151,9 +152,9 @@ class PumpGenerator:
                 return
             if stop is not None and stop():
                 return
-            if now - checked >= CHECK_S:
+            elapsed_s = now - series.started_s
+            if now - checked >= max(CHECK_S, CHECK_SHARE * elapsed_s):
                 checked = now
-                elapsed_s = now - series.started_s
                 if series.settled(rule) or elapsed_s > LATEST * rule.max_duration_s:
                     return
                 if elapsed_s > rule.max_duration_s and series.agrees():
