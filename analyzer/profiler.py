@@ -11,8 +11,7 @@ import itertools
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from analyzer.load.generator import Generator, LoadResult, PreparedRequest
 from analyzer.sampling import statistics
@@ -21,7 +20,9 @@ from analyzer.server import http_api
 from analyzer.server.server import Server
 from analyzer.steady_state import SteadyStateRule
 from analyzer.sweep import Point
+from analyzer.watchdog import ModelHangsError, Patience, Watchdog
 from profiles import model_config
+from profiles.environment import Environment
 from profiles.errors import (
     InputError,
     LoadError,
@@ -40,6 +41,8 @@ SETTLE_S = 0.2  # between loading and the reading of cold memory
 THROTTLED = 0.05  # of the periods of the CPU quota: from here on it is said
 LITTLE_TOLERANCE = 0.05  # of concurrency: how far throughput x latency may be off
 DEATH_S = 2.0  # how long a server that does not answer may take to be seen as dead
+UNLOAD_S = 5.0  # after a failure: a server that takes longer is replaced by a new one
+TWICE = 2  # what goes wrong so often is the model's doing, and not tried again
 LOG_LINES = 8  # of the server's own words in a reason
 
 
@@ -64,6 +67,7 @@ class Bench:
     make_requests: Callable[[str, str, int], list[PreparedRequest]]  # url, model, batch size
     rule: SteadyStateRule
     gpus: tuple[int, ...] | None = None  # that instances are put on; None on a CPU host
+    patience: Patience = field(default_factory=Patience)
 
 
 def missing_points(
@@ -147,22 +151,28 @@ def _measure_variant(
     loaded: _Loaded | None = None
     aimed = 0  # the client batch size that the generator sends now
     ran_out: list[LoadPoint] = []
+    hung: list[LoadPoint] = []
+    crashes = 0  # of the server, while it loaded the variant
     broken = ""  # why the variant cannot be loaded
     for point in points:
-        smaller = next((load for load in ran_out if _at_least(point.load, load)), None)
-        if smaller:
-            yield _skipped(bench, point, f"{smaller} ran out of memory already")
+        unfit = _unfit(point.load, ran_out, hung)
+        if unfit:
+            yield _skipped(bench, point, unfit)
             continue
-        if loaded is None and not broken:
-            try:
-                loaded, aimed = _load_alone(bench, variant), 0
-            except (LoadError, InputError, ServerError) as error:
-                if not bench.server.alive():
-                    bench.server.restart()  # raises when the server itself is what is broken
-                broken = str(error)
-        if loaded is None:
+        if broken:
             yield _failed(bench, point, broken)
             continue
+        if loaded is None:
+            try:
+                loaded, aimed = _load_alone(bench, variant), 0
+            except ModelPlacerError as error:
+                crashes += isinstance(error, ServerError)
+                refused = isinstance(error, InputError | LoadError) and _answers(bench.server)
+                if refused or crashes >= TWICE:
+                    broken = str(error)
+                yield _failed(bench, point, str(error))
+                _clear(bench, variant)
+                continue
         try:
             if aimed != point.load.batch_size:
                 url, aimed = bench.server.http_url, point.load.batch_size
@@ -174,21 +184,37 @@ def _measure_variant(
         except (InputError, SurroundingsError) as error:
             aimed = 0
             yield _failed(bench, point, str(error))
+            if not _answers(bench.server):
+                bench.server.restart()
+                loaded = None
             continue
-        measurement = _measure_point(bench, point, loaded)
-        yield measurement
-        if measurement.status == "failed":
-            if OUT_OF_MEMORY.search(measurement.reason or ""):
-                ran_out.append(point.load)
-            _unload(bench, variant)
-            loaded = None
+        mark, ill = bench.server.log_mark(), False
+        try:
+            measurement = _measure_point(bench, point, loaded)
+        except ModelPlacerError as error:  # the server or the device, not a request
+            ill = True
+            if isinstance(error, ModelHangsError):
+                hung.append(point.load)
+            measurement = _failed(bench, point, str(error))
+        if measurement.status == "ok":
+            yield measurement
+            continue
+        reason = _with_log(measurement.reason or "", bench.server, mark)
+        if OUT_OF_MEMORY.search(reason):
+            ran_out.append(point.load)
+        yield replace(measurement, reason=reason)
+        loaded = None
+        if ill and bench.server.supports_model_control:
+            bench.server.restart()  # raises when the server itself is what is broken
+        else:
+            _clear(bench, variant)
     if loaded is not None:
-        _unload(bench, variant)
+        _clear(bench, variant)
 
 
 def _load_alone(bench: Bench, variant: Variant) -> _Loaded:
     """Load the variant on a server that holds nothing else."""
-    if not bench.server.alive():
+    if not _answers(bench.server):
         bench.server.restart()
     # Read afresh for each variant: a server that has loaded and unloaded models holds more
     # than a new one, and that is no need of the next model.
@@ -198,10 +224,29 @@ def _load_alone(bench: Bench, variant: Variant) -> _Loaded:
     return _Loaded(idle_bytes, cold_bytes)
 
 
-def _unload(bench: Bench, variant: Variant) -> None:
-    if bench.server.supports_model_control:
-        with suppress(ServerError):  # a dead server is found, and restarted, by the next load
-            bench.server.unload(variant.model)
+def _clear(bench: Bench, variant: Variant) -> None:
+    """Unload the variant; a server that cannot is restarted, which raises when that fails too."""
+    if not bench.server.supports_model_control:
+        return
+    try:
+        bench.server.unload(variant.model, timeout_s=UNLOAD_S)
+    except ServerError:
+        bench.server.restart()
+
+
+def _answers(server: Server) -> bool:
+    return server.alive() and http_api.is_live(server.http_url)
+
+
+def _unfit(load: LoadPoint, ran_out: Sequence[LoadPoint], hung: Sequence[LoadPoint]) -> str:
+    """Why a load is not worth trying after what smaller ones did; empty when it is."""
+    for smaller in ran_out:
+        if _at_least(load, smaller):
+            return f"{smaller} ran out of memory already"
+    smaller_hung = [smaller for smaller in hung if _at_least(load, smaller)]
+    if len(smaller_hung) >= TWICE:
+        return f"the model hung at {' and at '.join(map(str, smaller_hung))} already"
+    return ""
 
 
 def _at_least(load: LoadPoint, other: LoadPoint) -> bool:
@@ -216,32 +261,37 @@ def _load(bench: Bench, variant: Variant) -> None:
         return
     config = bench.models[variant.model].config
     if config is None:  # the server completes it, and a variant needs the completed one
-        bench.server.load(variant.model)
+        bench.server.load(variant.model, timeout_s=bench.patience.load_s)
         if variant == Variant(variant.model) and bench.gpus is None:
             return
         config = http_api.config(bench.server.http_url, variant.model)
         bench.server.unload(variant.model)
-    bench.server.load(variant.model, model_config.apply_variant(config, variant, bench.gpus))
+    varied = model_config.apply_variant(config, variant, bench.gpus)
+    bench.server.load(variant.model, varied, timeout_s=bench.patience.load_s)
     time.sleep(SETTLE_S)
 
 
 def _measure_point(bench: Bench, point: Point, loaded: _Loaded) -> Measurement:
-    """Drive one load and put together what all who watched it saw."""
+    """Drive one load and put together what all who watched it saw.
+
+    Requests that fail are a failed measurement; raises ModelPlacerError when the server or the
+    device is what failed.
+    """
     server, model = bench.server, point.variant.model
-    mark = server.log_mark()
-    try:
-        before = statistics.snapshot(server.http_url, model)
-        with bench.device.watch(server.pids) as watch:
-            result = bench.generator.run(point.load, bench.rule)
-            figures = watch.figures(result.start_s, result.end_s)
-        after = statistics.snapshot(server.http_url, model, before, result.completed)
-        served = statistics.difference(before, after)
-    except ModelPlacerError as error:
-        return _failed(bench, point, _with_log(str(error), server, mark))
+    before = statistics.snapshot(server.http_url, model)
+    with (
+        Watchdog(server.http_url, model, bench.patience) as watchdog,
+        bench.device.watch(server.pids) as watch,
+    ):
+        result = bench.generator.run(point.load, bench.rule, watchdog.check)
+        watchdog.check()
+        figures = watch.figures(result.start_s, result.end_s)
     if result.failures or not result.requests:
         what = "; ".join(result.failure_texts) or "no request was answered"
         reason = f"{result.failures} of {result.requests + result.failures} requests failed: {what}"
-        return _failed(bench, point, _with_log(reason, server, mark), failures=result.failures)
+        return _failed(bench, point, reason, failures=result.failures)
+    after = statistics.snapshot(server.http_url, model, before, result.completed)
+    served = statistics.difference(before, after)
     return replace(
         _blank(bench, point),
         throughput=result.throughput,
@@ -305,9 +355,17 @@ def _blank(bench: Bench, point: Point) -> Measurement:
         variant=point.variant,
         load=point.load,
         device_type=bench.device.device_type.name,
-        environment=bench.device.environment(bench.server.description),
+        environment=_environment(bench),
         model_digest=point.digest,
     )
+
+
+def _environment(bench: Bench) -> Environment:
+    """What a measurement is taken on; of a device that is lost, as much as is known."""
+    try:
+        return bench.device.environment(bench.server.description)
+    except SurroundingsError:
+        return Environment(triton=bench.server.description)
 
 
 def _failed(bench: Bench, point: Point, reason: str, failures: int = 0) -> Measurement:

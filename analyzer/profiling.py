@@ -20,6 +20,7 @@ from analyzer.server.launch import LaunchOptions, launch
 from analyzer.shard import Shard, expected_s, split
 from analyzer.steady_state import SteadyStateRule
 from analyzer.sweep import Point, Sweep, loads, variants
+from analyzer.watchdog import Patience
 from profiles import repository
 from profiles.digest import model_digest
 from profiles.errors import InputError, SurroundingsError
@@ -62,6 +63,7 @@ class Options:
     launch: LaunchOptions = field(default_factory=LaunchOptions)  # its GPUs come from `gpus`
     gpus: str = "auto"  # auto, none, or the index or UUID of one
     rule: SteadyStateRule = field(default_factory=SteadyStateRule)
+    patience: Patience = field(default_factory=Patience)
     load_generator: Via = "http"
     search: Search | None = None  # None: the whole grid
     remeasure: bool = False
@@ -201,8 +203,10 @@ def start_bench(
             rule=replace(
                 options.rule,
                 min_duration_s=max(options.rule.min_duration_s, device.shortest_span_s),
+                answer_timeout_s=2 * options.patience.model_s,  # the watchdog says it better
             ),
             gpus=(0,) if on_gpu else None,  # the server sees that one alone
+            patience=options.patience,
         )
 
 

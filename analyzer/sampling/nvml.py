@@ -136,10 +136,11 @@ class Gpu:
             raise SurroundingsError(f"GPU {name}: NVML says: {error}") from None
 
     def environment(self, triton: str) -> Environment:
-        """The device, its driver and its clocks now."""
+        """The device, its driver and its clocks now; raises SurroundingsError when it is lost."""
         nvml, whole = self.nvml, self.parent or self.handle
-        sm = self.ask(lambda: nvml.nvmlDeviceGetClockInfo(whole, nvml.NVML_CLOCK_SM))
-        memory = self.ask(lambda: nvml.nvmlDeviceGetClockInfo(whole, nvml.NVML_CLOCK_MEM))
+        with self.errors():
+            sm = self.ask(lambda: nvml.nvmlDeviceGetClockInfo(whole, nvml.NVML_CLOCK_SM))
+            memory = self.ask(lambda: nvml.nvmlDeviceGetClockInfo(whole, nvml.NVML_CLOCK_MEM))
         return Environment(
             triton=triton,
             device_uuid=self.uuid,
