@@ -10,6 +10,7 @@ from typing import Any
 import cattrs
 import yaml
 
+from profiles.document import parse_yaml, read_text, structure
 from profiles.errors import InputError
 from profiles.measurement import LoadPoint
 from profiles.variant import Variant
@@ -97,14 +98,7 @@ def dumps(layout: Layout) -> str:
 
 def loads(text: str, source: str = "layout") -> Layout:
     """The layout in a YAML text; raises InputError that names the line or the field at fault."""
-    try:
-        raw = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f" line {mark.line + 1}, column {mark.column + 1}:" if mark else ""
-        raise InputError(
-            f"{source}:{where} is not YAML ({getattr(error, 'problem', None) or error})."
-        ) from None
+    raw = parse_yaml(text, source)
     if not isinstance(raw, dict) or "devices" not in raw:
         raise InputError(f"{source}: is not a layout: it has no `devices`.")
     version = raw.get("schema_version")
@@ -112,10 +106,7 @@ def loads(text: str, source: str = "layout") -> Layout:
         raise InputError(
             f"{source}: schema_version is {version!r}; this Model Placer reads {SCHEMA_VERSION}."
         )
-    try:
-        layout = _converter.structure(raw, Layout)
-    except (cattrs.BaseValidationError, ValueError, TypeError) as error:
-        raise InputError(f"{source}: {'; '.join(cattrs.transform_error(error))}.") from None
+    layout = structure(_converter, raw, Layout, source)
     _check(layout, source)
     return layout
 
@@ -132,13 +123,7 @@ def save(layout: Layout, path: Path) -> None:
 
 def load(path: Path) -> Layout:
     """The layout in a YAML file; raises InputError when it is missing or broken."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}.") from None
-    except UnicodeDecodeError:
-        raise InputError(f"{path}: is not a text file in UTF-8.") from None
-    return loads(text, str(path))
+    return loads(read_text(path), str(path))
 
 
 def _check(layout: Layout, source: str) -> None:

@@ -23,8 +23,7 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from profiles.document import parse_yaml, read_text
 from profiles.environment import Environment
 from profiles.errors import InputError
 from profiles.measurement import Baseline, HostUsage, Latency, LoadPoint, Measurement, Usage
@@ -103,12 +102,7 @@ def read_table(path: Path) -> Table:
 
     Raises InputError that names the file, the row and the column at fault.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}.") from None
-    except UnicodeDecodeError:
-        raise InputError(f"{path}: is not a text file in UTF-8.") from None
+    text = read_text(path)
     is_yaml = path.suffix.lower() in {".yaml", ".yml", ".json"}
     rows = list(_yaml_rows(path, text) if is_yaml else _csv_rows(path, text))
     if not rows:
@@ -149,14 +143,7 @@ def _csv_rows(path: Path, text: str) -> Iterable[_Row]:
 
 
 def _yaml_rows(path: Path, text: str) -> Iterable[_Row]:
-    try:
-        document = yaml.safe_load(text)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark
-        where = f" line {mark.line + 1}, column {mark.column + 1}:" if mark else ""
-        raise InputError(f"{path}:{where} is not YAML ({error.problem}).") from None
-    except yaml.YAMLError as error:
-        raise InputError(f"{path}: is not YAML ({error}).") from None
+    document = parse_yaml(text, str(path))
     if not isinstance(document, list):
         raise InputError(f"{path}: a list of rows is expected.")
     for number, cells in enumerate(document, start=1):

@@ -18,20 +18,21 @@ if TYPE_CHECKING:
 
 
 class Percent(click.ParamType[float]):
-    """A part, 0 to 1, from `90%` or `90`."""
+    """A part, 0 to 1, from `90%`, `90` or `0.9`."""
 
     name = "percent"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        if isinstance(value, float) and 0 < value <= 1:
-            return value
+        text = str(value).strip()
         try:
-            part = float(str(value).strip().removesuffix("%"))
+            part = float(text.removesuffix("%"))
         except ValueError:
             part = -1.0
-        if not 0 < part <= 100:
-            self.fail(f"{value!r} is not a percentage above 0, such as 90%.", param, ctx)
-        return part / 100
+        if text.endswith("%") or part > 1:
+            part /= 100
+        if not 0 < part <= 1:
+            self.fail(f"{value!r} is no percentage above 0 and up to 100, as 90%.", param, ctx)
+        return part
 
 
 @command("place")
