@@ -19,10 +19,8 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
-import cattrs
-
 from placement.problem import Rules
-from profiles.document import read_yaml, structure
+from profiles.document import converter, read_yaml, structure
 from profiles.errors import InputError
 
 
@@ -67,7 +65,7 @@ class _File:
     rules: _Rules = field(default_factory=_Rules)
 
 
-_converter = cattrs.Converter(forbid_extra_keys=True)
+_converter = converter()
 
 
 def load_demands(path: Path) -> Demands:

@@ -13,10 +13,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-import cattrs
-
 from profiles.device import DeviceType, MigProfile, find_device, parse_bytes, partitions
-from profiles.document import read_yaml, structure
+from profiles.document import converter, read_yaml, structure
 from profiles.errors import InputError
 
 
@@ -56,15 +54,8 @@ class _Row:
     host_memory: str | int | float | None = None
 
 
-_converter = cattrs.Converter(forbid_extra_keys=True)
+_converter = converter()
 _converter.register_structure_hook(str | int | float | None, lambda value, _: value)
-_converter.register_structure_hook(bool, lambda value, _: _truth(value))
-
-
-def _truth(value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise ValueError(f"true or false is expected, not {value!r}")  # noqa: TRY004
-    return value
 
 
 def single(device: str, count: int | None = None, extra: tuple[DeviceType, ...] = ()) -> Device:

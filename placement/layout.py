@@ -7,10 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import cattrs
 import yaml
 
-from profiles.document import parse_yaml, read_text, structure
+from profiles.document import converter, parse_yaml, read_text, structure
 from profiles.errors import InputError
 from profiles.measurement import LoadPoint
 from profiles.variant import Variant
@@ -21,9 +20,7 @@ HEADER = (
     "# read it. `uses` and `capacity` are predictions and limits, by resource.\n"
 )
 
-_converter = cattrs.Converter(
-    forbid_extra_keys=True, omit_if_default=True, unstruct_collection_overrides={tuple: list}
-)
+_converter = converter()
 
 
 @dataclass(frozen=True)

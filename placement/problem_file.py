@@ -8,16 +8,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import cattrs
-
 from placement.problem import PlacementProblem
 from placement.validate import validate
-from profiles.document import parse_json, parse_yaml, read_text, structure
+from profiles.document import converter, parse_json, parse_yaml, read_text, structure
 from profiles.errors import InputError
 
-_converter = cattrs.Converter(
-    forbid_extra_keys=True, omit_if_default=True, unstruct_collection_overrides={tuple: list}
-)
+_converter = converter()
 
 
 def load_problem(path: Path) -> PlacementProblem:

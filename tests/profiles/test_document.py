@@ -1,10 +1,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-import cattrs
 import pytest
 
-from profiles.document import parse_json, parse_yaml, read_text, read_yaml, structure
+from profiles.document import converter, parse_json, parse_yaml, read_text, read_yaml, structure
 from profiles.errors import InputError
 
 
@@ -59,7 +58,55 @@ def test_a_byte_order_mark_is_no_part_of_the_text(tmp_path: Path):
 
 
 def test_each_field_at_fault_is_named():
-    converter = cattrs.Converter(forbid_extra_keys=True)
+    made = converter()
     with pytest.raises(InputError, match=r"f: .*count.*colour|f: .*colour.*count"):
-        structure(converter, {"name": "a", "count": "many", "colour": "red"}, Row, "f")
-    assert structure(converter, {"name": "a"}, Row, "f") == Row("a")
+        structure(made, {"name": "a", "count": "many", "colour": "red"}, Row, "f")
+    assert structure(made, {"name": "a"}, Row, "f") == Row("a")
+
+
+@dataclass(frozen=True)
+class Strict:
+    whole: int = 0
+    number: float = 0.0
+    truth: bool = False
+    names: tuple[str, ...] = ()
+    pairs: tuple[tuple[str, ...], ...] = ()
+    limit: int | None = None
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("whole", 2.7),
+        ("whole", True),
+        ("whole", float("nan")),
+        ("whole", float("inf")),
+        ("number", "fast"),
+        ("number", None),
+        ("truth", "no"),
+        ("truth", 1),
+        ("names", "bert"),
+        ("names", {"bert": 1}),
+        ("names", [["bert"]]),
+        ("pairs", ["bert"]),
+        ("limit", 0.5),
+    ],
+)
+def test_a_value_is_taken_for_nothing_that_it_is_not(field: str, value: object):
+    with pytest.raises(InputError, match=rf"f: .*{field}"):
+        structure(converter(), {field: value}, Strict, "f")
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "read"),
+    [
+        ("whole", 2.0, 2),
+        ("number", 3, 3.0),
+        ("number", "1e3", 1000.0),
+        ("names", ["bert", 5], ("bert", "5")),
+        ("pairs", [["a", "b"], ["c"]], (("a", "b"), ("c",))),
+        ("limit", None, None),
+    ],
+)
+def test_a_value_that_fits_is_read(field: str, value: object, read: object):
+    assert getattr(structure(converter(), {field: value}, Strict, "f"), field) == read
