@@ -11,18 +11,19 @@ import itertools
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from analyzer.load.generator import Generator, LoadResult, PreparedRequest
 from analyzer.sampling import statistics
-from analyzer.sampling.device import DeviceFigures, DeviceSampler
+from analyzer.sampling.device import DeviceFigures, DeviceSampler, wait_for_memory
 from analyzer.server import http_api
 from analyzer.server.server import Server
 from analyzer.steady_state import SteadyStateRule
 from analyzer.sweep import Point
 from analyzer.watchdog import ModelHangsError, Patience, Watchdog
 from profiles import model_config
-from profiles.environment import Environment
+from profiles.baseline import less_baseline
 from profiles.errors import (
     InputError,
     LoadError,
@@ -37,6 +38,7 @@ from profiles.variant import Variant
 
 OUT_OF_MEMORY = re.compile(r"out of memory|\bOOM\b|bad_alloc|failed to allocate", re.IGNORECASE)
 BASELINE_S = 1.0  # the server alone is watched so long
+GIVE_BACK_S = 3.0  # how long unloaded models may keep a GPU's memory
 SETTLE_S = 0.2  # between loading and the reading of cold memory
 THROTTLED = 0.05  # of the periods of the CPU quota: from here on it is said
 LITTLE_TOLERANCE = 0.05  # of concurrency: how far throughput x latency may be off
@@ -103,14 +105,17 @@ def profile(
 
     Raises
     ------
-    ServerError
-        The server cannot be brought back; every point that ended is in the store.
+    SurroundingsError
+        The device cannot be read at the start, or the server cannot be brought back;
+        every point that ended is in the store.
     """
-    store.add_baseline(measure_baseline(bench))
+    baseline = measure_baseline(bench)
+    store.add_baseline(baseline)
     started = time.monotonic()
     made: list[Measurement] = []
     for variant, group in itertools.groupby(points, key=lambda point: point.variant):
-        for measurement in _measure_variant(bench, variant, group):
+        for whole in _measure_variant(bench, variant, group):
+            measurement = less_baseline(whole, baseline)
             store.add(measurement)
             made.append(measurement)
             mean_s = (time.monotonic() - started) / len(made)
@@ -123,13 +128,13 @@ def measure_baseline(bench: Bench) -> Baseline:
     """The server alone on the device, no model loaded."""
     with bench.device.watch(bench.server.pids) as watch:
         start_s = time.monotonic()
-        time.sleep(BASELINE_S)
+        time.sleep(max(BASELINE_S, bench.device.shortest_span_s))
         figures = watch.figures(start_s, time.monotonic())
     return Baseline(
         device_type=bench.device.device_type.name,
         environment=bench.device.environment(bench.server.description),
         memory_bytes=figures.memory_bytes,
-        utilization_percent=figures.utilization_percent,
+        utilization_percent=figures.utilization_percent or 0.0,
         memory_utilization_percent=figures.memory_utilization_percent,
         power_w=figures.power_w,
         host=figures.host,
@@ -171,7 +176,7 @@ def _measure_variant(
                 if refused or crashes >= TWICE:
                     broken = str(error)
                 yield _failed(bench, point, str(error))
-                _clear(bench, variant)
+                _clear(bench, variant, None)
                 continue
         try:
             if aimed != point.load.batch_size:
@@ -203,13 +208,13 @@ def _measure_variant(
         if OUT_OF_MEMORY.search(reason):
             ran_out.append(point.load)
         yield replace(measurement, reason=reason)
-        loaded = None
+        held, loaded = loaded, None
         if ill and bench.server.supports_model_control:
             bench.server.restart()  # raises when the server itself is what is broken
         else:
-            _clear(bench, variant)
+            _clear(bench, variant, held)
     if loaded is not None:
-        _clear(bench, variant)
+        _clear(bench, variant, loaded)
 
 
 def _load_alone(bench: Bench, variant: Variant) -> _Loaded:
@@ -224,7 +229,7 @@ def _load_alone(bench: Bench, variant: Variant) -> _Loaded:
     return _Loaded(idle_bytes, cold_bytes)
 
 
-def _clear(bench: Bench, variant: Variant) -> None:
+def _clear(bench: Bench, variant: Variant, held: _Loaded | None) -> None:
     """Unload the variant; a server that cannot is restarted, which raises when that fails too."""
     if not bench.server.supports_model_control:
         return
@@ -232,6 +237,10 @@ def _clear(bench: Bench, variant: Variant) -> None:
         bench.server.unload(variant.model, timeout_s=UNLOAD_S)
     except ServerError:
         bench.server.restart()
+        return
+    if held is not None and bench.gpus is not None:
+        with suppress(SurroundingsError):  # a GPU that is lost is found by the next load
+            wait_for_memory(bench.device, bench.server.pids, held.idle_bytes, GIVE_BACK_S)
 
 
 def _answers(server: Server) -> bool:
@@ -355,17 +364,9 @@ def _blank(bench: Bench, point: Point) -> Measurement:
         variant=point.variant,
         load=point.load,
         device_type=bench.device.device_type.name,
-        environment=_environment(bench),
+        environment=bench.device.environment(bench.server.description),
         model_digest=point.digest,
     )
-
-
-def _environment(bench: Bench) -> Environment:
-    """What a measurement is taken on; of a device that is lost, as much as is known."""
-    try:
-        return bench.device.environment(bench.server.description)
-    except SurroundingsError:
-        return Environment(triton=bench.server.description)
 
 
 def _failed(bench: Bench, point: Point, reason: str, failures: int = 0) -> Measurement:

@@ -223,8 +223,9 @@ def _why_slow(device: PlacedDevice, result: LoadResult, seen: Seen) -> str:
             f": {device.name} holds too much, its residents need {needed:.0f} % of it together "
             "by their profiles (place with utilization among the --limits)"
         )
-    if figures is not None and figures.utilization_percent >= FULL_PERCENT:
-        return f": {device.name} is full, {figures.utilization_percent:.0f} % in use"
+    used = figures.utilization_percent if figures else None
+    if used is not None and used >= FULL_PERCENT:
+        return f": {device.name} is full, {used:.0f} % in use"
     if seen.busy_percent is not None and seen.busy_percent >= FULL_PERCENT:
         return (
             f": this machine's processors are {seen.busy_percent:.0f} % busy, the load generators "

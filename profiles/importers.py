@@ -23,6 +23,7 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
+from profiles.baseline import above
 from profiles.document import parse_yaml, read_text
 from profiles.environment import Environment
 from profiles.errors import InputError
@@ -220,22 +221,16 @@ def _measurement(row: _Row, server: Baseline | None) -> Measurement:
         usage=Usage(
             memory_cold_bytes=max(0, cold_bytes),
             memory_hot_bytes=memory,
-            utilization_percent=_above(
+            utilization_percent=above(
                 row.number("utilization_percent"), server.utilization_percent if server else None
-            )
-            or 0.0,
-            memory_utilization_percent=_above(
+            ),
+            memory_utilization_percent=above(
                 memory_utilization, server.memory_utilization_percent if server else None
             ),
-            power_w=_above(power, server.power_w if server else None),
+            power_w=above(power, server.power_w if server else None),
         ),
         host=_host(row, server.host if server else None),
     )
-
-
-def _above(figure: float | None, server: float | None) -> float | None:
-    """What is left of a figure without the server's part; a quiet model leaves nothing."""
-    return None if figure is None else max(0.0, figure - (server or 0.0))
 
 
 def _latency(row: _Row) -> Latency | None:
@@ -267,9 +262,9 @@ def _host(row: _Row, server: HostUsage | None) -> HostUsage | None:
     if cores is None and memory is None:
         return None
     return HostUsage(
-        cpu_cores=_above(cores, server.cpu_cores if server else None) or 0.0,
+        cpu_cores=above(cores, server.cpu_cores if server else None) or 0.0,
         system_share=0.0,
         memory_bytes=round(
-            _above((memory or 0.0) * MB, server.memory_bytes if server else None) or 0.0
+            above((memory or 0.0) * MB, server.memory_bytes if server else None) or 0.0
         ),
     )
