@@ -37,6 +37,8 @@ class Resident:
     load: LoadPoint | None = None
     latency_limit_ms: float | None = None  # demanded
     percentile: int = 99  # of latency, of which `latency_ms` and its limit speak
+    kept: float = 1.0  # part of its option's throughput that its neighbours leave it at most;
+    # where that is less than `share`, `rate` and `uses` are those of so much
 
 
 @dataclass(frozen=True)

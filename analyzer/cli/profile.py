@@ -242,6 +242,15 @@ INTEGERS = CommaList(positive_integer, "integers")
     help="Measure the I-th of N parts of the models, from 0; each part in a store of its own.",
 )
 @click.option(
+    "--pairs",
+    is_flag=False,
+    flag_value="0",
+    type=click.IntRange(min=0),
+    metavar="[N]",
+    help="Measure models side by side instead, those pairs that tell most: N, or as many as it "
+    "takes. The models were profiled alone before.",
+)
+@click.option(
     "--done",
     type=click.Path(path_type=Path),
     metavar="FILE",
@@ -259,6 +268,7 @@ def profile(output_format: str, done: Path | None, **options: Any) -> None:
     model-placer profile -m model_repository --models bert --instance-counts 1,2 \\
         --parameter intra_op_thread_count=1,2
     model-placer profile -m model_repository --shard 0/4 --store shard-0.db
+    model-placer profile -m model_repository --pairs
     """  # noqa: D301
     from analyzer import marker, profiling
     from analyzer.report.tables import measurements_table, summary_line
@@ -269,7 +279,11 @@ def profile(output_format: str, done: Path | None, **options: Any) -> None:
         place = f"{progress.done}/{progress.total}" if progress.total else f"{progress.done}"
         log.info(f"[{place}] {summary_line(progress.measurement)}{left}")
 
+    pairs: int | None = options.pop("pairs")
     chosen = _options(options)
+    if pairs is not None:
+        _pairs(chosen, pairs or None, output_format)
+        return
     if done is not None:
         marker.clear(done)  # of an earlier run
     outcome = profiling.run(chosen, tell, log.info)
@@ -279,6 +293,19 @@ def profile(output_format: str, done: Path | None, **options: Any) -> None:
         [to_document(measurement) for measurement in outcome.measurements],
         output_format,
         lambda: measurements_table(outcome.measurements),
+    )
+
+
+def _pairs(chosen: Options, most: int | None, output_format: str) -> None:
+    from analyzer import pairs
+    from analyzer.report.side_by_side import rows_table
+    from profiles.store import to_document
+
+    rows = pairs.run(chosen, most, log.info)
+    emit(
+        [to_document(row) for row in rows],
+        output_format,
+        lambda: rows_table(rows) if rows else "Nothing to measure: the store knows enough.",
     )
 
 
