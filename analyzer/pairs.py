@@ -44,7 +44,7 @@ class Candidate:
     def use(self) -> float:
         """Of the device at full throughput, 0 to 1."""
         usage = self.measurement.usage
-        return usage.utilization_percent / 100 if usage else 0.0
+        return (usage.utilization_percent or 0.0) / 100 if usage else 0.0
 
     @property
     def memory_bytes(self) -> int:

@@ -252,7 +252,9 @@ def _options(
                 latency_ms=m.latency.percentile(demand.percentile) if m.latency else None,
                 variant=m.variant,
                 load=m.load,
-                busy=m.usage.utilization_percent / 100 if slowdown.knows(m.device_type) else 0.0,
+                busy=(m.usage.utilization_percent or 0.0) / 100
+                if slowdown.knows(m.device_type)
+                else 0.0,
                 sensitivity=slowdown.sensitivity(m.model, m.device_type),
             )
         )
