@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, replace
 from analyzer.load.generator import Generator, LoadResult, PreparedRequest
 from analyzer.sampling import statistics
 from analyzer.sampling.device import DeviceFigures, DeviceSampler, wait_for_memory
+from analyzer.sampling.processors import BusyShare
 from analyzer.server import http_api
 from analyzer.server.server import Server
 from analyzer.steady_state import SteadyStateRule
@@ -40,9 +41,15 @@ OUT_OF_MEMORY = re.compile(r"out of memory|\bOOM\b|bad_alloc|failed to allocate"
 BASELINE_S = 1.0  # the server alone is watched so long
 GIVE_BACK_S = 3.0  # how long unloaded models may keep a GPU's memory
 SETTLE_S = 0.2  # between loading and the reading of cold memory
+CROWDED = 0.9  # of the host's processors: from here on models on different GPUs disturb each other
+CROWDED_NOTE = (
+    "the host's processors were busy while models were measured side by side: without --parallel "
+    "it may be faster"
+)
 THROTTLED = 0.05  # of the periods of the CPU quota: from here on it is said
 LITTLE_TOLERANCE = 0.05  # of concurrency: how far throughput x latency may be off
 DEATH_S = 2.0  # how long a server that does not answer may take to be seen as dead
+DEVICE_POLL_S = 0.5
 UNLOAD_S = 5.0  # after a failure: a server that takes longer is replaced by a new one
 TWICE = 2  # what goes wrong so often is the model's doing, and not tried again
 LOG_LINES = 8  # of the server's own words in a reason
@@ -56,6 +63,7 @@ class Progress:
     total: int | None  # None: a search, whose end is open
     left_s: float | None  # estimated from the points so far; None before the first ended
     measurement: Measurement  # that just ended
+    where: str = ""  # the GPU, when several are used side by side
 
 
 @dataclass(frozen=True)
@@ -70,6 +78,7 @@ class Bench:
     rule: SteadyStateRule
     gpus: tuple[int, ...] | None = None  # that instances are put on; None on a CPU host
     patience: Patience = field(default_factory=Patience)
+    in_parallel: bool = False  # other models are measured meanwhile, on other GPUs of this host
 
 
 def missing_points(
@@ -94,6 +103,7 @@ def wanted(points: Sequence[Point], store: ProfileStore, bench: Bench) -> list[M
 def profile(
     points: Iterable[Point],
     bench: Bench,
+    baseline: Baseline,
     store: ProfileStore,
     on_progress: Callable[[Progress], None] = lambda _: None,
     total: int | None = None,
@@ -106,11 +116,8 @@ def profile(
     Raises
     ------
     SurroundingsError
-        The device cannot be read at the start, or the server cannot be brought back;
-        every point that ended is in the store.
+        The server or the device cannot be brought back; every point that ended is in the store.
     """
-    baseline = measure_baseline(bench)
-    store.add_baseline(baseline)
     started = time.monotonic()
     made: list[Measurement] = []
     for variant, group in itertools.groupby(points, key=lambda point: point.variant):
@@ -176,6 +183,7 @@ def _measure_variant(
                 if refused or crashes >= TWICE:
                     broken = str(error)
                 yield _failed(bench, point, str(error))
+                _await_device(bench)
                 _clear(bench, variant, None)
                 continue
         try:
@@ -209,6 +217,7 @@ def _measure_variant(
             ran_out.append(point.load)
         yield replace(measurement, reason=reason)
         held, loaded = loaded, None
+        _await_device(bench)
         if ill and bench.server.supports_model_control:
             bench.server.restart()  # raises when the server itself is what is broken
         else:
@@ -241,6 +250,20 @@ def _clear(bench: Bench, variant: Variant, held: _Loaded | None) -> None:
     if held is not None and bench.gpus is not None:
         with suppress(SurroundingsError):  # a GPU that is lost is found by the next load
             wait_for_memory(bench.device, bench.server.pids, held.idle_bytes, GIVE_BACK_S)
+
+
+def _await_device(bench: Bench) -> None:
+    """Return once the device can be read; raises SurroundingsError when it stays lost."""
+    deadline_s = time.monotonic() + bench.patience.device_s
+    while True:
+        try:
+            bench.device.memory_bytes(bench.server.pids)
+        except SurroundingsError:
+            if time.monotonic() > deadline_s:
+                raise
+            time.sleep(DEVICE_POLL_S)
+        else:
+            return
 
 
 def _answers(server: Server) -> bool:
@@ -288,12 +311,14 @@ def _measure_point(bench: Bench, point: Point, loaded: _Loaded) -> Measurement:
     """
     server, model = bench.server, point.variant.model
     before = statistics.snapshot(server.http_url, model)
+    busy = BusyShare()
     with (
         Watchdog(server.http_url, model, bench.patience) as watchdog,
         bench.device.watch(server.pids) as watch,
     ):
         result = bench.generator.run(point.load, bench.rule, watchdog.check)
         watchdog.check()
+        crowded = bench.in_parallel and busy.now() > CROWDED
         figures = watch.figures(result.start_s, result.end_s)
     if result.failures or not result.requests:
         what = "; ".join(result.failure_texts) or "no request was answered"
@@ -311,7 +336,11 @@ def _measure_point(bench: Bench, point: Point, loaded: _Loaded) -> Measurement:
         confidence=result.confidence,
         requests=result.requests,
         duration_s=result.duration_s,
-        warnings=tuple(_doubts(point.load, result, served, figures)) + figures.notes,
+        warnings=(
+            *_doubts(point.load, result, served, figures),
+            *figures.notes,
+            *([CROWDED_NOTE] if crowded else []),
+        ),
         extra=_device_size(bench) | (figures.extra or {}),
     )
 

@@ -193,6 +193,6 @@ class Gpu:
     @contextmanager
     def watch(self, pids: Pids) -> Iterator[Watch]:
         """Sample the GPU and the server's process tree in the background."""
-        with ExitStack() as stack:
+        with self.errors(), ExitStack() as stack:
             host = stack.enter_context(HostSampler(pids))
             yield stack.enter_context(GpuWatch(self, pids, host))
