@@ -8,19 +8,18 @@ from dataclasses import replace
 from fractions import Fraction
 from math import ceil, gcd, lcm
 
-from placement import assignment, check, filling, heuristics, neighbours
+from placement import assignment, check, filling, heuristics
 from placement.aggregate import melt
 from placement.assignment import Answer, Replica, usable, worthwhile
-from placement.colocation import SHARES, Scale, kept, scale, total, use
+from placement.colocation import SHARES, Scale, scale, total, use
 from placement.fleet import Unit, is_singled_out, units
 from placement.growth import grow
 from placement.improve import applies, improve, worth
 from placement.layout import Layout, PlacedDevice, Resident
 from placement.packing import reduction
-from placement.problem import Model, Option, PlacementProblem
+from placement.problem import Model, PlacementProblem
 from placement.result import Deadline, Result, Status
 from placement.shares import polish
-from placement.slowdown import Runner, reached
 from placement.validate import validate
 
 EXACT = 6_000  # 0/1 variables up to which the compact model is asked at once
@@ -45,12 +44,7 @@ def solve(
     scaled = scale(problem)
     fleet = units(problem, _wanted(problem))
     find = _least_hardware if problem.objective == "min-hardware" else _most_throughput
-    if neighbours.is_known(problem):
-        answer, method = neighbours.find_beside(
-            problem, scaled, fleet, deadline, seed, find, build_layout
-        )
-    else:
-        answer, method = find(problem, scaled, fleet, deadline, seed)
+    answer, method = find(problem, scaled, fleet, deadline, seed)
     layout = build_layout(problem, fleet, answer.replicas) if answer.value is not None else None
     if layout is not None:
         faults = check.violations(problem, layout)
@@ -309,37 +303,32 @@ def build_layout(
             if seat.name not in here:
                 continue
             residents = []
-            options = [models[r.model].options[r.k] for r in here[seat.name]]
-            shares = [r.share / SHARES for r in here[seat.name]]
-            # What each reaches beside the others; its share where no slowdown is known.
-            carried = list(zip(options, _reached(options, shares), strict=True))
-            for number, replica in enumerate(here[seat.name]):
-                option, part = carried[number]
+            for replica in here[seat.name]:
+                option = models[replica.model].options[replica.k]
+                share = replica.share / SHARES
                 residents.append(
                     Resident(
                         model=replica.model,
                         option=option.name,
-                        share=shares[number],
-                        rate=option.throughput * part,
-                        uses={r.name: use(r, option, part) for r in problem.resources},
+                        share=share,
+                        rate=option.throughput * share,
+                        uses={r.name: use(r, option, share) for r in problem.resources},
                         latency_ms=option.latency_ms,
                         variant=option.variant,
                         load=option.load,
                         latency_limit_ms=models[replica.model].latency_limit_ms,
                         percentile=models[replica.model].percentile,
-                        kept=part
-                        if part < shares[number]
-                        else max(part, kept(option, carried[:number] + carried[number + 1 :])),
                     )
                 )
             kind = kinds[seat.device_type]
+            shares = [(models[r.model].options[r.k], r.share / SHARES) for r in here[seat.name]]
             devices.append(
                 PlacedDevice(
                     name=seat.name,
                     device_type=seat.device_type,
                     residents=tuple(residents),
                     uses={
-                        r.name: total(r, kind.baseline.get(r.name, 0.0), carried)
+                        r.name: total(r, kind.baseline.get(r.name, 0.0), shares)
                         for r in problem.resources
                     },
                     capacity=dict(kind.capacity),
@@ -351,10 +340,3 @@ def build_layout(
     return Layout(
         tuple(devices), problem.objective, units={r.name: r.unit for r in problem.resources}
     )
-
-
-def _reached(options: list[Option], shares: list[float]) -> list[float]:
-    """The shares that replicas reach beside each other."""
-    if not any(option.sensitivity for option in options):
-        return shares
-    return reached([Runner(s, o.busy, o.sensitivity) for o, s in zip(options, shares, strict=True)])

@@ -1,13 +1,31 @@
-"""The best choice among known packings, by CP-SAT: set covering with a hint."""
+"""The best choice among packings that are known.
+
+    x[p] in 0..   sum_p copies[i,p]·x[p] >= count[i]   sum_{p of b} x[p] <= left[b]
+    sum_p price[p]·x[p] <= limit
+
+CP-SAT is quick where there are few packings, HiGHS where there are thousands. HiGHS counts in
+floats: what it finds is checked as any packing is, what it calls impossible is asked of CP-SAT.
+"""
 
 from __future__ import annotations
 
+import datetime
 from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 from placement.packing.instance import Packing
 from placement.packing.table import Table
 from placement.result import Deadline
+
+
+@dataclass(frozen=True)
+class Cover:
+    """Bins, or that these packings allow none within the limit; neither: it is not known."""
+
+    bins: list[Packing] | None = None
+    impossible: bool = False
 
 
 def cover(
@@ -19,44 +37,43 @@ def cover(
     deadline: Deadline,
     seed: int,
     work_s: float,
-    hint: list[Packing] | None = None,
-) -> list[Packing] | None:
-    """Bins for all copies that cost at most `limit`; None when none were found.
+    *,
+    once: bool = False,
+) -> Cover:
+    """Bins for all copies that cost at most `limit`, by CP-SAT in `work_s` of its own time.
 
-    Nothing follows from None: packings that are not known may do. `work_s` is CP-SAT's
-    deterministic time.
+    Impossible is what these packings cannot do: others may. With `once`, no copy may be in two
+    packings, and any price within the limit will do: quicker where bins have to be full.
     """
     from ortools.sat.python import cp_model
 
     if deadline.left_s <= 0.05:
-        return None
+        return Cover()
     cp = cp_model.CpModel()
     uses = []
     holders: dict[int, list[Any]] = {int(i): [] for i in counts.nonzero()[0]}
     per_kind: list[list[Any]] = [[] for _ in table.entries]
-    hinted = Counter((p.bin, tuple(i for i, _ in p.contents)) for p in hint or ())
     for packing in columns:
         copies = Counter(i for i, _ in packing.contents)
-        most = max(-(-int(counts[i]) // number) for i, number in copies.items())
-        x = cp.new_int_var(0, most, "")
+        x = cp.new_int_var(0, _most(copies, counts), "")
         uses.append(x)
-        if hint is not None:
-            cp.add_hint(x, hinted[packing.bin, tuple(i for i, _ in packing.contents)])
         per_kind[packing.bin].append(x)
         for i, number in copies.items():
             holders[i].append(number * x)
+    if not all(holders.values()):
+        return Cover(impossible=True)
     for i, terms in holders.items():
-        if not terms:
-            return None
-        cp.add(sum(terms) >= int(counts[i]))
-    for kind, xs in enumerate(per_kind):
-        available = left[kind]
+        held = cp_model.LinearExpr.sum(terms)
+        cp.add(held == int(counts[i]) if once else held >= int(counts[i]))
+    for xs, available in zip(per_kind, left, strict=True):
         if available is not None and xs:
-            cp.add(sum(xs) <= available)
-    prices = [kind.price for kind in table.instance.bins]
-    cost = sum(prices[p.bin] * x for p, x in zip(columns, uses, strict=True))
-    cp.add(cost <= limit)
-    cp.minimize(cost)
+            cp.add(cp_model.LinearExpr.sum(xs) <= available)
+    step = table.instance.step()
+    prices = [kind.price // step for kind in table.instance.bins]
+    cost = cp_model.LinearExpr.weighted_sum(uses, [prices[p.bin] for p in columns])
+    cp.add(cost <= limit // step)
+    if not once:
+        cp.minimize(cost)
     solver = cp_model.CpSolver()
     solver.parameters.num_workers = 1
     solver.parameters.random_seed = seed
@@ -68,16 +85,67 @@ def cover(
     finally:
         deadline.unwatch(solver.stop_search)
     if status not in {cp_model.OPTIMAL, cp_model.FEASIBLE}:
-        return None
+        return Cover(impossible=status == cp_model.INFEASIBLE)
+    return Cover(_bins(columns, [solver.value(x) for x in uses], counts))
+
+
+def cover_many(
+    table: Table,
+    counts: Any,
+    left: list[int | None],
+    columns: list[Packing],
+    limit: int,
+    deadline: Deadline,
+    seed: int,
+    work_s: float,
+) -> Cover:
+    """As `cover`, by HiGHS until the deadline; `work_s` is for CP-SAT to prove the impossible."""
+    from ortools.math_opt.python import mathopt
+
+    if deadline.left_s <= 0.1:
+        return Cover()
+    model = mathopt.Model()
+    rows = {int(i): model.add_linear_constraint(lb=float(counts[i])) for i in counts.nonzero()[0]}
+    step = table.instance.step()
+    price = model.add_linear_constraint(ub=float(limit // step))
+    limits = [None if n is None else model.add_linear_constraint(ub=float(n)) for n in left]
+    uses = []
+    for packing in columns:
+        copies = Counter(i for i, _ in packing.contents)
+        x = model.add_integer_variable(lb=0.0, ub=float(_most(copies, counts)))
+        uses.append(x)
+        for i, number in copies.items():
+            rows[i].set_coefficient(x, float(number))
+        price.set_coefficient(x, float(table.instance.bins[packing.bin].price // step))
+        row = limits[packing.bin]
+        if row is not None:
+            row.set_coefficient(x, 1.0)
+    parameters = mathopt.SolveParameters(
+        time_limit=datetime.timedelta(seconds=max(0.05, deadline.left_s - 0.05)), random_seed=seed
+    )
+    result = mathopt.solve(model, mathopt.SolverType.HIGHS, params=parameters)
+    if result.has_primal_feasible_solution():
+        return Cover(_bins(columns, [round(v) for v in result.variable_values(uses)], counts))
+    if result.termination.reason != mathopt.TerminationReason.INFEASIBLE:
+        return Cover()
+    return cover(table, counts, left, columns, limit, deadline, seed, work_s)
+
+
+def _most(copies: Counter[int], counts: Any) -> int:
+    return max(-(-int(counts[i]) // number) for i, number in copies.items())
+
+
+def _bins(columns: list[Packing], amounts: Iterable[int], counts: Any) -> list[Packing] | None:
+    """The packings so often, without what is covered twice; None where a copy is missing."""
     rest = Counter({int(i): int(counts[i]) for i in counts.nonzero()[0]})
     bins = []
-    for packing, x in zip(columns, uses, strict=True):
-        for _ in range(solver.value(x)):
+    for packing, amount in zip(columns, amounts, strict=True):
+        for _ in range(amount):
             kept = []
-            for i, k in packing.contents:  # what is covered twice is left out
+            for i, k in packing.contents:
                 if rest[i] > 0:
                     rest[i] -= 1
                     kept.append((i, k))
             if kept:
                 bins.append(Packing(packing.bin, tuple(kept)))
-    return bins
+    return None if any(rest.values()) else bins

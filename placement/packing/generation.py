@@ -40,6 +40,8 @@ class Master:
         self.variables: list[Any] = []
         self._known: set[tuple[int, tuple[int, ...]]] = set()
         self._solver = solver = pywraplp.Solver.CreateSolver("GLOP")
+        self._parameters = pywraplp.MPSolverParameters()
+        self._parameters.SetIntegerParam(self._parameters.PRESOLVE, self._parameters.PRESOLVE_OFF)
         infinity = solver.infinity()
         self._rows = {
             int(i): solver.Constraint(int(counts[i]), infinity) for i in counts.nonzero()[0]
@@ -86,7 +88,7 @@ class Master:
         if deadline.left_s <= 0:
             return False
         self._solver.set_time_limit(max(1, int(deadline.left_s * 1000)))
-        return bool(self._solver.Solve() == pywraplp.Solver.OPTIMAL)
+        return bool(self._solver.Solve(self._parameters) == pywraplp.Solver.OPTIMAL)
 
     def values(self) -> tuple[Any, list[int]]:
         """Item values and, per bin type, what its limited number is worth, as integers."""
@@ -99,6 +101,11 @@ class Master:
             0 if row is None else max(0, int(-row.dual_value() * money)) for row in self._limits
         ]
         return found, extra
+
+    @property
+    def price(self) -> float:
+        """What the last solution costs."""
+        return float(self._goal.Value())
 
     def amounts(self) -> list[float]:
         """How often each column is used in the last solution."""
@@ -119,13 +126,18 @@ class Generation:
         self.converged = False
 
     def run(
-        self, deadline: Deadline, rounds: int, enough: int | None = None, widest: int = len(WIDTHS)
+        self,
+        deadline: Deadline,
+        rounds: int,
+        enough: int | None = None,
+        widest: int = len(WIDTHS),
+        known: int = 0,
     ) -> None:
-        """Add packings; stop early when the bound reaches `enough`."""
+        """Add packings; stop early when the bound reaches `enough` or cannot exceed `known`."""
         width = 0
         self.converged = False
         for _ in range(rounds):
-            if not self.master.solve(deadline):
+            if not self.master.solve(deadline) or self.master.price <= known:
                 return
             values, extra = self.master.values()
             if self.best_values is not None and width == 0:

@@ -1,14 +1,11 @@
 """A few bins packed anew with one bin less, until the bound or the deadline.
 
-With item values of which no bin of type b holds more than z[b], scaled so that this is its price,
-the bins of a packing at the target price leave unused, together, the price less the items' value.
-So none leaves more than that, and all packings that can take part are listed by one search where
-little may be wasted (perfect packings: next to nothing). CP-SAT covers the items from the list.
+Where little may be wasted, all packings that can take part (see `listing.py`) are found by one
+search; else the most valuable. CP-SAT covers the items from the list.
 """
 
 from __future__ import annotations
 
-from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -16,6 +13,7 @@ import numpy as np
 from placement.packing.cover import cover
 from placement.packing.instance import Packing, price_of
 from placement.packing.knapsack import search, weights
+from placement.packing.listing import least_values
 from placement.packing.table import Table
 from placement.result import Deadline
 
@@ -32,7 +30,6 @@ def repack(
     random: np.random.Generator,
     items: int,
     deadline: Deadline,
-    known: list[Packing] = [],  # noqa: B006  # never written to
 ) -> tuple[list[Packing], bool]:
     """The bins with some of them packed anew, and whether their price fell."""
     chosen = _choose(table, bins, values, random, items)
@@ -42,36 +39,22 @@ def repack(
     for packing in old:
         for i, _ in packing.contents:
             counts[i] += 1
-    step = table.instance.step()
-    paid = price_of(table.instance, old)
-    target = paid - step
-    money = table.value_of_money
-    scale = max(
-        (
-            z / (kind.price * money)
-            for z, kind in zip(most, table.instance.bins, strict=True)
-            if kind.price
-        ),
-        default=Fraction(1),
-    )
-    slack = int(scale * target * money) - int((values * counts).sum())
-    if slack < 0:
+    target = price_of(table.instance, old) - table.instance.step()
+    least = least_values(table, values, most, counts, target)
+    if least is not None and not least:
         return bins, False  # no packing of these at that price
     left = _left(table, kept)
     columns: list[Packing] = []
     for kind, entries in enumerate(table.entries):
         if left[kind] == 0:
             continue
-        price = table.instance.bins[kind].price
-        above = max(0, int(scale * price * money) - slack - 1)
+        above = max(0, least[kind] - 1) if least else 0
         tight = weights(entries, values, counts, y[kind], 15)
         found = search(entries, values, counts, above, tight, LISTED, LISTED, False, deadline)
         columns += [table.packing(kind, packing) for packing in found.packings]
-    columns += [p for p in known if all(counts[i] >= 1 for i, _ in p.contents)]
     columns += old
-    new = cover(
-        table, counts, left, columns, target, deadline, int(random.integers(1 << 30)), WORK_S
-    )
+    seed = int(random.integers(1 << 30))
+    new = cover(table, counts, left, columns, target, deadline, seed, WORK_S).bins
     return (bins, False) if new is None else ([*kept, *new], True)
 
 
