@@ -25,9 +25,9 @@ from dataclasses import dataclass
 from math import ceil
 from typing import Any
 
-from placement.assignment import reference, worthwhile
 from placement.colocation import SHARES, Scale
 from placement.fleet import Unit
+from placement.options import reference, worthwhile
 from placement.problem import Model, PlacementProblem
 from placement.result import Deadline
 

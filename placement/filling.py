@@ -17,9 +17,10 @@ from itertools import product
 from math import ceil
 from typing import Any
 
-from placement.assignment import Replica, usable
+from placement.assignment import Replica
 from placement.colocation import Scale
 from placement.fleet import Unit
+from placement.options import usable
 from placement.problem import PlacementProblem
 from placement.result import Deadline
 

@@ -93,14 +93,6 @@ def formulate(
         options = _options([m for m in rows if m.model == name], kinds, resources, demand, notes)
         if not options:
             missed[name] = _why_not(name, [m for m in rows if m.model == name], kinds)
-        usable = [o for o in options if _meets(o, demand)]
-        if options and not usable:
-            best = min(options, key=lambda o: o.latency_ms or float("inf"))
-            missed[name] = (
-                f"{name} meets its {demand.latency_limit_ms:g} ms p{demand.percentile} limit in no "
-                f"measured variant; the best was {best.latency_ms or float('nan'):.4g} ms as "
-                f"{best.name} on {best.device_type}."
-            )
         placed.append(
             Model(
                 name=name,
@@ -134,12 +126,6 @@ def _known(what: str, name: str, names: Iterable[str]) -> str:
         hint = f" Did you mean {near[0]!r}?" if near else ""
         raise InputError(f"{name!r} is no {what}; known are {', '.join(names)}.{hint}")
     return name
-
-
-def _meets(option: Option, demand: Demand) -> bool:
-    if demand.latency_limit_ms is None:
-        return True
-    return option.latency_ms is not None and option.latency_ms <= demand.latency_limit_ms
 
 
 def _part(amount: float, part: float) -> float:
@@ -193,6 +179,7 @@ def _types(
                 if (amount := offer.get(r.name)) is not None
             },
             {r.name: float(c) for r in resources if (c := charged.get(r.name)) is not None},
+            {r.name: float(o) for r in resources if (o := offer.get(r.name)) is not None},
         )
     return kinds
 

@@ -1,25 +1,37 @@
-"""A first layout for most throughput: how far can every model grow at once?
+"""A first layout for most throughput, from a plan that is packed onto the fleet.
 
-A growth factor f asks for a rate of f times each model's reference. Whether the fleet carries it is
-a least-hardware question, answered by the quick constructions; f is found by bisection.
+A plan says with which options and shares each model runs; the relaxation that gives the bound gives
+it for free (`aggregate.py`). What it leaves out, that devices are whole, is a packing. A plan for a
+little less than the fleet has (the sum), or for a little less than the bound (max-min: a rate of f
+times each model's reference, f found by bisection), leaves the packing some air.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
-from placement import filling
+from placement import planned
 from placement.aggregate import melt
-from placement.assignment import Replica, reference, usable
-from placement.colocation import COVER, SHARES, Scale, cover
+from placement.assignment import Replica
+from placement.colocation import Scale
 from placement.fleet import Unit
 from placement.heuristics import construct
+from placement.improve import worth
+from placement.options import reference
 from placement.problem import PlacementProblem
 from placement.result import Deadline
+from placement.shares import polish
 
-PROBES = 8
 LEAST = 1e-3  # of a factor: about standing by
-SLACKS = (1.0, 0.97, 0.93)
+FIRST = 0.06  # part of the bound that the first attempt gives up
+CLOSE = 0.004  # parts of the bound that are not told apart any more
+AIR = (0.0, 0.02, 0.05)  # parts of the capacities that plans for a factor leave free
+SUM_AIR = (0.005, 0.01, 0.015, 0.02, 0.03, 0.05, 0.1, 0.2)  # likewise, for the sum
+ENOUGH = 2  # plans that were packed
+PART = 0.15  # of the time left, for one packing or one plan
+
+Plan = Mapping[str, tuple[tuple[int, int], ...]]
 
 
 def grow(
@@ -30,24 +42,44 @@ def grow(
     deadline: Deadline,
     seed: int = 0,
 ) -> tuple[Replica, ...] | None:
-    """Replicas with the greatest factor that was reached; None when even standing by fails."""
+    """The best layout of some plans; None when even standing by fits nowhere."""
+    if problem.fairness == "sum" and planned.applies(problem):
+        best = _sum(problem, scale, fleet, deadline, seed)
+        if best is not None:
+            return best
     high = bound if problem.fairness == "max-min" else 1.0
+    low, step = 0.0, FIRST * high
     best = None
-    low = 0.0
-    for probe in range(PROBES):
-        factor = high if probe == 0 else (low + high) / 2
-        if deadline.left_s <= 0:
-            break
-        found = _carry(problem, scale, fleet, max(factor, LEAST), deadline, seed)
+    factor = high - step
+    while high - low > CLOSE * bound and deadline.left_s > 0 and factor > LEAST:
+        found = _carry(problem, scale, fleet, factor, deadline, seed)
         if found is not None:
             best, low = found, factor
-            if probe == 0:
-                break
+            factor = (low + high) / 2
         else:
-            high = factor
+            high, step = factor, step * 2
+            factor = (low + high) / 2 if low else high - step
     if best is None:
-        best = _carry(problem, scale, fleet, LEAST, deadline, seed)
+        best = _carry(problem, scale, fleet, LEAST, Deadline(max(1.0, deadline.left_s)), seed)
     return best
+
+
+def _sum(
+    problem: PlacementProblem, scale: Scale, fleet: list[Unit], deadline: Deadline, seed: int
+) -> tuple[Replica, ...] | None:
+    """The best layout of the first plans that can be packed: later ones ask for less."""
+    found: list[tuple[Replica, ...]] = []
+    for air in SUM_AIR:
+        if deadline.left_s <= 0 or len(found) >= ENOUGH:
+            break
+        melted = melt(leaving(problem, air), scale, fleet, deadline.part(PART))
+        if melted is None:
+            break
+        part = deadline.part(PART)
+        packed = planned.settle(problem, scale, fleet, melted.plan, part, seed, merged=True)
+        if packed:
+            found.append(polish(problem, scale, fleet, packed))
+    return max(found, key=lambda replicas: worth(problem, fleet, replicas), default=None)
 
 
 def _carry(
@@ -58,6 +90,7 @@ def _carry(
     deadline: Deadline,
     seed: int,
 ) -> tuple[Replica, ...] | None:
+    """Replicas that carry `factor` times each model's reference."""
     asked = replace(
         problem,
         objective="min-hardware",
@@ -67,59 +100,25 @@ def _carry(
         ),
         move_price=0.0,
     )
-    filled = _filled(asked, scale, fleet, Deadline(deadline.left_s * 0.1), seed)
-    if filled is not None:
-        return filled
-    found = construct(asked, scale, fleet, Deadline(deadline.left_s * 0.1), seed)
-    for slack in SLACKS:
-        if found is not None or deadline.left_s <= 0:
-            break
-        shrunk = replace(
-            asked,
-            types=tuple(
-                replace(kind, capacity={n: c * slack for n, c in kind.capacity.items()})
-                for kind in asked.types
-            ),
-        )
-        melted = melt(shrunk, scale, fleet, Deadline(deadline.left_s * 0.1))
+    for air in AIR:
+        melted = melt(leaving(asked, air), scale, fleet, deadline.part(PART))
         if melted is None:
-            return None
-        found = construct(asked, scale, fleet, Deadline(deadline.left_s * 0.1), seed, melted.plan)
-    return found
+            break
+        if planned.applies(asked):
+            found = planned.settle(asked, scale, fleet, melted.plan, deadline.part(PART), seed)
+        else:
+            found = construct(asked, scale, fleet, deadline.part(PART), seed, melted.plan)
+        if found is not None and worth(problem, fleet, found) >= 0.99 * factor:
+            return found
+    return construct(asked, scale, fleet, deadline.part(PART), seed)
 
 
-def _filled(
-    asked: PlacementProblem, scale: Scale, fleet: list[Unit], deadline: Deadline, seed: int
-) -> tuple[Replica, ...] | None:
-    """One replica of each model, with the share that its rate takes, filled into equal devices."""
-    shares: dict[tuple[str, int], int] = {}
-    models = []
-    scaled = [resource.name for resource in asked.resources if resource.scales]
-    for name, model in asked.copies():
-        options = []
-        for k, option in usable(model):
-            part = cover(option.throughput, model.rate) if model.rate else COVER
-            share = -(-COVER * SHARES // part) if part else SHARES + 1
-            if share > SHARES:
-                continue
-            shares[name, k] = share
-            needs = {
-                resource: need * share / SHARES if resource in scaled else need
-                for resource, need in option.needs.items()
-            }
-            options.append(replace(option, name=str(k), needs=needs, latency_ms=None))
-        if not options:
-            return None
-        models.append(
-            replace(model, name=name, count=1, options=tuple(options), rate=None,
-                    latency_limit_ms=None)
-        )  # fmt: skip
-    plain = replace(asked, models=tuple(models))
-    if not filling.applies(plain, fleet):
-        return None
-    filled = filling.fill(plain, scale, fleet, deadline, seed)
-    if filled is None or filled.replicas is None:
-        return None
-    by_name = {model.name: model for model in models}
-    chosen = [(r, int(by_name[r.model].options[r.k].name)) for r in filled.replicas]
-    return tuple(Replica(r.model, k, r.seat, shares[r.model, k]) for r, k in chosen)
+def leaving(problem: PlacementProblem, air: float) -> PlacementProblem:
+    """The problem with so much of every capacity left free."""
+    return replace(
+        problem,
+        types=tuple(
+            replace(kind, capacity={n: c * (1 - air) for n, c in kind.capacity.items()})
+            for kind in problem.types
+        ),
+    )

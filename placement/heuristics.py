@@ -13,11 +13,13 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from placement.assignment import Replica, allowed, reference, worthwhile
+from placement.assignment import Replica
 from placement.colocation import COVER, SHARES, Scale, cover
 from placement.fleet import Seat, Unit
+from placement.options import reference, worthwhile
 from placement.problem import Model, Option, PlacementProblem
 from placement.result import Deadline
+from placement.rules import allowed
 
 ROUNDS = 20  # orders that are tried
 PATIENCE_S = 2.0

@@ -12,9 +12,11 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import replace
 
-from placement.assignment import Outside, Replica, reference, search
+from placement.assignment import Replica, search
 from placement.colocation import COVER, SHARES, Scale, cover
+from placement.compact import Outside
 from placement.fleet import Unit
+from placement.options import reference
 from placement.problem import PlacementProblem
 from placement.result import Deadline
 

@@ -63,6 +63,8 @@ class PoolType:
     name: str
     capacity: Mapping[str, float]
     baseline: Mapping[str, float] = field(default_factory=dict)
+    physical: Mapping[str, float] = field(default_factory=dict)  # what it has before rules, up to
+    # which a limit could be raised, where that is known
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,10 @@ from collections import defaultdict
 from dataclasses import replace
 from typing import Any
 
-from placement.assignment import Replica, reference
+from placement.assignment import Replica
 from placement.colocation import SHARES, Scale
 from placement.fleet import Unit
+from placement.options import reference
 from placement.problem import PlacementProblem
 
 

@@ -3,28 +3,30 @@
 from __future__ import annotations
 
 import re
-from collections import Counter, defaultdict
+from collections import Counter
 from dataclasses import replace
 from fractions import Fraction
 from math import ceil, gcd, lcm
 
-from placement import assignment, check, filling, heuristics
+from placement import assignment, check, filling, heuristics, planned
 from placement.aggregate import melt
-from placement.assignment import Answer, Replica, usable, worthwhile
-from placement.colocation import SHARES, Scale, scale, total, use
+from placement.assignment import Answer, Replica
+from placement.colocation import Scale, scale
 from placement.fleet import Unit, is_singled_out, units
 from placement.growth import grow
 from placement.improve import applies, improve, worth
-from placement.layout import Layout, PlacedDevice, Resident
+from placement.options import usable, worthwhile
 from placement.packing import reduction
+from placement.prediction import build_layout, headroom
 from placement.problem import Model, PlacementProblem
 from placement.result import Deadline, Result, Status
 from placement.shares import polish
 from placement.validate import validate
 
+CUT = "The search was cut by its time limit: another run may end with another layout."
 EXACT = 6_000  # 0/1 variables up to which the compact model is asked at once
 PACKING = 0.95  # part of the time for packing; what is left builds the layout
-ROOMIEST = 3_000  # 0/1 variables up to which a proven packing is packed again for headroom
+ROOMIEST = 3_000  # 0/1 variables up to which the second goal is looked at
 SLACKS = (1.0, 0.97, 0.94, 0.9)  # parts of the capacities for which plans are made
 
 
@@ -33,18 +35,23 @@ def solve(
     time_limit_s: float = 30.0,
     seed: int = 0,
     deadline: Deadline | None = None,
+    *,
+    tie_break: bool = True,
 ) -> Result:
     """The best placement found within the time limit, with its proof.
 
     The same problem and seed give the same answer, unless the time limit cuts the search short.
-    Raises InputError when the problem contradicts itself.
+    Without `tie_break` any layout of the best value will do, which is quicker. Raises InputError
+    when the problem contradicts itself.
     """
     validate(problem)
     deadline = deadline or Deadline(time_limit_s)
     scaled = scale(problem)
-    fleet = units(problem, _wanted(problem))
+    fleet = units(problem, wanted(problem))
     find = _least_hardware if problem.objective == "min-hardware" else _most_throughput
     answer, method = find(problem, scaled, fleet, deadline, seed)
+    if tie_break and answer.value is not None and deadline.left_s > 0:
+        answer = _break_tie(problem, scaled, fleet, answer, deadline, seed)
     layout = build_layout(problem, fleet, answer.replicas) if answer.value is not None else None
     if layout is not None:
         faults = check.violations(problem, layout)
@@ -58,7 +65,27 @@ def solve(
         time_s=deadline.spent_s,
         method=method,
         headroom=None if layout is None else headroom(layout),
+        notes=() if answer.status in {"optimal", "infeasible"} else (CUT,),
     )
+
+
+def _break_tie(
+    problem: PlacementProblem,
+    scaled: Scale,
+    fleet: list[Unit],
+    answer: Answer,
+    deadline: Deadline,
+    seed: int,
+) -> Answer:
+    """The second goal, on all devices or, where that is too much, on those in use."""
+    if problem.objective == "min-hardware":
+        fleet = _enough(problem, fleet, answer.value or 0.0)
+    if _size(problem, fleet) > ROOMIEST:
+        used = {replica.seat for replica in answer.replicas}
+        fleet = [unit for unit in fleet if any(seat.name in used for seat in unit.seats)]
+    if _size(problem, fleet) > ROOMIEST:
+        return answer
+    return assignment.break_tie(problem, scaled, fleet, answer, deadline, seed)
 
 
 def _least_hardware(
@@ -67,14 +94,6 @@ def _least_hardware(
     if reduction.applies(problem):
         answer, method = reduction.pack(problem, scaled, fleet, deadline.part(PACKING), seed)
         if answer.value is not None:
-            used = {replica.seat for replica in answer.replicas}
-            taken = [unit for unit in fleet if unit.name in used]
-            if answer.status == "optimal" and _size(problem, taken) <= ROOMIEST:
-                # The same devices, packed for headroom.
-                roomier = assignment.search(
-                    problem, scaled, taken, deadline, seed, answer.replicas, answer.bound
-                )
-                answer = roomier if roomier.value == answer.value else answer
             return answer, method
         if answer.status == "infeasible":
             return answer, method
@@ -101,6 +120,10 @@ def _least_hardware(
         found = tight and heuristics.construct(
             problem, scaled, fleet, _part(deadline, 0.05), seed, tight.plan
         )
+        if found and (best is None or worth(problem, fleet, found) < worth(problem, fleet, best)):
+            best = found
+    if planned.applies(problem):
+        found = planned.settle(problem, scaled, fleet, melted.plan, deadline.part(0.3), seed)
         if found and (best is None or worth(problem, fleet, found) < worth(problem, fleet, best)):
             best = found
     names = list(dict.fromkeys(unit.pool.name for unit in fleet))
@@ -184,7 +207,7 @@ def _most_throughput(
     melted = melt(problem, scaled, fleet, _part(deadline, 0.1))
     if melted is None:
         return Answer("infeasible"), "melted devices"
-    first = grow(problem, scaled, fleet, melted.bound, _part(deadline, 0.4), seed)
+    first = grow(problem, scaled, fleet, melted.bound, deadline.part(0.6), seed)
     if first is None:
         return assignment.search(problem, scaled, fleet, deadline, seed), "CP-SAT"
     best = polish(problem, scaled, fleet, first)
@@ -194,19 +217,6 @@ def _most_throughput(
     value = worth(problem, fleet, best)
     status: Status = "optimal" if value >= melted.bound * (1 - 1e-6) else "feasible"
     return Answer(status, best, value, max(melted.bound, value)), "large neighbourhood search"
-
-
-def headroom(layout: Layout) -> float:
-    """The least free part of the capacity of any device in use, over all resources."""
-    return min(
-        (
-            1 - device.uses[name] / limit
-            for device in layout.devices
-            for name, limit in device.capacity.items()
-            if limit > 0 and name in device.uses
-        ),
-        default=1.0,
-    )
 
 
 def _part(deadline: Deadline, part: float) -> Deadline:
@@ -265,7 +275,7 @@ def _shrunk(problem: PlacementProblem, slack: float) -> PlacementProblem:
     )
 
 
-def _wanted(problem: PlacementProblem) -> int:
+def wanted(problem: PlacementProblem) -> int:
     """As many devices of one pool as could ever be of use."""
     if problem.objective == "max-throughput":
         return max((pool.count or 0 for pool in problem.pools), default=0)
@@ -286,57 +296,3 @@ def _replicas(model: Model) -> int:
     best = min((o.throughput for _, o in usable(model) if o.throughput > 0), default=0.0)
     by_rate = ceil(model.rate / best) if model.rate and best else 1
     return max(model.min_replicas, by_rate)
-
-
-def build_layout(
-    problem: PlacementProblem, fleet: list[Unit], replicas: tuple[Replica, ...]
-) -> Layout:
-    """The replicas on their devices, with the use that each predicts."""
-    models = dict(problem.copies())
-    kinds = {kind.name: kind for kind in problem.types}
-    here: dict[str, list[Replica]] = defaultdict(list)
-    for replica in replicas:
-        here[replica.seat].append(replica)
-    devices = []
-    for unit in fleet:
-        for seat in unit.seats:
-            if seat.name not in here:
-                continue
-            residents = []
-            for replica in here[seat.name]:
-                option = models[replica.model].options[replica.k]
-                share = replica.share / SHARES
-                residents.append(
-                    Resident(
-                        model=replica.model,
-                        option=option.name,
-                        share=share,
-                        rate=option.throughput * share,
-                        uses={r.name: use(r, option, share) for r in problem.resources},
-                        latency_ms=option.latency_ms,
-                        variant=option.variant,
-                        load=option.load,
-                        latency_limit_ms=models[replica.model].latency_limit_ms,
-                        percentile=models[replica.model].percentile,
-                    )
-                )
-            kind = kinds[seat.device_type]
-            shares = [(models[r.model].options[r.k], r.share / SHARES) for r in here[seat.name]]
-            devices.append(
-                PlacedDevice(
-                    name=seat.name,
-                    device_type=seat.device_type,
-                    residents=tuple(residents),
-                    uses={
-                        r.name: total(r, kind.baseline.get(r.name, 0.0), shares)
-                        for r in problem.resources
-                    },
-                    capacity=dict(kind.capacity),
-                    host=unit.pool.host,
-                    price=unit.pool.price,
-                    parent=None if seat.slice_number is None else unit.name,
-                )
-            )
-    return Layout(
-        tuple(devices), problem.objective, units={r.name: r.unit for r in problem.resources}
-    )

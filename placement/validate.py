@@ -21,6 +21,7 @@ def validate(problem: PlacementProblem) -> None:
     for kind in problem.types:
         _figures(f"types.{kind.name}.capacity", kind.capacity, resources)
         _figures(f"types.{kind.name}.baseline", kind.baseline, resources)
+        _figures(f"types.{kind.name}.physical", kind.physical, resources)
     for pool in problem.pools:
         at = f"pools.{pool.name}"
         for name in (pool.device_type, *(s for p in pool.partitions for s in p)):

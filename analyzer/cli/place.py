@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -12,9 +12,14 @@ from analyzer.cli.options import CommaList, Duration, command, emit, log, text_t
 from profiles.errors import InputError, NoAnswerError
 
 if TYPE_CHECKING:
+    from placement.explain import Explanation
     from placement.formulate import Formulation
     from placement.problem import PlacementProblem
     from placement.result import Deadline, Result
+
+T = TypeVar("T")
+SOLVING = 0.85  # part of the time limit for the layout; what is left explains it
+EXPLAINING = 0.8  # part of what is left then
 
 
 class Percent(click.ParamType[float]):
@@ -87,17 +92,22 @@ def place(output_format: str, **options: Any) -> None:
     model-placer place --fleet fleet.yaml --objective max-throughput --frontier
     """  # noqa: D301
     from placement.explain import explain
+    from placement.result import Deadline
 
+    deadline = Deadline(options["time_limit"])
     formulation = _formulation(options)
     for note in formulation.notes:
         log.warning("Note: %s", note)
     if options["frontier"]:
-        _frontier(formulation.problem, options, output_format)
+        _frontier(formulation.problem, options, output_format, deadline)
         return
-    result = _interruptible(
-        lambda deadline: _solve(formulation.problem, options, deadline), options["time_limit"]
-    )
-    explanation = explain(formulation.problem, result, options["time_limit"])
+
+    def work() -> tuple[Result, Explanation]:
+        part = deadline.part(SOLVING)
+        result = _solve(formulation.problem, options, part)
+        return result, explain(formulation.problem, result, deadline.part(EXPLAINING))
+
+    result, explanation = _interruptible(work, deadline)
     if result.layout is not None and options["output"] is not None:
         from placement.layout import save
 
@@ -235,15 +245,12 @@ def _solve(problem: PlacementProblem, options: dict[str, Any], deadline: Deadlin
     return solve(problem, seed=options["seed"], deadline=deadline)
 
 
-def _interruptible(work: Callable[[Deadline], Any], time_limit_s: float) -> Any:
+def _interruptible(work: Callable[[], T], deadline: Deadline) -> T:
     """What `work` returns; on Ctrl-C it is told to end with the best that it has."""
     from concurrent.futures import ThreadPoolExecutor
 
-    from placement.result import Deadline
-
-    deadline = Deadline(time_limit_s)
     with ThreadPoolExecutor(1) as pool:
-        future = pool.submit(work, deadline)
+        future = pool.submit(work)
         try:
             return future.result()
         except KeyboardInterrupt:
@@ -252,12 +259,12 @@ def _interruptible(work: Callable[[Deadline], Any], time_limit_s: float) -> Any:
             return future.result()
 
 
-def _frontier(problem: PlacementProblem, options: dict[str, Any], output_format: str) -> None:
+def _frontier(
+    problem: PlacementProblem, options: dict[str, Any], output_format: str, deadline: Deadline
+) -> None:
     from placement.frontier import frontier
 
-    points = _interruptible(
-        lambda deadline: frontier(problem, deadline, options["seed"]), options["time_limit"]
-    )
+    points = _interruptible(lambda: frontier(problem, deadline, options["seed"]), deadline)
     rows = [
         {
             "devices": p.devices,

@@ -11,9 +11,10 @@ from collections import defaultdict
 from fractions import Fraction
 from math import lcm
 
-from placement.assignment import Answer, Replica, usable
+from placement.assignment import Answer, Replica
 from placement.colocation import Scale
 from placement.fleet import Unit
+from placement.options import usable
 from placement.packing.engine import solve_packing
 from placement.packing.instance import BinType, Choice, ItemType, PackingInstance
 from placement.problem import PlacementProblem

@@ -5,8 +5,8 @@ from placement import Model, Option, PlacementProblem, Pool, PoolType, Resource,
 from placement.check import violations
 from placement.colocation import scale
 from placement.fleet import units
+from placement.prediction import build_layout
 from placement.result import Deadline
-from placement.solver import build_layout
 
 RESOURCES = (Resource("memory", scales=False), Resource("utilization"))
 

@@ -1,8 +1,10 @@
 import pytest
 
 from placement.demands import read_demands
+from placement.explain import explain
 from placement.fleet_file import read_fleet, single
 from placement.formulate import formulate
+from placement.result import Deadline
 from placement.solver import solve
 from profiles.environment import Environment
 from profiles.errors import InputError, NoAnswerError
@@ -56,10 +58,15 @@ def test_a_failed_measurement_is_no_option():
 def test_an_option_that_misses_the_latency_limit_is_out():
     rows = [measured("a", p99=31.0), measured("b")]
     demands = read_demands({"models": {"a": {"latency_limit_ms": 20}}})
-    with pytest.raises(
-        NoAnswerError, match="a meets its 20 ms p99 limit in no measured variant; the best was 31"
-    ):
-        formulate(rows, [SERVER], T4, demands)
+    problem = formulate(rows, [SERVER], T4, demands).problem
+    result = solve(problem)
+    assert result.status == "infeasible"
+    told = explain(problem, result, Deadline(5))
+    assert told.lines == (
+        "a meets its p99 limit of 20 ms in no option; "
+        "the best is 31 ms (as configured b1 c1 on Tesla T4).",
+    )
+    assert told.relaxations == ("a p99 limit of 31 ms for a, not 20 ms", "without a")
     relaxed = read_demands({"models": {"a": {"latency_limit_ms": 20, "percentile": 50}}})
     assert solve(formulate(rows, [SERVER], T4, relaxed).problem).value == 0.5
 
