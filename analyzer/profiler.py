@@ -12,16 +12,19 @@ import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from analyzer.load.generator import Generator, LoadResult, PreparedRequest
 from analyzer.sampling import statistics
-from analyzer.sampling.device import DeviceFigures, DeviceSampler
+from analyzer.sampling.device import DeviceFigures, DeviceSampler, wait_for_memory
+from analyzer.sampling.processors import BusyShare
 from analyzer.server import http_api
 from analyzer.server.server import Server
 from analyzer.steady_state import SteadyStateRule
 from analyzer.sweep import Point
+from analyzer.watchdog import ModelHangsError, Patience, Watchdog
 from profiles import model_config
+from profiles.baseline import less_baseline
 from profiles.errors import (
     InputError,
     LoadError,
@@ -36,10 +39,19 @@ from profiles.variant import Variant
 
 OUT_OF_MEMORY = re.compile(r"out of memory|\bOOM\b|bad_alloc|failed to allocate", re.IGNORECASE)
 BASELINE_S = 1.0  # the server alone is watched so long
+GIVE_BACK_S = 3.0  # how long unloaded models may keep a GPU's memory
 SETTLE_S = 0.2  # between loading and the reading of cold memory
+CROWDED = 0.9  # of the host's processors: from here on models on different GPUs disturb each other
+CROWDED_NOTE = (
+    "the host's processors were busy while models were measured side by side: without --parallel "
+    "it may be faster"
+)
 THROTTLED = 0.05  # of the periods of the CPU quota: from here on it is said
 LITTLE_TOLERANCE = 0.05  # of concurrency: how far throughput x latency may be off
 DEATH_S = 2.0  # how long a server that does not answer may take to be seen as dead
+DEVICE_POLL_S = 0.5
+UNLOAD_S = 5.0  # after a failure: a server that takes longer is replaced by a new one
+TWICE = 2  # what goes wrong so often is the model's doing, and not tried again
 LOG_LINES = 8  # of the server's own words in a reason
 
 
@@ -51,6 +63,7 @@ class Progress:
     total: int | None  # None: a search, whose end is open
     left_s: float | None  # estimated from the points so far; None before the first ended
     measurement: Measurement  # that just ended
+    where: str = ""  # the GPU, when several are used side by side
 
 
 @dataclass(frozen=True)
@@ -64,6 +77,8 @@ class Bench:
     make_requests: Callable[[str, str, int], list[PreparedRequest]]  # url, model, batch size
     rule: SteadyStateRule
     gpus: tuple[int, ...] | None = None  # that instances are put on; None on a CPU host
+    patience: Patience = field(default_factory=Patience)
+    in_parallel: bool = False  # other models are measured meanwhile, on other GPUs of this host
 
 
 def missing_points(
@@ -88,6 +103,7 @@ def wanted(points: Sequence[Point], store: ProfileStore, bench: Bench) -> list[M
 def profile(
     points: Iterable[Point],
     bench: Bench,
+    baseline: Baseline,
     store: ProfileStore,
     on_progress: Callable[[Progress], None] = lambda _: None,
     total: int | None = None,
@@ -99,14 +115,14 @@ def profile(
 
     Raises
     ------
-    ServerError
-        The server cannot be brought back; every point that ended is in the store.
+    SurroundingsError
+        The server or the device cannot be brought back; every point that ended is in the store.
     """
-    store.add_baseline(measure_baseline(bench))
     started = time.monotonic()
     made: list[Measurement] = []
     for variant, group in itertools.groupby(points, key=lambda point: point.variant):
-        for measurement in _measure_variant(bench, variant, group):
+        for whole in _measure_variant(bench, variant, group):
+            measurement = less_baseline(whole, baseline)
             store.add(measurement)
             made.append(measurement)
             mean_s = (time.monotonic() - started) / len(made)
@@ -119,13 +135,13 @@ def measure_baseline(bench: Bench) -> Baseline:
     """The server alone on the device, no model loaded."""
     with bench.device.watch(bench.server.pids) as watch:
         start_s = time.monotonic()
-        time.sleep(BASELINE_S)
+        time.sleep(max(BASELINE_S, bench.device.shortest_span_s))
         figures = watch.figures(start_s, time.monotonic())
     return Baseline(
         device_type=bench.device.device_type.name,
         environment=bench.device.environment(bench.server.description),
         memory_bytes=figures.memory_bytes,
-        utilization_percent=figures.utilization_percent,
+        utilization_percent=figures.utilization_percent or 0.0,
         memory_utilization_percent=figures.memory_utilization_percent,
         power_w=figures.power_w,
         host=figures.host,
@@ -147,22 +163,29 @@ def _measure_variant(
     loaded: _Loaded | None = None
     aimed = 0  # the client batch size that the generator sends now
     ran_out: list[LoadPoint] = []
+    hung: list[LoadPoint] = []
+    crashes = 0  # of the server, while it loaded the variant
     broken = ""  # why the variant cannot be loaded
     for point in points:
-        smaller = next((load for load in ran_out if _at_least(point.load, load)), None)
-        if smaller:
-            yield _skipped(bench, point, f"{smaller} ran out of memory already")
+        unfit = _unfit(point.load, ran_out, hung)
+        if unfit:
+            yield _skipped(bench, point, unfit)
             continue
-        if loaded is None and not broken:
-            try:
-                loaded, aimed = _load_alone(bench, variant), 0
-            except (LoadError, InputError, ServerError) as error:
-                if not bench.server.alive():
-                    bench.server.restart()  # raises when the server itself is what is broken
-                broken = str(error)
-        if loaded is None:
+        if broken:
             yield _failed(bench, point, broken)
             continue
+        if loaded is None:
+            try:
+                loaded, aimed = _load_alone(bench, variant), 0
+            except ModelPlacerError as error:
+                crashes += isinstance(error, ServerError)
+                refused = isinstance(error, InputError | LoadError) and _answers(bench.server)
+                if refused or crashes >= TWICE:
+                    broken = str(error)
+                yield _failed(bench, point, str(error))
+                _await_device(bench)
+                _clear(bench, variant, None)
+                continue
         try:
             if aimed != point.load.batch_size:
                 url, aimed = bench.server.http_url, point.load.batch_size
@@ -174,21 +197,38 @@ def _measure_variant(
         except (InputError, SurroundingsError) as error:
             aimed = 0
             yield _failed(bench, point, str(error))
+            if not _answers(bench.server):
+                bench.server.restart()
+                loaded = None
             continue
-        measurement = _measure_point(bench, point, loaded)
-        yield measurement
-        if measurement.status == "failed":
-            if OUT_OF_MEMORY.search(measurement.reason or ""):
-                ran_out.append(point.load)
-            _unload(bench, variant)
-            loaded = None
+        mark, ill = bench.server.log_mark(), False
+        try:
+            measurement = _measure_point(bench, point, loaded)
+        except ModelPlacerError as error:  # the server or the device, not a request
+            ill = True
+            if isinstance(error, ModelHangsError):
+                hung.append(point.load)
+            measurement = _failed(bench, point, str(error))
+        if measurement.status == "ok":
+            yield measurement
+            continue
+        reason = _with_log(measurement.reason or "", bench.server, mark)
+        if OUT_OF_MEMORY.search(reason):
+            ran_out.append(point.load)
+        yield replace(measurement, reason=reason)
+        held, loaded = loaded, None
+        _await_device(bench)
+        if ill and bench.server.supports_model_control:
+            bench.server.restart()  # raises when the server itself is what is broken
+        else:
+            _clear(bench, variant, held)
     if loaded is not None:
-        _unload(bench, variant)
+        _clear(bench, variant, loaded)
 
 
 def _load_alone(bench: Bench, variant: Variant) -> _Loaded:
     """Load the variant on a server that holds nothing else."""
-    if not bench.server.alive():
+    if not _answers(bench.server):
         bench.server.restart()
     # Read afresh for each variant: a server that has loaded and unloaded models holds more
     # than a new one, and that is no need of the next model.
@@ -198,10 +238,47 @@ def _load_alone(bench: Bench, variant: Variant) -> _Loaded:
     return _Loaded(idle_bytes, cold_bytes)
 
 
-def _unload(bench: Bench, variant: Variant) -> None:
-    if bench.server.supports_model_control:
-        with suppress(ServerError):  # a dead server is found, and restarted, by the next load
-            bench.server.unload(variant.model)
+def _clear(bench: Bench, variant: Variant, held: _Loaded | None) -> None:
+    """Unload the variant; a server that cannot is restarted, which raises when that fails too."""
+    if not bench.server.supports_model_control:
+        return
+    try:
+        bench.server.unload(variant.model, timeout_s=UNLOAD_S)
+    except ServerError:
+        bench.server.restart()
+        return
+    if held is not None and bench.gpus is not None:
+        with suppress(SurroundingsError):  # a GPU that is lost is found by the next load
+            wait_for_memory(bench.device, bench.server.pids, held.idle_bytes, GIVE_BACK_S)
+
+
+def _await_device(bench: Bench) -> None:
+    """Return once the device can be read; raises SurroundingsError when it stays lost."""
+    deadline_s = time.monotonic() + bench.patience.device_s
+    while True:
+        try:
+            bench.device.memory_bytes(bench.server.pids)
+        except SurroundingsError:
+            if time.monotonic() > deadline_s:
+                raise
+            time.sleep(DEVICE_POLL_S)
+        else:
+            return
+
+
+def _answers(server: Server) -> bool:
+    return server.alive() and http_api.is_live(server.http_url)
+
+
+def _unfit(load: LoadPoint, ran_out: Sequence[LoadPoint], hung: Sequence[LoadPoint]) -> str:
+    """Why a load is not worth trying after what smaller ones did; empty when it is."""
+    for smaller in ran_out:
+        if _at_least(load, smaller):
+            return f"{smaller} ran out of memory already"
+    smaller_hung = [smaller for smaller in hung if _at_least(load, smaller)]
+    if len(smaller_hung) >= TWICE:
+        return f"the model hung at {' and at '.join(map(str, smaller_hung))} already"
+    return ""
 
 
 def _at_least(load: LoadPoint, other: LoadPoint) -> bool:
@@ -216,32 +293,39 @@ def _load(bench: Bench, variant: Variant) -> None:
         return
     config = bench.models[variant.model].config
     if config is None:  # the server completes it, and a variant needs the completed one
-        bench.server.load(variant.model)
+        bench.server.load(variant.model, timeout_s=bench.patience.load_s)
         if variant == Variant(variant.model) and bench.gpus is None:
             return
         config = http_api.config(bench.server.http_url, variant.model)
         bench.server.unload(variant.model)
-    bench.server.load(variant.model, model_config.apply_variant(config, variant, bench.gpus))
+    varied = model_config.apply_variant(config, variant, bench.gpus)
+    bench.server.load(variant.model, varied, timeout_s=bench.patience.load_s)
     time.sleep(SETTLE_S)
 
 
 def _measure_point(bench: Bench, point: Point, loaded: _Loaded) -> Measurement:
-    """Drive one load and put together what all who watched it saw."""
+    """Drive one load and put together what all who watched it saw.
+
+    Requests that fail are a failed measurement; raises ModelPlacerError when the server or the
+    device is what failed.
+    """
     server, model = bench.server, point.variant.model
-    mark = server.log_mark()
-    try:
-        before = statistics.snapshot(server.http_url, model)
-        with bench.device.watch(server.pids) as watch:
-            result = bench.generator.run(point.load, bench.rule)
-            figures = watch.figures(result.start_s, result.end_s)
-        after = statistics.snapshot(server.http_url, model, before, result.completed)
-        served = statistics.difference(before, after)
-    except ModelPlacerError as error:
-        return _failed(bench, point, _with_log(str(error), server, mark))
+    before = statistics.snapshot(server.http_url, model)
+    busy = BusyShare()
+    with (
+        Watchdog(server.http_url, model, bench.patience) as watchdog,
+        bench.device.watch(server.pids) as watch,
+    ):
+        result = bench.generator.run(point.load, bench.rule, watchdog.check)
+        watchdog.check()
+        crowded = bench.in_parallel and busy.now() > CROWDED
+        figures = watch.figures(result.start_s, result.end_s)
     if result.failures or not result.requests:
         what = "; ".join(result.failure_texts) or "no request was answered"
         reason = f"{result.failures} of {result.requests + result.failures} requests failed: {what}"
-        return _failed(bench, point, _with_log(reason, server, mark), failures=result.failures)
+        return _failed(bench, point, reason, failures=result.failures)
+    after = statistics.snapshot(server.http_url, model, before, result.completed)
+    served = statistics.difference(before, after)
     return replace(
         _blank(bench, point),
         throughput=result.throughput,
@@ -252,7 +336,11 @@ def _measure_point(bench: Bench, point: Point, loaded: _Loaded) -> Measurement:
         confidence=result.confidence,
         requests=result.requests,
         duration_s=result.duration_s,
-        warnings=tuple(_doubts(point.load, result, served, figures)) + figures.notes,
+        warnings=(
+            *_doubts(point.load, result, served, figures),
+            *figures.notes,
+            *([CROWDED_NOTE] if crowded else []),
+        ),
         extra=_device_size(bench) | (figures.extra or {}),
     )
 

@@ -11,7 +11,14 @@ from analyzer.load import grpc, http, input_data, perf_analyzer
 from analyzer.load.generator import Generator, Via
 from analyzer.load.inputs import make_requests
 from analyzer.load.pump import spare_cpus
-from analyzer.profiler import Bench, Progress, missing_points, profile, wanted
+from analyzer.profiler import (
+    Bench,
+    Progress,
+    measure_baseline,
+    missing_points,
+    profile,
+    wanted,
+)
 from analyzer.sampling import nvml
 from analyzer.sampling.cpu import CpuHost
 from analyzer.sampling.device import DeviceSampler
@@ -20,10 +27,11 @@ from analyzer.server.launch import LaunchOptions, launch
 from analyzer.shard import Shard, expected_s, split
 from analyzer.steady_state import SteadyStateRule
 from analyzer.sweep import Point, Sweep, loads, variants
+from analyzer.watchdog import Patience
 from profiles import repository
 from profiles.digest import model_digest
 from profiles.errors import InputError, SurroundingsError
-from profiles.measurement import Measurement
+from profiles.measurement import Baseline, Measurement
 from profiles.repository import ModelDirectory
 from profiles.store import ProfileStore
 
@@ -62,11 +70,13 @@ class Options:
     launch: LaunchOptions = field(default_factory=LaunchOptions)  # its GPUs come from `gpus`
     gpus: str = "auto"  # auto, none, or the index or UUID of one
     rule: SteadyStateRule = field(default_factory=SteadyStateRule)
+    patience: Patience = field(default_factory=Patience)
     load_generator: Via = "http"
     search: Search | None = None  # None: the whole grid
     remeasure: bool = False
     retry_failed: bool = False
     shard: Shard | None = None  # None: all of the models
+    in_parallel: bool = False  # other models are measured meanwhile, on other GPUs of this host
 
 
 @dataclass(frozen=True)
@@ -91,10 +101,7 @@ def run(
     SurroundingsError
         Triton does not start or cannot be kept running; every point that ended is in the store.
     """
-    models = read_models(options)
-    if options.inputs.data not in {"random", "zero"}:
-        input_data.check(Path(options.inputs.data))
-    points = grid(options, models)
+    models, points = prepare(options)
     if not models and options.shard is not None:
         with ProfileStore(options.store):  # made, so that whoever merges finds one for each shard
             every = len(read_models(replace(options, shard=None)))
@@ -102,30 +109,63 @@ def run(
             say(f"Shard {part} has no model: there are {every}.")
             return Outcome([], 0)
     with ProfileStore(options.store) as store, start_bench(options, models, say) as bench:
-        missing = (
-            points
-            if options.remeasure
-            else missing_points(points, store, bench, retry_failed=options.retry_failed)
-        )
+        missing = missing_of(options, points, store, bench)
+        there = f"{len(points) - len(missing)} are in {options.store}, {len(missing)} to measure"
         say(
             f"{len(points)} points of {len(models)} models on {bench.device.device_type.name}, "
-            f"{bench.server.description}: {len(points) - len(missing)} are in "
-            f"{options.store}, {_to_measure(options, len(missing))}."
+            f"{bench.server.description}: {there if options.search is None else 'a search'}."
         )
         measured = 0
-        if missing and options.search is not None:
-            chosen = _searched(points, options.search, store, bench)
-            measured = len(profile(chosen, bench, store, on_progress))
-        elif missing:
-            measured = len(profile(missing, bench, store, on_progress, len(missing)))
+        if missing:
+            baseline = keep_baseline(bench, store)
+            measured = measure(options, missing, bench, baseline, store, on_progress)
         known = wanted(points, store, bench)
         if options.search is not None:
             say(f"{len(points) - len(known)} of {len(points)} points were not tried.")
         return Outcome(known, measured)
 
 
-def _to_measure(options: Options, missing: int) -> str:
-    return f"{missing} to measure" if options.search is None else "the search chooses"
+def prepare(options: Options) -> tuple[dict[str, ModelDirectory], list[Point]]:
+    """The models and every point of theirs; raises InputError."""
+    models = read_models(options)
+    if options.inputs.data not in {"random", "zero"}:
+        input_data.check(Path(options.inputs.data))
+    return models, grid(options, models)
+
+
+def missing_of(
+    options: Options, points: list[Point], store: ProfileStore, bench: Bench
+) -> list[Point]:
+    """What the store does not have yet; to a search all points of a model that lacks one."""
+    if options.remeasure:
+        return points
+    missing = missing_points(points, store, bench, retry_failed=options.retry_failed)
+    if options.search is None:
+        return missing
+    lacking = {point.variant.model for point in missing}
+    return [point for point in points if point.variant.model in lacking]
+
+
+def measure(
+    options: Options,
+    points: Sequence[Point],
+    bench: Bench,
+    baseline: Baseline,
+    store: ProfileStore,
+    on_progress: Callable[[Progress], None],
+) -> int:
+    """Measure the points, or those of them that the search asks for; returns how many."""
+    if options.search is None:
+        return len(profile(points, bench, baseline, store, on_progress, len(points)))
+    chosen = _searched(points, options.search, store, bench)
+    return len(profile(chosen, bench, baseline, store, on_progress))
+
+
+def keep_baseline(bench: Bench, store: ProfileStore) -> Baseline:
+    """Measure the server alone, and keep that in the store."""
+    baseline = measure_baseline(bench)
+    store.add_baseline(baseline)
+    return baseline
 
 
 def _searched(
@@ -201,8 +241,11 @@ def start_bench(
             rule=replace(
                 options.rule,
                 min_duration_s=max(options.rule.min_duration_s, device.shortest_span_s),
+                answer_timeout_s=2 * options.patience.model_s,  # the watchdog says it better
             ),
             gpus=(0,) if on_gpu else None,  # the server sees that one alone
+            patience=options.patience,
+            in_parallel=options.in_parallel,
         )
 
 

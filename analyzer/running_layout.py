@@ -30,6 +30,8 @@ class RunningServer:
     pids: Callable[[], list[int]]
     log_tail: Callable[[], str]
     sampler: DeviceSampler | None  # None: out of sight
+    description: str = ""  # of the server
+    cpus: tuple[int, ...] = ()  # that it is pinned to; (): none in particular
 
     @property
     def here(self) -> bool:
@@ -67,8 +69,8 @@ def start(
 
     Devices that `urls` names run already; the others are started here, as `options` say, each
     GPU's on the GPU of this machine that has its number (or UUID). CPU hosts get processors of
-    their own, as many as their type has; where this machine has too few for all of them, one host
-    is driven after another, each with the whole machine.
+    their own, as many as their type has; where this machine has too few for all of them and the
+    load generators, one host is driven after another.
 
     Raises
     ------
@@ -85,7 +87,8 @@ def start(
             raise InputError(f"--url {name}: the layout has no such device; it has {known}.")
     remote = [plan for plan in plans if plan.devices[0].name in urls]
     here = [plan for plan in plans if plan.devices[0].name not in urls]
-    pinned, notes = _processors([plan for plan in here if plan.kind == "cpu"])
+    usable = sorted(options.cpus or os.sched_getaffinity(0))
+    pinned, at_once, notes = _processors([plan for plan in here if plan.kind == "cpu"], usable)
     with ExitStack() as stack:
         made = [_attach(plan, urls[plan.devices[0].name]) for plan in remote]
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="model-placer-")))
@@ -97,16 +100,19 @@ def start(
             made.append(stack.enter_context(_launch(plan, folder / plan.name, own, sampler, say)))
         made.sort(key=lambda server: plans.index(server.plan))
         # A GPU and a server elsewhere are each their own; CPU hosts need processors of their own.
-        shared = {p.name for p in here if p.kind == "cpu" and p.name not in pinned}
+        shared = {p.name for p in here if p.kind == "cpu" and not at_once}
         together = [server for server in made if server.plan.name not in shared]
         alone = [[server] for server in made if server.plan.name in shared]
         yield [*([together] if together else []), *alone], notes
 
 
-def _processors(plans: Sequence[Server]) -> tuple[dict[str, tuple[int, ...]], list[str]]:
-    """Disjoint processors for CPU hosts, by server; none when there are too few."""
-    usable = sorted(os.sched_getaffinity(0))
-    pinned: dict[str, tuple[int, ...]] = {}
+def _processors(
+    plans: Sequence[Server], usable: list[int]
+) -> tuple[dict[str, tuple[int, ...]], bool, list[str]]:
+    """Processors for CPU hosts by server, whether they are disjoint, and notes.
+
+    One processor is left to the load generators, as when the models were profiled.
+    """
     wanted = {plan.name: cores(plan.devices[0]) or len(usable) for plan in plans}
     notes = [
         f"{plan.devices[0].name} was profiled on {wanted[plan.name]} cores, and there are "
@@ -114,16 +120,16 @@ def _processors(plans: Sequence[Server]) -> tuple[dict[str, tuple[int, ...]], li
         for plan in plans
         if wanted[plan.name] > len(usable)
     ]
-    if sum(wanted.values()) > len(usable):
-        if len(plans) > 1:
-            notes.append(
-                f"{len(plans)} CPU hosts with {sum(wanted.values())} cores together run on the "
-                f"{len(usable)} of this machine: one after another."
-            )
-        return {}, notes
-    for name, count in wanted.items():
-        pinned[name], usable = tuple(usable[:count]), usable[count:]
-    return pinned, notes
+    if len(plans) <= 1 or sum(wanted.values()) < len(usable):
+        pinned = {}
+        for name, count in wanted.items():
+            pinned[name], usable = tuple(usable[:count]), usable[count:]
+        return pinned, True, notes
+    notes.append(
+        f"{len(plans)} CPU hosts with {sum(wanted.values())} cores together, and the load "
+        f"generators, run on the {len(usable)} of this machine: one host after another."
+    )
+    return {name: tuple(usable[:count]) for name, count in wanted.items()}, False, notes
 
 
 def cores(device: PlacedDevice) -> int | None:
@@ -144,7 +150,15 @@ def _launch(
     with launch(repository, replace(options, gpus=gpus), say) as server:
         for model in plan.models:
             server.load(model.name)
-        yield RunningServer(plan, server.http_url, server.pids, server.log_tail, sampler)
+        yield RunningServer(
+            plan,
+            server.http_url,
+            server.pids,
+            server.log_tail,
+            sampler,
+            server.description,
+            options.cpus,
+        )
 
 
 @contextmanager

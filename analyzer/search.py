@@ -169,9 +169,15 @@ def _scores(goal: Goal, limit_ms: float | None, percentile: int) -> list[Score]:
 
     throughput = within(lambda m: m.throughput)
     per_memory = within(lambda m: m.throughput / max(1, m.usage.memory_hot_bytes if m.usage else 1))
-    per_use = within(lambda m: m.throughput / max(1, m.usage.utilization_percent if m.usage else 1))
+    per_use = within(lambda m: m.throughput / _used_percent(m))
     return {
         "throughput": [throughput],
         "efficiency": [per_memory, per_use],
         "pareto": [throughput, per_memory, per_use],
     }[goal]
+
+
+def _used_percent(measurement: Measurement) -> float:
+    """Utilization, at least 1; where the device does not tell, the whole of it."""
+    used = measurement.usage.utilization_percent if measurement.usage else None
+    return 100.0 if used is None else max(1.0, used)

@@ -45,6 +45,7 @@ class SteadyStateRule:
     min_duration_s: float = 0.5
     max_duration_s: float = 10.0  # what was reached by then is kept, and said
     min_requests: int = 40
+    answer_timeout_s: float = 60.0  # without any answer for so long the server hangs
 
 
 def warm_up(latencies: Floats, in_flight: int) -> int | None:

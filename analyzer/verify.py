@@ -19,6 +19,7 @@ import psutil
 
 from analyzer.load import http
 from analyzer.load.generator import Generator, LoadResult, PreparedRequest
+from analyzer.load.pump import spare_cpus
 from analyzer.running_layout import RunningServer
 from analyzer.sampling.device import DeviceFigures
 from analyzer.steady_state import SteadyStateRule
@@ -89,6 +90,7 @@ def verify(
     duration_s: float,
     tolerance: float,
     factor: float | None = None,
+    on_seen: Callable[[RunningServer, PlacedDevice, Seen], None] = lambda *_: None,
 ) -> tuple[Check, ...]:
     """Drive the servers of each group at once, the groups one after another, and judge.
 
@@ -104,6 +106,8 @@ def verify(
         How far a figure may be on the wrong side of its prediction, relative to it.
     factor
         Drive this many times the placed rates instead of the placed loads.
+    on_seen
+        Called with what was seen of each device.
 
     Raises
     ------
@@ -115,11 +119,12 @@ def verify(
     checks: list[Check] = []
     for group in groups:
         for server, seen in zip(
-            group, _drive(group, make_requests, duration_s, factor), strict=True
+            group, drive(group, make_requests, duration_s, factor), strict=True
         ):
             for device in server.devices:
                 wanted = device if factor is None else _grown(device, factor)
                 checks += judge(wanted, seen, tolerance)
+                on_seen(server, device, seen)
     return tuple(checks)
 
 
@@ -223,8 +228,9 @@ def _why_slow(device: PlacedDevice, result: LoadResult, seen: Seen) -> str:
             f": {device.name} holds too much, its residents need {needed:.0f} % of it together "
             "by their profiles (place with utilization among the --limits)"
         )
-    if figures is not None and figures.utilization_percent >= FULL_PERCENT:
-        return f": {device.name} is full, {figures.utilization_percent:.0f} % in use"
+    used = figures.utilization_percent if figures else None
+    if used is not None and used >= FULL_PERCENT:
+        return f": {device.name} is full, {used:.0f} % in use"
     if seen.busy_percent is not None and seen.busy_percent >= FULL_PERCENT:
         return (
             f": this machine's processors are {seen.busy_percent:.0f} % busy, the load generators "
@@ -290,6 +296,11 @@ def _amount(value: float | None, unit: str) -> str:
     return f"{value / 1e6:.0f} MB" if unit == "bytes" else f"{value:.0f} {unit}"
 
 
+def in_full(resident: Resident) -> bool:
+    """Whether it is to run as it was profiled, however much its neighbours leave of that."""
+    return resident.share >= WHOLE
+
+
 def placed_load(resident: Resident, factor: float | None = None) -> LoadPoint:
     """What is sent to a replica; raises InputError when the layout does not say its load."""
     if resident.load is None:
@@ -297,7 +308,7 @@ def placed_load(resident: Resident, factor: float | None = None) -> LoadPoint:
             f"{resident.model}: the layout names no load to drive it with; `place` from a store "
             "of measurements writes it."
         )
-    if factor is None and resident.share >= WHOLE:
+    if factor is None and in_full(resident):
         return resident.load
     rate = resident.rate * (factor or 1.0) / resident.load.batch_size
     if rate <= 0:
@@ -310,21 +321,22 @@ def _grown(device: PlacedDevice, factor: float) -> PlacedDevice:
     return replace(device, residents=residents)
 
 
-def _drive(
+def drive(
     group: Sequence[RunningServer],
     make_requests: MakeRequests,
     duration_s: float,
-    factor: float | None,
+    factor: float | None = None,
 ) -> list[Seen]:
     """Drive all residents of all servers of the group at once for the duration."""
     results: list[dict[str, LoadResult]] = [{} for _ in group]
     problems: list[BaseException] = []
     with ExitStack() as stack:
         runs: list[tuple[int, str, Generator, LoadPoint]] = []
+        spare = spare_cpus([cpu for server in group for cpu in server.cpus])
         for number, server in enumerate(group):
             for resident in server.residents:
                 load = placed_load(resident, factor)
-                generator = stack.enter_context(http.start())
+                generator = stack.enter_context(http.start(spare))
                 name = server.served_name(resident.model)
                 generator.aim(server.url, make_requests(server.url, name, load.batch_size))
                 runs.append((number, resident.model, generator, load))

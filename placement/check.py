@@ -79,6 +79,7 @@ def _device(problem: PlacementProblem, models: dict[str, Model], device: PlacedD
         if times > 1:
             found.append(f"{device.name}: holds {name} {times} times; one server cannot.")
     options: list[tuple[Option, float]] = []
+    beside: list[tuple[Model, Option, float]] = []
     for resident in device.residents:
         model = models.get(resident.model)
         if model is None:
@@ -98,12 +99,15 @@ def _device(problem: PlacementProblem, models: dict[str, Model], device: PlacedD
             )
         if not -TOLERANCE <= resident.share <= 1 + TOLERANCE:
             found.append(f"{device.name}: {resident.model} carries a share of {resident.share:g}.")
-        if abs(resident.rate - option.throughput * resident.share) > 1e-6 * option.throughput:
+        carried = option.throughput * min(resident.share, resident.kept)
+        if abs(resident.rate - carried) > 1e-6 * option.throughput:
             found.append(
                 f"{device.name}: {resident.model} says {resident.rate:g} inferences per second; "
-                f"its share is {option.throughput * resident.share:g}."
+                f"its share is {carried:g}."
             )
         options.append((option, resident.share))
+        beside.append((model, option, resident.share))
+    found += _slowdown(problem, device, beside)
     for resource in problem.resources:
         limit = kind.capacity.get(resource.name)
         if limit is None or not device.residents:
@@ -116,6 +120,31 @@ def _device(problem: PlacementProblem, models: dict[str, Model], device: PlacedD
             found.append(
                 f"{device.name}: needs {needed:.10g} {resource.unit} of {resource.name}, "
                 f"has {limit:.10g}."
+            )
+    return found
+
+
+def _slowdown(
+    problem: PlacementProblem, device: PlacedDevice, beside: list[tuple[Model, Option, float]]
+) -> list[str]:
+    """Residents that their neighbours slow too much, each with its own sensitivity."""
+    found = []
+    for number, (model, option, share) in enumerate(beside):
+        if not option.sensitivity:
+            continue
+        pressure = fsum(o.busy * s for n, (_, o, s) in enumerate(beside) if n != number)
+        kept = max(0.0, 1.0 - option.sensitivity * pressure)
+        paced = problem.objective == "max-throughput" or bool(model.rate)
+        if paced and share > kept + TOLERANCE:
+            found.append(
+                f"{device.name}: {model.name} carries a share of {share:g}, and its neighbours "
+                f"leave it {kept:g}."
+            )
+        latency, limit = option.latency_ms, model.latency_limit_ms
+        if limit is not None and latency is not None and latency > limit * kept * (1 + TOLERANCE):
+            found.append(
+                f"{device.name}: {model.name} misses its latency limit of {limit:g} ms beside its "
+                f"neighbours, which leave it {kept:.0%} of its speed."
             )
     return found
 

@@ -5,6 +5,10 @@ residents' needs. A hard resource (memory) is needed whole as soon as a replica 
 scales (utilization) in proportion to the share of its measured throughput that the replica carries.
 That utilization adds up across models is an assumption; `verify` tests it.
 
+Neighbours may slow a replica as well, by what was measured of it (`placement/slowdown.py`): with
+neighbours that take U of the device's time it keeps the part 1 - b·U of its throughput, and its
+latency is divided by the same. Without such measurements b is 0.
+
 Floats lie, so needs are rounded up and capacities down to integers here and nowhere else: a layout
 that the solver calls feasible is feasible. Units are powers of ten, as fine as the input's decimals
 where these fit: 43.5 % and 309 MB lose nothing.
@@ -22,6 +26,7 @@ from placement.problem import Option, PlacementProblem, PoolType, Resource
 SHARES = 10_000  # a replica's share of its option's throughput is counted in ten-thousandths
 COVER = 1_000_000  # throughput relative to the demanded rate is counted in millionths
 MOST_COVER = 10**10  # one replica carries ten thousand times the rate: more needs no telling
+FELT = 10_000  # speed that neighbours take is counted in ten-thousandths
 LARGEST = 10**8  # capacities stay below: times SHARES, summed over a device, far below 2^63
 
 
@@ -34,6 +39,24 @@ def use(resource: Resource, option: Option, share: float) -> float:
 def total(resource: Resource, baseline: float, replicas: Iterable[tuple[Option, float]]) -> float:
     """What a device's server and its (option, share) residents use of the resource together."""
     return baseline + sum(use(resource, option, share) for option, share in replicas)
+
+
+def kept(option: Option, neighbours: Iterable[tuple[Option, float]]) -> float:
+    """The part of its throughput that (option, share) neighbours leave to a replica, 0 to 1."""
+    pressure = sum(other.busy * share for other, share in neighbours)
+    return max(0.0, 1.0 - option.sensitivity * pressure)
+
+
+def felt(option: Option, other: Option) -> int:
+    """How much of its speed the option loses to all of the other, in FELT, rounded up."""
+    return _ceil(_decimal(option.sensitivity) * _decimal(other.busy) * FELT)
+
+
+def spare_speed(option: Option, latency_limit_ms: float | None) -> int:
+    """How much of its speed it may lose before its latency passes the limit, in FELT, floored."""
+    if latency_limit_ms is None or option.latency_ms is None:
+        return FELT
+    return _floor(FELT - _decimal(option.latency_ms) / _decimal(latency_limit_ms) * FELT)
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,9 @@ slices), units u (physical devices, each with its seats), resources r.
                     minimise sum price[u]·used[u] + move price · moves
     max-throughput: carried[m] <= sum_{k,d} cover[m,k]·s
                     maximise sum weight[m]·min(1, carried[m]), or the least carried[m]
+    where slowdown is known, with L = sum over the other models' felt[m,k; n,j]·s[n,j,d] / S:
+    x[m,k,d] implies s[m,k,d] / S + L <= 1 (with a rate, or max-throughput)
+                 and 1 - L >= latency[k] / limit[m]
 
 The second goal follows with the first held: most headroom, or fewest devices.
 """
@@ -29,7 +32,7 @@ from math import lcm
 from typing import Any
 
 from placement import rules
-from placement.colocation import COVER, SHARES, Scale, cover
+from placement.colocation import COVER, FELT, SHARES, Scale, cover, felt, spare_speed
 from placement.fleet import Unit, is_singled_out
 from placement.options import reference, worthwhile
 from placement.problem import Model, PlacementProblem
@@ -115,6 +118,7 @@ def build(
                 s,
                 seated[seat.name],
             )
+            _slowdown(cp, models, [key for key, _ in on_seat[seat.name]], x, s)
             by_model = defaultdict(list)
             for key, _ in on_seat[seat.name]:
                 by_model[key[0]].append(x[key])
@@ -176,6 +180,32 @@ def _capacity(
             cp.add(sum(needs[r] * x[key] for key, needs in here) <= limit * seated)
         else:
             cp.add(sum(needs[r] * s[key] for key, needs in here) <= limit * SHARES * seated)
+
+
+def _slowdown(
+    cp: Any,
+    models: Mapping[str, Model],
+    here: list[tuple[str, int, str]],
+    x: Mapping[tuple[str, int, str], Any],
+    s: Mapping[tuple[str, int, str], Any],
+) -> None:
+    """What sits on a seat carries no more than its neighbours leave, and meets its limit there."""
+    options = {key: models[key[0]].options[key[1]] for key in here}
+    for key, option in options.items():
+        if not option.sensitivity:
+            continue
+        lost = sum(
+            felt(option, other) * s[neighbour]
+            for neighbour, other in options.items()
+            if neighbour[0] != key[0] and other.busy
+        )
+        if isinstance(lost, int):  # none that it feels
+            continue
+        spare = spare_speed(option, models[key[0]].latency_limit_ms)
+        if spare < FELT:
+            cp.add(lost <= spare * SHARES).only_enforce_if(x[key])
+        if not is_whole(s[key]):
+            cp.add(FELT * s[key] + lost <= FELT * SHARES).only_enforce_if(x[key])
 
 
 def is_whole(share: Any) -> bool:

@@ -19,10 +19,8 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
-import cattrs
-import yaml
-
 from placement.problem import Rules
+from profiles.document import converter, read_yaml, structure
 from profiles.errors import InputError
 
 
@@ -67,34 +65,19 @@ class _File:
     rules: _Rules = field(default_factory=_Rules)
 
 
-_converter = cattrs.Converter(forbid_extra_keys=True)
+_converter = converter()
 
 
 def load_demands(path: Path) -> Demands:
     """The demands in a YAML file; raises InputError that names the field at fault."""
-    try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}.") from None
-    except UnicodeDecodeError:
-        raise InputError(f"{path}: is not a text file in UTF-8.") from None
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark
-        where = f" line {mark.line + 1}, column {mark.column + 1}:" if mark else ""
-        raise InputError(f"{path}:{where} is not YAML ({error.problem}).") from None
-    except yaml.YAMLError as error:
-        raise InputError(f"{path}: is not YAML ({error}).") from None
-    return read_demands(document, str(path))
+    return read_demands(read_yaml(path), str(path))
 
 
 def read_demands(document: Any, source: str = "demands") -> Demands:
     """The demands in a mapping."""
     if not isinstance(document, dict):
         raise InputError(f"{source}: a mapping with `models` or `rules` is expected.")
-    try:
-        read = _converter.structure(document, _File)
-    except (cattrs.BaseValidationError, ValueError, TypeError, AttributeError) as error:
-        raise InputError(f"{source}: {'; '.join(cattrs.transform_error(error))}.") from None
+    read = structure(_converter, document, _File, source)
     for name, demand in read.models.items():
         at = f"{source}: models.{name}"
         for label, figure in (("rate", demand.rate), ("latency_limit_ms", demand.latency_limit_ms)):

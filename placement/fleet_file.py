@@ -13,10 +13,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-import cattrs
-import yaml
-
 from profiles.device import DeviceType, MigProfile, find_device, parse_bytes, partitions
+from profiles.document import converter, read_yaml, structure
 from profiles.errors import InputError
 
 
@@ -56,15 +54,8 @@ class _Row:
     host_memory: str | int | float | None = None
 
 
-_converter = cattrs.Converter(forbid_extra_keys=True)
+_converter = converter()
 _converter.register_structure_hook(str | int | float | None, lambda value, _: value)
-_converter.register_structure_hook(bool, lambda value, _: _truth(value))
-
-
-def _truth(value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise ValueError(f"true or false is expected, not {value!r}")  # noqa: TRY004
-    return value
 
 
 def single(device: str, count: int | None = None, extra: tuple[DeviceType, ...] = ()) -> Device:
@@ -75,19 +66,7 @@ def single(device: str, count: int | None = None, extra: tuple[DeviceType, ...] 
 
 def load_fleet(path: Path, extra: tuple[DeviceType, ...] = ()) -> list[Device]:
     """The fleet in a YAML file; raises InputError that names the row and field at fault."""
-    try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}.") from None
-    except UnicodeDecodeError:
-        raise InputError(f"{path}: is not a text file in UTF-8.") from None
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark
-        where = f" line {mark.line + 1}, column {mark.column + 1}:" if mark else ""
-        raise InputError(f"{path}:{where} is not YAML ({error.problem}).") from None
-    except yaml.YAMLError as error:
-        raise InputError(f"{path}: is not YAML ({error}).") from None
-    return read_fleet(document, str(path), extra)
+    return read_fleet(read_yaml(path), str(path), extra)
 
 
 def read_fleet(
@@ -103,11 +82,7 @@ def read_fleet(
         where = f"{source} row {number}"
         if not isinstance(row, dict):
             raise InputError(f"{where}: a mapping such as `device: Tesla T4` is expected.")
-        try:
-            structured = _converter.structure(row, _Row)
-        except (cattrs.BaseValidationError, ValueError, TypeError) as error:
-            raise InputError(f"{where}: {'; '.join(cattrs.transform_error(error))}.") from None
-        devices.append(_device(where, structured, extra))
+        devices.append(_device(where, structure(_converter, row, _Row, where), extra))
     return _named(source, devices)
 
 

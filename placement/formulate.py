@@ -12,6 +12,7 @@ from typing import Literal
 from placement.demands import Demand, Demands
 from placement.fleet_file import Device
 from placement.problem import Model, Option, PlacementProblem, Pool, PoolType, Resource
+from placement.slowdown import SlowdownModel
 from profiles.device import largest
 from profiles.errors import InputError, NoAnswerError
 from profiles.measurement import Baseline, Measurement
@@ -46,6 +47,7 @@ def formulate(
     objective: Literal["min-hardware", "max-throughput"] = "min-hardware",
     fairness: Literal["sum", "max-min"] = "sum",
     models: Iterable[str] | None = None,
+    slowdown: SlowdownModel | None = None,
 ) -> Formulation:
     """The problem of placing every measured model on the fleet.
 
@@ -57,6 +59,8 @@ def formulate(
         By resource, the part of a device's capacity that may be used, 0 to 1.
     models
         The models to place; all that were measured when not given.
+    slowdown
+        What is known of models that share a device; none is assumed when not given.
 
     Raises InputError when a name is unknown, NoAnswerError when a model was never measured with
     success on any device type of the fleet or meets its latency limit in no measured option.
@@ -90,7 +94,14 @@ def formulate(
     placed = []
     for name in wanted:
         demand = demands.models.get(name, Demand())
-        options = _options([m for m in rows if m.model == name], kinds, resources, demand, notes)
+        options = _options(
+            [m for m in rows if m.model == name],
+            kinds,
+            resources,
+            demand,
+            notes,
+            slowdown or SlowdownModel(),
+        )
         if not options:
             missed[name] = _why_not(name, [m for m in rows if m.model == name], kinds)
         placed.append(
@@ -190,6 +201,7 @@ def _options(
     resources: tuple[Resource, ...],
     demand: Demand,
     notes: list[str],
+    slowdown: SlowdownModel,
 ) -> list[Option]:
     options: list[Option] = []
     taken: dict[tuple[str, str], int] = defaultdict(int)
@@ -227,6 +239,10 @@ def _options(
                 latency_ms=m.latency.percentile(demand.percentile) if m.latency else None,
                 variant=m.variant,
                 load=m.load,
+                busy=(m.usage.utilization_percent or 0.0) / 100
+                if slowdown.knows(m.device_type)
+                else 0.0,
+                sensitivity=slowdown.sensitivity(m.model, m.device_type),
             )
         )
     return options

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import cattrs
 import yaml
 
+from profiles.document import converter, parse_yaml, read_text, structure
 from profiles.errors import InputError
 from profiles.measurement import LoadPoint
 from profiles.variant import Variant
@@ -20,9 +20,7 @@ HEADER = (
     "# read it. `uses` and `capacity` are predictions and limits, by resource.\n"
 )
 
-_converter = cattrs.Converter(
-    forbid_extra_keys=True, omit_if_default=True, unstruct_collection_overrides={tuple: list}
-)
+_converter = converter()
 
 
 @dataclass(frozen=True)
@@ -39,6 +37,8 @@ class Resident:
     load: LoadPoint | None = None
     latency_limit_ms: float | None = None  # demanded
     percentile: int = 99  # of latency, of which `latency_ms` and its limit speak
+    kept: float = 1.0  # part of its option's throughput that its neighbours leave it at most;
+    # where that is less than `share`, `rate` and `uses` are those of so much
 
 
 @dataclass(frozen=True)
@@ -97,14 +97,7 @@ def dumps(layout: Layout) -> str:
 
 def loads(text: str, source: str = "layout") -> Layout:
     """The layout in a YAML text; raises InputError that names the line or the field at fault."""
-    try:
-        raw = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f" line {mark.line + 1}, column {mark.column + 1}:" if mark else ""
-        raise InputError(
-            f"{source}:{where} is not YAML ({getattr(error, 'problem', None) or error})."
-        ) from None
+    raw = parse_yaml(text, source)
     if not isinstance(raw, dict) or "devices" not in raw:
         raise InputError(f"{source}: is not a layout: it has no `devices`.")
     version = raw.get("schema_version")
@@ -112,10 +105,7 @@ def loads(text: str, source: str = "layout") -> Layout:
         raise InputError(
             f"{source}: schema_version is {version!r}; this Model Placer reads {SCHEMA_VERSION}."
         )
-    try:
-        layout = _converter.structure(raw, Layout)
-    except (cattrs.BaseValidationError, ValueError, TypeError) as error:
-        raise InputError(f"{source}: {'; '.join(cattrs.transform_error(error))}.") from None
+    layout = structure(_converter, raw, Layout, source)
     _check(layout, source)
     return layout
 
@@ -132,13 +122,7 @@ def save(layout: Layout, path: Path) -> None:
 
 def load(path: Path) -> Layout:
     """The layout in a YAML file; raises InputError when it is missing or broken."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}.") from None
-    except UnicodeDecodeError:
-        raise InputError(f"{path}: is not a text file in UTF-8.") from None
-    return loads(text, str(path))
+    return loads(read_text(path), str(path))
 
 
 def _check(layout: Layout, source: str) -> None:

@@ -27,6 +27,7 @@ def worthwhile(problem: PlacementProblem, model: Model) -> list[tuple[int, Optio
     full = problem.objective == "min-hardware" and not model.rate
     hard = [r.name for r in problem.resources if full or not r.scales]
     scaled = [r.name for r in problem.resources if r.scales]
+    slowed = any(option.busy or option.sensitivity for _, option in options)
 
     def price(option: Option) -> tuple[float, ...]:
         needs = [option.needs.get(name, 0.0) for name in hard]
@@ -34,6 +35,9 @@ def worthwhile(problem: PlacementProblem, model: Model) -> list[tuple[int, Optio
             each = option.throughput or 1e-300
             needs += [option.needs.get(name, 0.0) / each for name in scaled]
             needs.append(-option.throughput)
+        if slowed:  # what it does to neighbours, and they to it
+            needs.append(option.busy if full else option.busy / (option.throughput or 1e-300))
+            needs.append(option.latency_ms or 0.0 if model.latency_limit_ms else 0.0)
         return tuple(needs)
 
     prices = {k: price(option) for k, option in options}

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections import defaultdict
 
 from placement.assignment import Replica
-from placement.colocation import SHARES, total, use
+from placement.colocation import SHARES, kept, total, use
 from placement.fleet import Unit
 from placement.layout import Layout, PlacedDevice, Resident
-from placement.problem import PlacementProblem
+from placement.problem import Option, PlacementProblem
+from placement.slowdown import Runner, reached
 
 
 def build_layout(
@@ -26,32 +27,37 @@ def build_layout(
             if seat.name not in here:
                 continue
             residents = []
-            for replica in here[seat.name]:
-                option = models[replica.model].options[replica.k]
-                share = replica.share / SHARES
+            options = [models[r.model].options[r.k] for r in here[seat.name]]
+            shares = [r.share / SHARES for r in here[seat.name]]
+            # What each reaches beside the others; its share where no slowdown is known.
+            carried = list(zip(options, _reached(options, shares), strict=True))
+            for number, replica in enumerate(here[seat.name]):
+                option, part = carried[number]
                 residents.append(
                     Resident(
                         model=replica.model,
                         option=option.name,
-                        share=share,
-                        rate=option.throughput * share,
-                        uses={r.name: use(r, option, share) for r in problem.resources},
+                        share=shares[number],
+                        rate=option.throughput * part,
+                        uses={r.name: use(r, option, part) for r in problem.resources},
                         latency_ms=option.latency_ms,
                         variant=option.variant,
                         load=option.load,
                         latency_limit_ms=models[replica.model].latency_limit_ms,
                         percentile=models[replica.model].percentile,
+                        kept=part
+                        if part < shares[number]
+                        else max(part, kept(option, carried[:number] + carried[number + 1 :])),
                     )
                 )
             kind = kinds[seat.device_type]
-            shares = [(models[r.model].options[r.k], r.share / SHARES) for r in here[seat.name]]
             devices.append(
                 PlacedDevice(
                     name=seat.name,
                     device_type=seat.device_type,
                     residents=tuple(residents),
                     uses={
-                        r.name: total(r, kind.baseline.get(r.name, 0.0), shares)
+                        r.name: total(r, kind.baseline.get(r.name, 0.0), carried)
                         for r in problem.resources
                     },
                     capacity=dict(kind.capacity),
@@ -63,6 +69,13 @@ def build_layout(
     return Layout(
         tuple(devices), problem.objective, units={r.name: r.unit for r in problem.resources}
     )
+
+
+def _reached(options: list[Option], shares: list[float]) -> list[float]:
+    """The shares that replicas reach beside each other."""
+    if not any(option.sensitivity for option in options):
+        return shares
+    return reached([Runner(s, o.busy, o.sensitivity) for o, s in zip(options, shares, strict=True)])
 
 
 def headroom(layout: Layout) -> float:

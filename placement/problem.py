@@ -7,7 +7,8 @@ Without a rate each of a model's replicas runs at its option's measured load (`m
 `max-throughput` chooses the shares itself. A replica (m, k) on a device needs, of a hard resource,
 the option's need in full; of a resource that scales, the need times the share of the option's
 throughput that the replica carries. A device in use pays its type's baseline once. A device holds
-at most one option of a model.
+at most one option of a model. Neighbours slow a replica where that was measured (`sensitivity`):
+it carries no more than they leave, and its latency grows; see `placement/colocation.py`.
 """
 
 from __future__ import annotations
@@ -40,6 +41,8 @@ class Option:
     latency_ms: float | None = None  # at the percentile that the demand names
     variant: Variant | None = None
     load: LoadPoint | None = None
+    busy: float = 0.0  # part of the device's time that it takes at full throughput, 0 to 1
+    sensitivity: float = 0.0  # part of its speed that neighbours take who use all of that time
 
 
 @dataclass(frozen=True)

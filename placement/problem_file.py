@@ -5,56 +5,30 @@ The fields are those of `placement/problem.py`; `docs/problem-file.md` tells the
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
-import cattrs
-import yaml
-
 from placement.problem import PlacementProblem
 from placement.validate import validate
+from profiles.document import converter, parse_json, parse_yaml, read_text, structure
 from profiles.errors import InputError
 
-_converter = cattrs.Converter(
-    forbid_extra_keys=True, omit_if_default=True, unstruct_collection_overrides={tuple: list}
-)
+_converter = converter()
 
 
 def load_problem(path: Path) -> PlacementProblem:
     """The problem in a JSON or YAML file; raises InputError that names the field at fault."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}.") from None
-    except UnicodeDecodeError:
-        raise InputError(f"{path}: is not a text file in UTF-8.") from None
-    if path.suffix.lower() in {".yaml", ".yml"}:
-        try:
-            document = yaml.safe_load(text)
-        except yaml.MarkedYAMLError as error:
-            mark = error.problem_mark
-            where = f" line {mark.line + 1}, column {mark.column + 1}:" if mark else ""
-            raise InputError(f"{path}:{where} is not YAML ({error.problem}).") from None
-        except yaml.YAMLError as error:
-            raise InputError(f"{path}: is not YAML ({error}).") from None
-    else:
-        try:
-            document = json.loads(text)
-        except ValueError as error:
-            raise InputError(f"{path}: is not JSON ({error}).") from None
-    return read_problem(document, str(path))
+    parse = parse_yaml if path.suffix.lower() in {".yaml", ".yml"} else parse_json
+    return read_problem(parse(read_text(path), str(path)), str(path))
 
 
 def read_problem(document: Any, source: str = "problem") -> PlacementProblem:
     """The problem in a mapping."""
     if not isinstance(document, dict):
         raise InputError(f"{source}: a mapping with models, types, pools, resources is expected.")
+    problem = structure(_converter, document, PlacementProblem, source)
     try:
-        problem = _converter.structure(document, PlacementProblem)
         validate(problem)
-    except (cattrs.BaseValidationError, ValueError, TypeError, AttributeError) as error:
-        raise InputError(f"{source}: {'; '.join(cattrs.transform_error(error))}.") from None
     except InputError as error:
         raise InputError(f"{source}: {error}") from None
     return problem

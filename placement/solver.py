@@ -8,7 +8,7 @@ from dataclasses import replace
 from fractions import Fraction
 from math import ceil, gcd, lcm
 
-from placement import assignment, check, filling, heuristics, planned
+from placement import assignment, check, filling, heuristics, neighbours, planned
 from placement.aggregate import melt
 from placement.assignment import Answer, Replica
 from placement.colocation import Scale, scale
@@ -49,7 +49,12 @@ def solve(
     scaled = scale(problem)
     fleet = units(problem, wanted(problem))
     find = _least_hardware if problem.objective == "min-hardware" else _most_throughput
-    answer, method = find(problem, scaled, fleet, deadline, seed)
+    if neighbours.is_known(problem):
+        answer, method = neighbours.find_beside(
+            problem, scaled, fleet, deadline, seed, find, build_layout
+        )
+    else:
+        answer, method = find(problem, scaled, fleet, deadline, seed)
     if tie_break and answer.value is not None and deadline.left_s > 0:
         answer = _break_tie(problem, scaled, fleet, answer, deadline, seed)
     layout = build_layout(problem, fleet, answer.replicas) if answer.value is not None else None

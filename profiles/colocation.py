@@ -31,6 +31,8 @@ class Colocation:
     throughput: float  # inferences per second beside its neighbours
     neighbours: tuple[Neighbour, ...]
     wanted_throughput: float = 0.0  # what was asked of it; solo_throughput when driven in full
+    uses: dict[str, float] = field(default_factory=dict)  # its own, by resource that scales, alone
+    # at solo_throughput
     variant: Variant | None = None
     option: str = ""
     solo_latency_ms: float | None = None  # at `percentile`, at its option's full load

@@ -23,8 +23,8 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from profiles.baseline import above
+from profiles.document import parse_yaml, read_text
 from profiles.environment import Environment
 from profiles.errors import InputError
 from profiles.measurement import Baseline, HostUsage, Latency, LoadPoint, Measurement, Usage
@@ -103,12 +103,7 @@ def read_table(path: Path) -> Table:
 
     Raises InputError that names the file, the row and the column at fault.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}.") from None
-    except UnicodeDecodeError:
-        raise InputError(f"{path}: is not a text file in UTF-8.") from None
+    text = read_text(path)
     is_yaml = path.suffix.lower() in {".yaml", ".yml", ".json"}
     rows = list(_yaml_rows(path, text) if is_yaml else _csv_rows(path, text))
     if not rows:
@@ -149,14 +144,7 @@ def _csv_rows(path: Path, text: str) -> Iterable[_Row]:
 
 
 def _yaml_rows(path: Path, text: str) -> Iterable[_Row]:
-    try:
-        document = yaml.safe_load(text)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark
-        where = f" line {mark.line + 1}, column {mark.column + 1}:" if mark else ""
-        raise InputError(f"{path}:{where} is not YAML ({error.problem}).") from None
-    except yaml.YAMLError as error:
-        raise InputError(f"{path}: is not YAML ({error}).") from None
+    document = parse_yaml(text, str(path))
     if not isinstance(document, list):
         raise InputError(f"{path}: a list of rows is expected.")
     for number, cells in enumerate(document, start=1):
@@ -233,22 +221,16 @@ def _measurement(row: _Row, server: Baseline | None) -> Measurement:
         usage=Usage(
             memory_cold_bytes=max(0, cold_bytes),
             memory_hot_bytes=memory,
-            utilization_percent=_above(
+            utilization_percent=above(
                 row.number("utilization_percent"), server.utilization_percent if server else None
-            )
-            or 0.0,
-            memory_utilization_percent=_above(
+            ),
+            memory_utilization_percent=above(
                 memory_utilization, server.memory_utilization_percent if server else None
             ),
-            power_w=_above(power, server.power_w if server else None),
+            power_w=above(power, server.power_w if server else None),
         ),
         host=_host(row, server.host if server else None),
     )
-
-
-def _above(figure: float | None, server: float | None) -> float | None:
-    """What is left of a figure without the server's part; a quiet model leaves nothing."""
-    return None if figure is None else max(0.0, figure - (server or 0.0))
 
 
 def _latency(row: _Row) -> Latency | None:
@@ -280,9 +262,9 @@ def _host(row: _Row, server: HostUsage | None) -> HostUsage | None:
     if cores is None and memory is None:
         return None
     return HostUsage(
-        cpu_cores=_above(cores, server.cpu_cores if server else None) or 0.0,
+        cpu_cores=above(cores, server.cpu_cores if server else None) or 0.0,
         system_share=0.0,
         memory_bytes=round(
-            _above((memory or 0.0) * MB, server.memory_bytes if server else None) or 0.0
+            above((memory or 0.0) * MB, server.memory_bytes if server else None) or 0.0
         ),
     )

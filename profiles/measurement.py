@@ -64,15 +64,18 @@ class Usage:
 
     memory_cold_bytes: int  # loaded, warmed up and idle
     memory_hot_bytes: int  # peak under load
-    utilization_percent: float
+    utilization_percent: float | None  # None: the device does not tell, as many a MIG slice
     memory_utilization_percent: float | None = None  # GPU memory bandwidth; None on a CPU host
     power_w: float | None = None
-    energy_per_inference_j: float | None = None
+    energy_per_inference_j: float | None = None  # of all the device's power, the idle part too
 
 
 @dataclass(frozen=True)
 class HostUsage:
-    """What the server's process tree used of the host, children included."""
+    """What the server's process tree used of the host, children included.
+
+    In a measurement, CPU time and memory are less the baseline's.
+    """
 
     cpu_cores: float  # CPU seconds per second
     system_share: float  # part of that CPU time spent in the kernel, 0 to 1

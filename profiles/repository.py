@@ -36,7 +36,9 @@ def read_repository(path: Path) -> dict[str, ModelDirectory]:
 def model_names(path: Path) -> tuple[str, ...]:
     """The names of the models in a repository; raises InputError when there is none."""
     if not path.exists():
-        raise InputError(f"Model repository {path} does not exist")
+        raise InputError(
+            f"Model repository {path} does not exist; -m names the directory of models"
+        )
     if not path.is_dir():
         raise InputError(f"Model repository {path} is not a directory")
     names = tuple(

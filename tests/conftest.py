@@ -69,10 +69,10 @@ def example_repository() -> Path:
 
 
 @pytest.fixture(scope="session")
-def pretended_nvml(
+def pretended_driver(
     pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Fleet]:
-    """A pretended fleet that nvidia-ml-py reads in this process and in those it starts."""
+    """A pretended NVML that nvidia-ml-py loads in this process and in those it starts."""
     try:
         library = fleet.build(Path(pytestconfig.cache.mkdir("pretended_nvml")))
     except (OSError, subprocess.CalledProcessError) as error:
@@ -82,3 +82,11 @@ def pretended_nvml(
     # Loaded once under its name, it is what a later look for that name finds.
     yield Fleet(ctypes.CDLL(str(library), mode=ctypes.RTLD_GLOBAL))
     del os.environ["PRETENDED_NVML_STATE"], os.environ["PRETENDED_NVML_LIBRARY"]
+
+
+@pytest.fixture
+def pretended_nvml(pretended_driver: Fleet) -> Iterator[Fleet]:
+    """A pretended fleet without a GPU yet; other tests see none of it."""
+    pretended_driver.reset()
+    yield pretended_driver
+    pretended_driver.reset()

@@ -9,7 +9,6 @@ request takes 8 ms, so that the replay takes seconds and not minutes.
 import csv
 import json
 import os
-import shutil
 import subprocess
 import sys
 import threading
@@ -21,6 +20,7 @@ from pathlib import Path
 import psutil
 import pytest
 from pretended_nvml.fleet import Fleet
+from pretended_nvml.repository import add_model
 
 from analyzer.server.runtime import Binary
 from profiles.store import ProfileStore
@@ -29,16 +29,7 @@ pytestmark = pytest.mark.triton
 
 ROOT = Path(__file__).parents[1]
 TABLE = ROOT / "examples" / "founding-case" / "profiles.csv"
-MODEL = ROOT / "tests" / "pretended_nvml" / "model"
 SERVER_BYTES = 309_000_000
-CONFIG = """
-name: "{name}"
-backend: "python"
-max_batch_size: 2
-input {{ name: "INPUT" data_type: TYPE_FP32 dims: [ 4 ] }}
-output {{ name: "OUTPUT" data_type: TYPE_FP32 dims: [ 4 ] }}
-instance_group {{ count: 1 kind: KIND_CPU }}
-"""
 
 
 def rows() -> list[dict[str, str]]:
@@ -49,21 +40,15 @@ def rows() -> list[dict[str, str]]:
 def a_repository(path: Path) -> Path:
     for row in rows():
         hot_bytes = int(float(row["memory_mb"]) * 1e6) - SERVER_BYTES
-        parameters = {
-            "gpu": 0,
-            "cold_bytes": hot_bytes // 2,
-            "hot_bytes": hot_bytes,
+        add_model(
+            path,
+            row["model"],
+            cold_bytes=hot_bytes // 2,
+            hot_bytes=hot_bytes,
             # The least that rounds to the table's whole percents: what is measured stays below.
-            "utilization_percent": float(row["utilization_percent"]) - 0.5,
-            "memory_percent": float(row["memory_utilization_percent"]) - 0.5,
-            "service_ms": 8,
-        }
-        shutil.copytree(MODEL, path / row["model"])
-        config = CONFIG.format(name=row["model"]) + "".join(
-            f'parameters {{ key: "{key}" value {{ string_value: "{value}" }} }}\n'
-            for key, value in parameters.items()
+            utilization_percent=float(row["utilization_percent"]) - 0.5,
+            memory_percent=float(row["memory_utilization_percent"]) - 0.5,
         )
-        (path / row["model"] / "config.pbtxt").write_text(config)
     return path
 
 
@@ -107,7 +92,6 @@ def test_nine_models_on_a_pretended_gpu_take_four_and_six(
     tmp_path: Path, embedded_triton: Binary, pretended_nvml: Fleet
 ):
     """The 6 needs one device at exactly 100 / 100: hippocampus (52 / 52) and brain (48 / 48)."""
-    pretended_nvml.reset()
     gpu = pretended_nvml.add_gpu("16 GB GPU", memory_bytes=16_000_000_000)
     repository = a_repository(tmp_path / "models")
     started = time.monotonic()

@@ -16,6 +16,7 @@ from typing import Any
 import click
 import yaml
 
+from profiles.document import read_yaml
 from profiles.errors import InputError
 
 CONFIG_FILE = "model-placer.yaml"
@@ -119,22 +120,6 @@ class Duration(click.ParamType[float]):
                     return number
                 break
         self.fail(f"{value!r} is not a duration, such as 30s, 2m or 500ms.", param, ctx)
-
-
-def read_yaml(path: Path) -> Any:
-    """The document in a YAML file; InputError with file, line and column when it is not one."""
-    try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}.") from None
-    except UnicodeDecodeError:
-        raise InputError(f"{path}: is not a text file.") from None
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark
-        where = f" line {mark.line + 1}, column {mark.column + 1}:" if mark else ""
-        raise InputError(f"{path}:{where} {error.problem}.") from None
-    except yaml.YAMLError as error:
-        raise InputError(f"{path}: {error}") from None
 
 
 def _read_config(ctx: click.Context, _param: click.Parameter, value: str | None) -> None:

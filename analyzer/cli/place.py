@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from analyzer.cli.options import CommaList, Duration, command, emit, log, text_table
+from analyzer.cli.profile import Shape
 from profiles.errors import InputError, NoAnswerError
 
 if TYPE_CHECKING:
@@ -23,20 +24,21 @@ EXPLAINING = 0.8  # part of what is left then
 
 
 class Percent(click.ParamType[float]):
-    """A part, 0 to 1, from `90%` or `90`."""
+    """A part, 0 to 1, from `90%`, `90` or `0.9`."""
 
     name = "percent"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        if isinstance(value, float) and 0 < value <= 1:
-            return value
+        text = str(value).strip()
         try:
-            part = float(str(value).strip().removesuffix("%"))
+            part = float(text.removesuffix("%"))
         except ValueError:
             part = -1.0
-        if not 0 < part <= 100:
-            self.fail(f"{value!r} is not a percentage above 0, such as 90%.", param, ctx)
-        return part / 100
+        if text.endswith("%") or part > 1:
+            part /= 100
+        if not 0 < part <= 1:
+            self.fail(f"{value!r} is no percentage above 0 and up to 100, as 90%.", param, ctx)
+        return part
 
 
 @command("place")
@@ -83,6 +85,32 @@ class Percent(click.ParamType[float]):
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--frontier", is_flag=True, help="The whole curve over 1..N devices.")
 @click.option("--explain", is_flag=True, help="Say why this many devices, at length.")
+@click.option(
+    "--slowdown/--no-slowdown",
+    default=True,
+    show_default=True,
+    help="Count in what the store knows of models that slow each other on one device.",
+)
+@click.option(
+    "--verify",
+    is_flag=True,
+    help="Run the layout under load, learn, and place again until it holds; needs -m.",
+)
+@click.option("-m", "--model-repository", type=click.Path(path_type=Path), help="For --verify.")
+@click.option("--duration", type=Duration(), default="10s", help="--verify: of the load.")
+@click.option("--tolerance", type=Percent(), default="10%", help="--verify: how far it may be off.")
+@click.option("--rounds", type=click.IntRange(min=1), default=4, help="--verify: at most so many.")
+@click.option("--launch-mode", type=click.Choice(["local", "docker"]), default="local")
+@click.option("--triton-image", metavar="IMAGE", help="--verify in Docker mode: Triton's image.")
+@click.option("--input-data", default="random", help="--verify: what requests carry.")
+@click.option(
+    "--shape",
+    "shapes",
+    type=Shape(),
+    multiple=True,
+    metavar="[MODEL/]INPUT:D1,D2",
+    help="Its dims.",
+)
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Write the layout (YAML).")
 def place(output_format: str, **options: Any) -> None:
     """Decide which model goes on which device, in which variant.
@@ -90,10 +118,14 @@ def place(output_format: str, **options: Any) -> None:
     \b
     model-placer place --device "Tesla T4" --max-memory 90% -o layout.yaml
     model-placer place --fleet fleet.yaml --objective max-throughput --frontier
+    model-placer place --fleet fleet.yaml --verify -m model_repository -o layout.yaml
     """  # noqa: D301
     from placement.explain import explain
     from placement.result import Deadline
 
+    if options["verify"]:
+        _place_and_verify(options, output_format)
+        return
     deadline = Deadline(options["time_limit"])
     formulation = _formulation(options)
     for note in formulation.notes:
@@ -125,6 +157,49 @@ def place(output_format: str, **options: Any) -> None:
                 "there is none. Give more time with --time-limit."
             )
         raise NoAnswerError("Nothing fits: no layout meets all of this.")
+
+
+def _place_and_verify(options: dict[str, Any], output_format: str) -> None:
+    from analyzer import trial
+    from analyzer.cli.verify import launch_options
+    from analyzer.cli.verify import table as checks_table
+    from analyzer.profiling import Inputs
+    from placement.layout import Layout, document, save
+    from placement.result import Deadline
+
+    if options["model_repository"] is None:
+        raise InputError("--verify runs the models: say where they are with -m DIR.")
+    if options["problem"] is not None or options["frontier"]:
+        raise InputError("--verify needs measured models: leave out --problem and --frontier.")
+    launch = launch_options(options["launch_mode"], options["triton_image"])
+    inputs = Inputs(options["shapes"], options["input_data"])
+    limits = options["duration"], options["tolerance"]
+    how = trial.TrialOptions(
+        options["model_repository"], *limits, launch=launch, inputs=inputs, store=options["store"]
+    )
+
+    def place() -> Layout:
+        formulation = _formulation(options)
+        deadline = Deadline(options["time_limit"])
+        result = _interruptible(lambda: _solve(formulation.problem, options, deadline), deadline)
+        if result.layout is None:
+            raise NoAnswerError(f"No layout ({result.status}): `place` without --verify says why.")
+        if options["output"] is not None:
+            save(result.layout, options["output"])
+        return result.layout
+
+    rounds = trial.place_until_it_holds(
+        place,
+        lambda layout: trial.run(layout, how, log.info, log.warning),
+        options["rounds"],
+        log.info,
+    )
+    last = rounds[-1]
+    emit(
+        {"rounds": len(rounds), "holds": True, "layout": document(last.layout)},
+        output_format,
+        lambda: f"{checks_table(last.seen)}\n\nThe layout holds, after {len(rounds)} rounds.",
+    )
 
 
 def _formulation(options: dict[str, Any]) -> Formulation:
@@ -163,6 +238,7 @@ def _formulation(options: dict[str, Any]) -> Formulation:
 
 
 def _from_store(options: dict[str, Any]) -> Formulation:
+    from placement import slowdown
     from placement.demands import load_demands
     from placement.fleet_file import load_fleet, single
     from placement.formulate import formulate
@@ -171,6 +247,7 @@ def _from_store(options: dict[str, Any]) -> Formulation:
 
     with ProfileStore(options["store"], must_exist=True) as store:
         measurements, baselines = store.measurements(), store.baselines()
+        beside = store.colocations()
     measured = _measured_types(measurements)
     if options["fleet"] is not None:
         if options["device"] is not None or options["count"] is not None:
@@ -218,6 +295,7 @@ def _from_store(options: dict[str, Any]) -> Formulation:
         objective=options["objective"],
         fairness=options["fairness"],
         models=options["models"],
+        slowdown=slowdown.fit(beside) if options["slowdown"] else None,
     )
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from analyzer.cli.options import CommaList, Duration, command, emit, log, positive_integer
+from profiles.errors import InputError
 
 if TYPE_CHECKING:
     from analyzer.profiler import Progress
@@ -178,7 +179,13 @@ INTEGERS = CommaList(positive_integer, "integers")
     default="auto",
     show_default=True,
     metavar="auto|none|0|UUID",
-    help="The GPU to measure on; none: the CPU. auto: the first GPU if there is one.",
+    help="The GPU to measure on, or with --parallel several; none: the CPU. auto: the first if "
+    "there is one, or with --parallel all.",
+)
+@click.option(
+    "--parallel",
+    is_flag=True,
+    help="Measure on all the GPUs, or all that --gpus names, at once: a model on each.",
 )
 @click.option(
     "--cpus",
@@ -214,6 +221,20 @@ INTEGERS = CommaList(positive_integer, "integers")
     help="Of one point; what was reached by then is kept and said.",
 )
 @click.option(
+    "--answer-timeout",
+    type=Duration(),
+    default="60s",
+    show_default=True,
+    help="A model that answers no request for so long hangs: a failed point, and a new server.",
+)
+@click.option(
+    "--load-timeout",
+    type=Duration(),
+    default="2m",
+    show_default=True,
+    help="A model that takes longer to load has failed.",
+)
+@click.option(
     "--search",
     type=click.Choice(["grid", "auto"]),
     default="grid",
@@ -242,6 +263,15 @@ INTEGERS = CommaList(positive_integer, "integers")
     help="Measure the I-th of N parts of the models, from 0; each part in a store of its own.",
 )
 @click.option(
+    "--pairs",
+    is_flag=False,
+    flag_value="0",
+    type=click.IntRange(min=0),
+    metavar="[N]",
+    help="Measure models side by side instead, those pairs that tell most: N, or as many as it "
+    "takes. The models were profiled alone before.",
+)
+@click.option(
     "--done",
     type=click.Path(path_type=Path),
     metavar="FILE",
@@ -259,26 +289,49 @@ def profile(output_format: str, done: Path | None, **options: Any) -> None:
     model-placer profile -m model_repository --models bert --instance-counts 1,2 \\
         --parameter intra_op_thread_count=1,2
     model-placer profile -m model_repository --shard 0/4 --store shard-0.db
+    model-placer profile -m model_repository --pairs
     """  # noqa: D301
-    from analyzer import marker, profiling
+    from analyzer import marker, parallel, profiling
     from analyzer.report.tables import measurements_table, summary_line
     from profiles.store import to_document
 
     def tell(progress: Progress) -> None:
         left = f" ({_clock(progress.left_s)} left)" if progress.left_s else ""
         place = f"{progress.done}/{progress.total}" if progress.total else f"{progress.done}"
-        log.info(f"[{place}] {summary_line(progress.measurement)}{left}")
+        where = f"{progress.where}: " if progress.where else ""
+        log.info(f"[{place}] {where}{summary_line(progress.measurement)}{left}")
 
+    pairs: int | None = options.pop("pairs")
+    in_parallel: bool = options.pop("parallel")
     chosen = _options(options)
+    if pairs is not None:
+        if in_parallel:
+            raise InputError("--pairs measures on one GPU: leave out --parallel.")
+        _pairs(chosen, pairs or None, output_format)
+        return
     if done is not None:
         marker.clear(done)  # of an earlier run
-    outcome = profiling.run(chosen, tell, log.info)
+    run = parallel.run if in_parallel else profiling.run
+    outcome = run(chosen, tell, log.info)
     if done is not None:
         marker.make(done)
     emit(
         [to_document(measurement) for measurement in outcome.measurements],
         output_format,
         lambda: measurements_table(outcome.measurements),
+    )
+
+
+def _pairs(chosen: Options, most: int | None, output_format: str) -> None:
+    from analyzer import pairs
+    from analyzer.report.side_by_side import rows_table
+    from profiles.store import to_document
+
+    rows = pairs.run(chosen, most, log.info)
+    emit(
+        [to_document(row) for row in rows],
+        output_format,
+        lambda: rows_table(rows) if rows else "Nothing to measure: the store knows enough.",
     )
 
 
@@ -293,6 +346,7 @@ def _options(given: dict[str, Any]) -> Options:
     from analyzer.server.launch import LaunchOptions
     from analyzer.steady_state import SteadyStateRule
     from analyzer.sweep import Sweep
+    from analyzer.watchdog import Patience
 
     names = {field.name for field in dataclasses.fields(Sweep)}
     image = {"image": given["triton_image"]} if given["triton_image"] else {}
@@ -322,6 +376,7 @@ def _options(given: dict[str, Any]) -> Options:
             latency_percentile=int(given["latency_percentile"]),
             max_duration_s=given["max_duration"],
         ),
+        patience=Patience(model_s=given["answer_timeout"], load_s=given["load_timeout"]),
         search=None if given["search"] == "grid" else search,
         load_generator=given["load_generator"],
         remeasure=given["remeasure"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import click
@@ -19,7 +20,18 @@ from analyzer.cli.options import CommaList, command, emit
 )
 @click.option("--models", type=CommaList(what="names"), help="Models to show  [default: all]")
 @click.option("--history", is_flag=True, help="Every measurement, superseded ones too.")
-def show(store: Path, models: list[str] | None, history: bool, output_format: str) -> None:
+@click.option(
+    "--colocation",
+    is_flag=True,
+    help="What models did to each other on one device, and the slowdown that `place` makes of it.",
+)
+def show(
+    store: Path,
+    models: list[str] | None,
+    history: bool,
+    colocation: bool,
+    output_format: str,
+) -> None:
     """Print what a store knows.
 
     \b
@@ -30,6 +42,9 @@ def show(store: Path, models: list[str] | None, history: bool, output_format: st
     from profiles.repository import select
     from profiles.store import ProfileStore, to_document
 
+    if colocation:
+        _colocation(store, models, output_format)
+        return
     with ProfileStore(store, must_exist=True) as opened:
         measurements = opened.history() if history else opened.measurements()
         baselines = opened.baselines()
@@ -46,4 +61,30 @@ def show(store: Path, models: list[str] | None, history: bool, output_format: st
             measurements_table(measurements)
             + (f"\n\n{baselines_table(baselines)}" if baselines else "")
         ),
+    )
+
+
+def _colocation(store: Path, models: list[str] | None, output_format: str) -> None:
+    from analyzer.report.side_by_side import table
+    from placement import slowdown
+    from profiles.repository import select
+    from profiles.store import ProfileStore, to_document
+
+    with ProfileStore(store, must_exist=True) as opened:
+        rows = opened.colocations()
+    fitted = slowdown.fit(rows)
+    errors = slowdown.unseen_errors(rows)
+    shown = set(select(sorted({r.model for r in rows}), models)) if models else None
+    listed = [row for row in rows if shown is None or row.model in shown]
+    fits = [f for f in fitted.fits.values() if shown is None or f.model in shown]
+    emit(
+        {
+            "colocations": [to_document(row) for row in listed],
+            "slowdown": [dataclasses.asdict(fit) for fit in fits],
+            "median_error_of_unseen_runs": slowdown.median_error(errors),
+            "median_error_without_slowdown": slowdown.median_error(errors, plain=True),
+            "unseen_runs": len({error.row.run for error in errors}),
+        },
+        output_format,
+        lambda: table(listed, fits, errors),
     )

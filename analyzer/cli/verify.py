@@ -13,6 +13,7 @@ from analyzer.cli.profile import Shape, Share
 from profiles.errors import NoAnswerError
 
 if TYPE_CHECKING:
+    from analyzer.server.launch import LaunchOptions
     from analyzer.verify import Check, Verification
 
 
@@ -63,6 +64,18 @@ if TYPE_CHECKING:
     metavar="[MODEL/]INPUT:D1,D2",
     help="Dims of an input that the model leaves open; repeatable.",
 )
+@click.option(
+    "--input-data",
+    default="random",
+    show_default=True,
+    metavar="random|zero|PATH",
+    help="What requests carry, as for `profile`.",
+)
+@click.option(
+    "--store",
+    type=click.Path(path_type=Path),
+    help="Keep what models on one device did to each other in this store, for `place`.",
+)
 def verify(
     layout: Path,
     model_repository: Path,
@@ -73,47 +86,46 @@ def verify(
     launch_mode: Literal["local", "docker"],
     triton_image: str | None,
     shapes: tuple[tuple[str | None, str, tuple[int, ...]], ...],
+    input_data: str,
+    store: Path | None,
     output_format: str,
 ) -> None:
     """Run LAYOUT under its placed load and check what it promised. Exit code 1: it does not hold.
 
     \b
-    model-placer verify layout.yaml -m model_repository --duration 30s
+    model-placer verify layout.yaml -m model_repository --duration 30s --store profiles.db
     model-placer verify layout.yaml -m model_repository --url t4-1=10.0.0.5:8000
     """  # noqa: D301
-    from dataclasses import asdict, replace
+    from dataclasses import asdict
 
-    from analyzer import verify as verifying
-    from analyzer.load.generator import PreparedRequest
-    from analyzer.load.inputs import make_requests
+    from analyzer import trial
     from analyzer.profiling import Inputs
-    from analyzer.running_layout import start
-    from analyzer.server.launch import LaunchOptions
     from placement import layout as layouts
 
-    inputs = Inputs(shapes)
-
-    def requests(url: str, model: str, batch_size: int) -> list[PreparedRequest]:
-        return make_requests(url, model, batch_size, shapes=inputs.of(model))
-
-    placed = layouts.load(layout)
-    options = LaunchOptions(launch_mode)
-    if triton_image:
-        options = replace(options, container=replace(options.container, image=triton_image))
-    with start(placed, model_repository, dict(urls), options, log.info) as (groups, notes):
-        for note in notes:
-            log.warning(note)
-        log.info(f"Driving every model with its placed load for {duration:g} s")
-        checks = verifying.verify(groups, requests, duration_s=duration, tolerance=tolerance)
-        seen = verifying.Verification(checks, tuple(notes))
-        if ramp:
-            log.info("Raising all loads together")
-            headroom = verifying.ramp(groups, requests, duration_s=duration, tolerance=tolerance)
-            seen = replace(seen, headroom=headroom)
+    options = trial.TrialOptions(
+        model_repository,
+        duration,
+        tolerance,
+        ramp,
+        dict(urls),
+        launch_options(launch_mode, triton_image),
+        Inputs(shapes, input_data),
+        store,
+    )
+    seen = trial.run(layouts.load(layout), options, log.info, log.warning)
     emit({"holds": seen.holds, **asdict(seen)}, output_format, lambda: table(seen))
     if not seen.holds:
-        broken = [check.reason or check.what for check in seen.checks if check.holds is False]
-        raise NoAnswerError("The layout does not hold:\n  " + "\n  ".join(broken))
+        reasons = "\n  ".join(trial.broken(seen.checks))
+        raise NoAnswerError(f"The layout does not hold:\n  {reasons}")
+
+
+def launch_options(mode: Literal["local", "docker"], image: str | None) -> LaunchOptions:
+    """How the Tritons of a layout are started."""
+    from analyzer.server.docker import ContainerOptions
+    from analyzer.server.launch import LaunchOptions
+
+    container = ContainerOptions(image=image) if image else ContainerOptions()
+    return LaunchOptions(mode, container=container)
 
 
 def table(seen: Verification) -> str:

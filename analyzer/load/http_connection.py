@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, cast
 
 import httptools
 
+RETRY_S = 0.02  # after a failure, so that a refusing server is not flooded
+
 if TYPE_CHECKING:
     from analyzer.load.worker import Pump, Request
 
@@ -33,7 +35,8 @@ class HttpConnection(asyncio.Protocol):
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserError as error:
-            self.pump.failed(self, f"not an HTTP answer: {error}")
+            self.pump.note(f"not an HTTP answer: {error}")
+            self.pump.ended(self, RETRY_S)  # what follows on it would mean nothing
 
     def on_body(self, body: bytes) -> None:
         # Only a refusal's text is of interest; a success is not decoded.

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from profiles.document import parse_json, read_text
 from profiles.errors import InputError
 
 if TYPE_CHECKING:
@@ -109,10 +109,7 @@ def _read_directory(path: Path, datatypes: Mapping[str, str]) -> dict[str, Given
 
 def _read_json(path: Path) -> list[dict[str, Given]]:
     where = f"--input-data {path}"
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError(f"{where} is not JSON: {error}") from None
+    document = parse_json(read_text(path), where)
     data = document.get("data") if isinstance(document, dict) else None
     if not isinstance(data, list) or not data:
         raise InputError(f'{where}: there is no list "data" with entries in it')

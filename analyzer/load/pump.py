@@ -20,8 +20,8 @@ from analyzer.steady_state import SteadyStateRule
 from profiles.errors import InputError, SurroundingsError
 from profiles.measurement import LoadPoint
 
-CHECK_S = 0.2  # the rule is looked at so often
-ANSWER_TIMEOUT_S = 60.0  # without any answer for so long the server hangs
+CHECK_S = 0.2  # the rule is looked at so often at first
+CHECK_SHARE = 0.1  # of the time so far, later: looking costs more as the series grows
 DRAIN_S = 10.0  # what is in flight at the end may take so long
 LATEST = 2.0  # times the cap, for a span in which throughput and latency do not agree at the cap
 SEED = 0  # of Poisson arrivals: two runs of one load are alike
@@ -100,26 +100,29 @@ class PumpGenerator:
             worker for worker, answer in zip(workers, answers, strict=True) if "error" not in answer
         ]
         series = Series(load, time.monotonic())
+        drain_s = 0.0  # after an error or an interrupt nobody waits for what is in flight
         try:
             if problem is not None:
                 raise SurroundingsError(f"the server cannot be reached: {problem}")
             series.started_s = max(answer["started"] for answer in answers)
             for number, answer in enumerate(answers):
                 series.add(number, answer)
-            self._pump(series, workers, rule, stop)
+            if self._pump(series, workers, rule, stop):
+                drain_s = min(DRAIN_S, rule.answer_timeout_s)
         finally:
             for worker in started:
-                worker.tell("stop", DRAIN_S)
+                worker.tell("stop", drain_s)
             for number, worker in enumerate(started):
                 last = worker.hear()
                 while "hung" not in last:  # reports that crossed the command
                     series.add(number, last)
                     last = worker.hear()
                 series.add(number, last)
-                series.failures += last["failures"] + last["hung"]
+                series.failures += last["failures"]
                 series.texts += last["texts"]
-                if last["hung"]:
-                    series.texts.append(f"no answer within {DRAIN_S:g} s")
+                if last["hung"] and drain_s:
+                    series.failures += last["hung"]
+                    series.texts.append(f"no answer within {drain_s:g} s")
         return series
 
     def _pump(
@@ -128,7 +131,8 @@ class PumpGenerator:
         workers: Sequence[_Worker],
         rule: SteadyStateRule,
         stop: Callable[[], bool] | None,
-    ) -> None:
+    ) -> bool:
+        """Whether it ended well, so that what is in flight is worth waiting for."""
         checked = last_answer = time.monotonic()
         failures = dict.fromkeys(range(len(workers)), 0)
         while True:
@@ -142,22 +146,22 @@ class PumpGenerator:
                 if series.add(number, report):
                     last_answer = now
                 if not report["connections"]:
-                    return
+                    return False
             failed = sum(failures.values())
             if failed and (series.count == 0 or failed >= 20):
-                return  # it fails: more of it would say nothing new
-            if now - last_answer > ANSWER_TIMEOUT_S:
-                series.texts.append(f"no answer for {ANSWER_TIMEOUT_S:g} s")
-                return
+                return False  # it fails: more of it would say nothing new
+            if now - last_answer > rule.answer_timeout_s:
+                series.texts.append(f"no answer for {rule.answer_timeout_s:g} s")
+                return False
             if stop is not None and stop():
-                return
-            if now - checked >= CHECK_S:
+                return True
+            elapsed_s = now - series.started_s
+            if now - checked >= max(CHECK_S, CHECK_SHARE * elapsed_s):
                 checked = now
-                elapsed_s = now - series.started_s
                 if series.settled(rule) or elapsed_s > LATEST * rule.max_duration_s:
-                    return
+                    return True
                 if elapsed_s > rule.max_duration_s and series.agrees():
-                    return
+                    return True
 
 
 def shares(load: LoadPoint, parts: int) -> list[LoadPoint]:

@@ -81,14 +81,17 @@ class Series:
         if len(ends) < rule.min_requests or ends[-1] - ends[0] < rule.min_duration_s:
             return False
         return (
-            self.agrees() and steady_state.confidence(ends, latencies, self.in_flight, rule).reached
+            self._agree(ends, latencies)
+            and steady_state.confidence(ends, latencies, self.in_flight, rule).reached
         )
 
     def agrees(self) -> bool:
         """Whether throughput times latency is the concurrency (Little's law)."""
+        return self._agree(*self.measured())
+
+    def _agree(self, ends: Floats, latencies: Floats) -> bool:
         if self.load.concurrency is None:
             return True
-        ends, latencies = self.measured()
         if len(ends) < 2:
             return False
         in_flight = steady_state.in_flight_by_littles_law(ends, latencies)

@@ -169,13 +169,13 @@ class Pump:
         if connection in self.connections and not connection.in_flight:
             self.go_on(connection)
 
-    def ended(self, connection: Connection) -> None:
-        """The server wants no more requests on a connection: another takes its place."""
+    def ended(self, connection: Connection, pause_s: float = 0.0) -> None:
+        """A connection takes no more requests: after a pause another takes its place."""
         if connection in self.connections:
             del self.connections[connection]
             connection.close()
             if self.running:
-                task = asyncio.get_running_loop().create_task(self.reopen())
+                task = asyncio.get_running_loop().create_task(self.reopen(pause_s))
                 self.reopening.add(task)
                 task.add_done_callback(self.reopening.discard)
 
@@ -184,10 +184,11 @@ class Pump:
         if connection in self.connections:
             if connection.in_flight:
                 self.note(f"the connection was lost: {error or 'closed by the server'}")
-            self.ended(connection)
+            self.ended(connection, RETRY_S if connection.in_flight else 0.0)
 
-    async def reopen(self) -> None:
+    async def reopen(self, pause_s: float) -> None:
         """Open a connection in place of one that ended, and use it."""
+        await asyncio.sleep(pause_s)
         try:
             self.go_on(await self.connect_one())
         except OSError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -11,6 +12,8 @@ from profiles.device import DeviceType
 from profiles.environment import Environment
 from profiles.measurement import HostUsage
 
+POLL_S = 0.05
+
 Pids = Callable[[], list[int]]  # roots of the server's process tree, which a restart changes
 
 
@@ -19,7 +22,7 @@ class DeviceFigures:
     """What the server used over a span of time, the baseline included."""
 
     memory_bytes: int  # peak
-    utilization_percent: float
+    utilization_percent: float | None  # None: the device does not tell
     memory_utilization_percent: float | None = None
     power_w: float | None = None
     host: HostUsage | None = None
@@ -53,3 +56,15 @@ class DeviceSampler(Protocol):
 
     def watch(self, pids: Pids) -> AbstractContextManager[Watch]:
         """Sample the device in the background until the `with` block ends."""
+
+
+def wait_for_memory(
+    device: DeviceSampler, pids: Pids, at_most_bytes: int, timeout_s: float
+) -> None:
+    """Wait until the server holds no more than that, or for the time given.
+
+    What it has unloaded it gives back later, and some frameworks keep it.
+    """
+    deadline_s = time.monotonic() + timeout_s
+    while device.memory_bytes(pids) > at_most_bytes and time.monotonic() < deadline_s:
+        time.sleep(POLL_S)

@@ -34,7 +34,7 @@ COARSE = 1.002  # rates that much higher are certainly within the solver's resol
 
 
 @st.composite
-def problems(draw, objective="min-hardware"):
+def problems(draw, objective="min-hardware", slowed=False):
     types = tuple(
         PoolType(
             name,
@@ -68,6 +68,11 @@ def problems(draw, objective="min-hardware"):
             )
             for k in range(draw(st.integers(1, 2)))
         )
+        if slowed:  # how much a model feels of its neighbours' use
+            b = draw(st.sampled_from([0.0, 0.3, 1.0, 1.5]))
+            options = tuple(
+                replace(o, busy=o.needs["utilization"] / 100, sensitivity=b) for o in options
+            )
         rated = with_rates and draw(st.booleans())
         models.append(
             Model(
@@ -154,6 +159,15 @@ def best_shares(problem, placed):
             load.append(option.needs["utilization"] * variable)
         free = kinds[kind].capacity["utilization"] - kinds[kind].baseline["utilization"]
         lp.Add(sum(load) <= free)
+        here = [(m, o) for m, o in zip(problem.models, chosen, strict=True) if o]
+        for model, option in here:
+            lost = option.sensitivity * sum(
+                o.busy * share[name, m.name] for m, o in here if m is not model
+            )
+            if problem.objective == "max-throughput" or model.rate:
+                lp.Add(share[name, model.name] + lost <= 1)
+            if model.latency_limit_ms:
+                lp.Add(lost <= 1 - option.latency_ms / model.latency_limit_ms)
     if problem.objective == "min-hardware":
         for model in problem.models:
             if model.rate:
@@ -232,7 +246,17 @@ def loosened(problem):
         types=tuple(
             replace(t, capacity={n: c + 1e-6 for n, c in t.capacity.items()}) for t in problem.types
         ),
-        models=tuple(replace(m, rate=m.rate and m.rate - 1e-6) for m in problem.models),
+        models=tuple(
+            replace(
+                m,
+                rate=m.rate and m.rate - 1e-6,
+                options=tuple(
+                    replace(o, sensitivity=o.sensitivity * (1 - 1e-6)) for o in m.options
+                ),
+                latency_limit_ms=m.latency_limit_ms and m.latency_limit_ms * (1 + 1e-6),
+            )
+            for m in problem.models
+        ),
     )
 
 
@@ -247,7 +271,7 @@ SETTINGS = settings(
 )
 
 
-@given(problems())
+@given(problems() | problems(slowed=True))
 @SETTINGS
 def test_least_hardware_equals_brute_force(problem):
     result = solve(problem, 20)
@@ -266,7 +290,7 @@ def test_least_hardware_equals_brute_force(problem):
         assert above is None or result.value <= above + 1e-9
 
 
-@given(problems(objective="max-throughput"))
+@given(problems("max-throughput") | problems("max-throughput", slowed=True))
 @SETTINGS
 def test_most_throughput_equals_brute_force(problem):
     result = solve(problem, 20)

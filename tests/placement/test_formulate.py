@@ -100,7 +100,7 @@ def test_an_owned_device_costs_nothing():
         ([{"device": "Tesla T4", "cuont": 1}], "cuont"),
         ([{"count": 1}], "device"),
         ([{"device": "Tesla T4", "mig": True}], "no MIG profiles"),
-        ([{"device": "Tesla T4", "owned": "perhaps"}], "expected bool"),
+        ([{"device": "Tesla T4", "owned": "perhaps"}], "owned: true or false is"),
         ([{"device": "Tesla T4", "price": -1}], "price must be at least 0"),
         ([{"device": "Tesla T4", "name": "x"}, {"device": "Tesla T4", "name": "x"}], "2 rows have"),
         ([{"device": "Tesla T4"}, {"device": "Tesla T4", "memory": "8GB"}], "differently"),

@@ -16,7 +16,8 @@ SOURCE = Path(__file__).with_name("nvml.c")
 HEADER_PACKAGE = "nvidia-nvml-dev==13.5.37"
 LIBRARY = "libnvidia-ml.so.1"  # the name under which nvidia-ml-py looks for it
 
-NO_UTILIZATION, NO_PROCESSES, NO_ENERGY, NO_SAMPLES, NO_MEMORY_V2, GPM = 1, 2, 4, 8, 16, 32
+NO_UTILIZATION, NO_PROCESSES, NO_ENERGY, NO_SAMPLES = 1, 2, 4, 8
+NO_MEMORY_V2, GPM, GUARDED = 16, 32, 64  # guarded: what only root may read is refused
 NO_PERMISSION, GPU_IS_LOST = 4, 15  # nvmlReturn_t
 
 

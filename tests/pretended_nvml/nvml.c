@@ -24,7 +24,8 @@
 #define WINDOW_US 166667ULL     /* utilization is of the last sixth of a second */
 #define BUFFERED 100            /* windows that the driver remembers */
 
-enum { NO_UTILIZATION = 1, NO_PROCESSES = 2, NO_ENERGY = 4, NO_SAMPLES = 8, NO_MEMORY_V2 = 16, GPM = 32 };
+enum { NO_UTILIZATION = 1, NO_PROCESSES = 2, NO_ENERGY = 4, NO_SAMPLES = 8, NO_MEMORY_V2 = 16, GPM = 32,
+       GUARDED = 64 /* what only root may read is refused */ };
 
 typedef struct { uint64_t start_us, end_us; uint32_t memory_percent; } interval_t;
 typedef struct { uint32_t pid; uint64_t bytes; } holder_t;
@@ -176,6 +177,7 @@ nvmlReturn_t nvmlDeviceGetComputeRunningProcesses_v3(
     nvmlDevice_t device, unsigned int *count, nvmlProcessInfo_t *infos) {
     CHECK(device);
     gpu_t *gpu = of(device);
+    if (gpu->flags & GUARDED) return NVML_ERROR_NO_PERMISSION;
     if (gpu->flags & NO_PROCESSES) { *count = 0; return NVML_SUCCESS; } /* no host namespace */
     held(gpu);
     unsigned int room = *count, found = 0;
@@ -207,6 +209,7 @@ nvmlReturn_t nvmlDeviceGetSamples(
     nvmlValueType_t *value_type, unsigned int *count, nvmlSample_t *samples) {
     CHECK(device);
     gpu_t *gpu = of(device);
+    if (gpu->flags & GUARDED) return NVML_ERROR_NO_PERMISSION;
     if (gpu->flags & (NO_SAMPLES | NO_UTILIZATION) || gpu->parent >= 0)
         return NVML_ERROR_NOT_SUPPORTED;
     if (type != NVML_GPU_UTILIZATION_SAMPLES && type != NVML_MEMORY_UTILIZATION_SAMPLES)
@@ -229,6 +232,7 @@ nvmlReturn_t nvmlDeviceGetSamples(
 nvmlReturn_t nvmlDeviceGetPowerUsage(nvmlDevice_t device, unsigned int *milliwatts) {
     CHECK(device);
     gpu_t *gpu = of(device);
+    if (gpu->parent >= 0) return NVML_ERROR_NOT_SUPPORTED; /* power is the whole GPU's */
     uint64_t end = now_us();
     uint64_t busy = busy_within(gpu, end - WINDOW_US, end, NULL);
     *milliwatts = gpu->idle_mw + (gpu->busy_mw - gpu->idle_mw) * busy / WINDOW_US;
@@ -237,6 +241,7 @@ nvmlReturn_t nvmlDeviceGetPowerUsage(nvmlDevice_t device, unsigned int *milliwat
 
 nvmlReturn_t nvmlDeviceGetEnforcedPowerLimit(nvmlDevice_t device, unsigned int *milliwatts) {
     CHECK(device);
+    if (of(device)->parent >= 0) return NVML_ERROR_NOT_SUPPORTED;
     *milliwatts = of(device)->busy_mw;
     return NVML_SUCCESS;
 }
@@ -244,7 +249,8 @@ nvmlReturn_t nvmlDeviceGetEnforcedPowerLimit(nvmlDevice_t device, unsigned int *
 nvmlReturn_t nvmlDeviceGetTotalEnergyConsumption(nvmlDevice_t device, unsigned long long *mj) {
     CHECK(device);
     gpu_t *gpu = of(device);
-    if (gpu->flags & NO_ENERGY) return NVML_ERROR_NOT_SUPPORTED;
+    if (gpu->flags & GUARDED) return NVML_ERROR_NO_PERMISSION;
+    if (gpu->flags & NO_ENERGY || gpu->parent >= 0) return NVML_ERROR_NOT_SUPPORTED;
     uint64_t alive_us = now_us() - gpu->start_us;
     *mj = (gpu->idle_mw * alive_us + (gpu->busy_mw - gpu->idle_mw) * gpu->busy_us) / 1000000;
     return NVML_SUCCESS;
@@ -253,6 +259,7 @@ nvmlReturn_t nvmlDeviceGetTotalEnergyConsumption(nvmlDevice_t device, unsigned l
 nvmlReturn_t nvmlDeviceGetCurrentClocksEventReasons(
     nvmlDevice_t device, unsigned long long *reasons) {
     CHECK(device);
+    if (of(device)->flags & GUARDED) return NVML_ERROR_NO_PERMISSION;
     *reasons = of(device)->throttles;
     return NVML_SUCCESS;
 }
@@ -294,6 +301,7 @@ nvmlReturn_t nvmlDeviceGetMigDeviceHandleByIndex(
 
 nvmlReturn_t nvmlGpmQueryDeviceSupport(nvmlDevice_t device, nvmlGpmSupport_t *support) {
     CHECK(device);
+    if (of(device)->parent >= 0) return NVML_ERROR_INVALID_ARGUMENT; /* asked of the whole GPU */
     support->isSupportedDevice = (of(device)->flags & GPM) != 0;
     return NVML_SUCCESS;
 }
@@ -311,6 +319,20 @@ nvmlReturn_t nvmlGpmSampleGet(nvmlDevice_t device, nvmlGpmSample_t sample) {
     return NVML_SUCCESS;
 }
 
+nvmlReturn_t nvmlDeviceGetGpuInstanceId(nvmlDevice_t device, unsigned int *id) {
+    CHECK(device);
+    if (of(device)->parent < 0) return NVML_ERROR_NOT_SUPPORTED;
+    *id = (unsigned int)(uintptr_t)device;
+    return NVML_SUCCESS;
+}
+
+nvmlReturn_t nvmlGpmMigSampleGet(nvmlDevice_t device, unsigned int id, nvmlGpmSample_t sample) {
+    CHECK(device);
+    if (id > fleet->count || of(handle(id - 1))->parent != (int32_t)((uintptr_t)device - 1))
+        return NVML_ERROR_INVALID_ARGUMENT;
+    return nvmlGpmSampleGet(handle(id - 1), sample);
+}
+
 /* SM utilization is the busy share; occupancy is pretended to be half, bandwidth a quarter of it. */
 nvmlReturn_t nvmlGpmMetricsGet(nvmlGpmMetricsGet_t *get) {
     gpm_t *a = (gpm_t *)get->sample1, *b = (gpm_t *)get->sample2;
@@ -319,6 +341,7 @@ nvmlReturn_t nvmlGpmMetricsGet(nvmlGpmMetricsGet_t *get) {
     for (unsigned int i = 0; i < get->numMetrics; i++) {
         get->metrics[i].nvmlReturn = NVML_SUCCESS;
         switch (get->metrics[i].metricId) {
+        case NVML_GPM_METRIC_GRAPHICS_UTIL:
         case NVML_GPM_METRIC_SM_UTIL: get->metrics[i].value = busy; break;
         case NVML_GPM_METRIC_SM_OCCUPANCY: get->metrics[i].value = busy / 2; break;
         case NVML_GPM_METRIC_DRAM_BW_UTIL: get->metrics[i].value = busy / 4; break;

@@ -77,7 +77,7 @@ def test_bad_input_is_one_clear_error(tmp_path: Path, arguments: list[str], said
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("profile: [1", "line 1"),
+        ("profile: [1\nstore: x", "line 2"),
         ("profile: {batch_size: [1]}", "Did you mean 'batch_sizes'?"),
         ("stor: x.db", "Did you mean 'store'?"),
         ("- a list", "a mapping"),

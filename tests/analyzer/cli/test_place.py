@@ -7,11 +7,13 @@ import sys
 import time
 from pathlib import Path
 
+import click
 import pytest
 import yaml
 from click.testing import CliRunner
 
 from analyzer.cli import cli
+from analyzer.cli.place import Percent
 from placement import layout as layouts
 from profiles.errors import InputError, ModelPlacerError, NoAnswerError
 
@@ -179,3 +181,14 @@ def test_ten_models_are_placed_in_under_a_second_and_a_half(store):
         check=True, capture_output=True, env=os.environ,
     )  # fmt: skip
     assert time.monotonic() - started < 6
+
+
+@pytest.mark.parametrize("given", ["80%", "80", "0.8", 0.8, 80])
+def test_a_limit_is_a_percentage_or_a_part(given):
+    assert Percent().convert(given, None, None) == pytest.approx(0.8)
+
+
+@pytest.mark.parametrize("given", ["130%", "0", "-5%", "half", "nan"])
+def test_a_limit_outside_0_to_100_percent_is_refused(given):
+    with pytest.raises(click.BadParameter, match="up to 100"):
+        Percent().convert(given, None, None)

@@ -13,6 +13,7 @@ from analyzer.server.runtime import Binary
 from placement import layout as layouts
 from placement.layout import Layout, PlacedDevice, Resident
 from profiles.measurement import LoadPoint
+from profiles.store import ProfileStore
 
 CPU = "Xeon (2 cores)"
 
@@ -46,6 +47,44 @@ def test_exit_code_and_document_tell_whether_a_layout_holds(
         assert (throughput["what"], throughput["predicted"]) == ("throughput", rate)
     assert "voice_activity gets" in run.stderr
     assert "Traceback" not in run.stderr
+
+
+@pytest.mark.triton
+def test_what_models_did_to_each_other_goes_to_the_store(
+    embedded_triton: Binary, tmp_path: Path, example_repository: Path
+):
+    """Two on one host are two rows, each with the other as its neighbour; `show` tells them."""
+    residents = tuple(
+        Resident(name, "o", 0.5, rate, {"utilization": 25.0}, load=LoadPoint(1, 1))
+        for name, rate in (("voice_activity", 50.0), ("ocr_orientation", 20.0))
+    )
+    alone = Resident("file_type", "o", rate=1.0, load=LoadPoint(1, 1))
+    path, store = tmp_path / "layout.yaml", tmp_path / "profiles.db"
+    layouts.save(
+        Layout((PlacedDevice("a", CPU, residents), PlacedDevice("b", CPU, (alone,)))), path
+    )
+    options = ("-m", example_repository, "--duration", "1s", "--store", store)
+    run = model_placer("verify", path, *options)
+    assert run.returncode in (0, 1), run.stderr
+    assert "2 co-location measurements" in run.stderr
+    with ProfileStore(store) as opened:
+        rows = opened.colocations()
+    assert len({row.run for row in rows}) == 1
+    first, second = sorted(rows, key=lambda row: row.model)
+    assert (first.model, first.solo_throughput, first.wanted_throughput) == (
+        "ocr_orientation", 40.0, 20.0,
+    )  # fmt: skip
+    (neighbour,) = first.neighbours
+    assert neighbour.throughput == second.throughput > 0
+    assert neighbour.uses["utilization"] == pytest.approx(50.0 * second.throughput / 100.0)
+    assert first.environment.triton.startswith("Triton")
+    shown = model_placer("show", "--store", store, "--colocation")
+    assert shown.returncode == 0
+    assert "One run alone" in shown.stdout
+    document = json.loads(
+        model_placer("show", "--store", store, "--colocation", "--output-format", "json").stdout
+    )
+    assert len(document["colocations"]) == 2
 
 
 def test_a_url_of_no_device_is_bad_input(tmp_path: Path, example_repository: Path):

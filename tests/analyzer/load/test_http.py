@@ -1,6 +1,7 @@
 """The HTTP generator against a server whose service time is known."""
 
 import asyncio
+import socket
 import subprocess
 import sys
 import threading
@@ -206,3 +207,22 @@ def test_workers_end_when_their_parent_is_killed():
         time.sleep(0.2)
         parent.kill()
     worker.wait(5)
+
+
+def test_what_is_no_http_is_said():
+    """Where something else listens, the first bytes of its answer say so."""
+    with socket.create_server(("127.0.0.1", 0)) as listening, http.start() as generator:
+
+        def answer() -> None:
+            with suppress(OSError):
+                while True:
+                    connection, _ = listening.accept()
+                    with connection:
+                        connection.recv(1000)
+                        connection.sendall(b"220 smtp.example ESMTP\r\n")
+
+        threading.Thread(target=answer, daemon=True).start()
+        generator.aim(f"127.0.0.1:{listening.getsockname()[1]}", REQUEST)
+        result = generator.run(LoadPoint(1, 1), RULE)
+    assert result.requests == 0
+    assert "not an HTTP answer" in result.failure_texts[0]

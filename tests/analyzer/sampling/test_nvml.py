@@ -1,14 +1,16 @@
 """What the sampler says of pretended GPUs, through the unmodified nvidia-ml-py."""
 
 import os
+import threading
 import time
-from collections.abc import Iterator
 
 import pytest
 from pretended_nvml import fleet as pretended
 from pretended_nvml.fleet import Fleet
 
 from analyzer.sampling import nvml
+from analyzer.sampling.device import wait_for_memory
+from analyzer.sampling.gpm import MOST_SAMPLES, GpmCounters
 from profiles.errors import InputError, SurroundingsError
 
 FOREIGN_PID = 1  # alive, and no part of our process tree
@@ -28,10 +30,8 @@ def keep_busy(
 
 
 @pytest.fixture
-def fleet(pretended_nvml: Fleet) -> Iterator[Fleet]:
-    pretended_nvml.reset()
-    yield pretended_nvml
-    pretended_nvml.reset()
+def fleet(pretended_nvml: Fleet) -> Fleet:
+    return pretended_nvml
 
 
 def test_gpus_are_chosen_by_index_and_uuid(fleet: Fleet):
@@ -51,6 +51,50 @@ def test_a_gpu_that_is_not_there_is_said_with_those_that_are(fleet: Fleet):
     fleet.add_gpu("Tesla T4", "GPU-a")
     with pytest.raises(InputError, match=r"'7'; there are 0 \(GPU-a\)"), nvml.gpus("7"):
         pass
+
+
+def test_a_lost_gpu_leaves_the_others_usable_and_is_named_when_chosen(fleet: Fleet):
+    fleet.add_gpu("Tesla T4", "GPU-a")
+    fleet.set(fleet.add_gpu("Tesla T4", "GPU-b"), fault=pretended.GPU_IS_LOST)
+    with nvml.gpus() as found:
+        assert [gpu.uuid for gpu in found] == ["GPU-a"]
+    with pytest.raises(SurroundingsError, match="GPU 1: NVML says: GPU is lost"), nvml.gpus("1"):
+        pass
+    with pytest.raises(InputError, match=r"GPU-b.*GPU 1: .*lost"), nvml.gpus("GPU-b"):
+        pass
+
+
+def test_no_permission_on_the_only_gpu_is_said(fleet: Fleet):
+    fleet.set(fleet.add_gpu(), fault=pretended.NO_PERMISSION)
+    with pytest.raises(SurroundingsError, match=r"GPU 0: .*Insufficient Permissions"), nvml.gpus():
+        pass
+
+
+def test_a_server_whose_processes_are_unknown_has_all_that_the_device_holds(fleet: Fleet):
+    """A remote server, or one in another process namespace, must not be taken for a foreigner."""
+    gpu = fleet.add_gpu()
+    fleet.hold(gpu, FOREIGN_PID, 3_000_000_000)
+    with nvml.gpus("0") as (found,), found.watch(list) as watch:
+        assert found.memory_bytes(list) == 3_000_000_000
+        start_s = time.monotonic()
+        time.sleep(0.1)
+        figures = watch.figures(start_s, time.monotonic())
+    assert figures.memory_bytes == 3_000_000_000
+    assert figures.notes == ()
+
+
+def test_memory_that_is_given_back_late_is_waited_for(fleet: Fleet):
+    gpu = fleet.add_gpu()
+    fleet.hold(gpu, os.getpid(), 3_000_000_000)
+    timer = threading.Timer(0.3, fleet.hold, (gpu, os.getpid(), 1_000_000_000))
+    with nvml.gpus("0") as (found,):
+        timer.start()
+        wait_for_memory(found, own_pids, 1_000_000_000, timeout_s=5)
+        assert found.memory_bytes(own_pids) == 1_000_000_000
+        start_s = time.monotonic()
+        wait_for_memory(found, own_pids, 0, timeout_s=0.2)  # some frameworks keep it: no error
+        assert time.monotonic() - start_s < 1
+    timer.join()
 
 
 def test_memory_is_what_the_server_holds_without_reserve_and_others(fleet: Fleet):
@@ -129,7 +173,42 @@ def test_a_gpu_in_mig_mode_is_its_slices(fleet: Fleet):
             start_s = time.monotonic()
             time.sleep(0.2)
             figures = watch.figures(start_s, time.monotonic())
+    assert (figures.utilization_percent, figures.power_w) == (None, None)
     assert any("no utilization" in note for note in figures.notes)
+
+
+def test_a_slice_of_a_newer_gpu_has_its_utilization_from_the_counters(fleet: Fleet):
+    """The first of two slices is busy 60 % of the time, the second not at all."""
+    whole = fleet.add_gpu("NVIDIA H100 80GB HBM3", "GPU-a", flags=pretended.GPM)
+    busy = fleet.add_gpu("NVIDIA H100 80GB HBM3 MIG 1g.10gb", "MIG-1", parent=whole)
+    fleet.add_gpu("NVIDIA H100 80GB HBM3 MIG 1g.10gb", "MIG-2", parent=whole)
+    with (
+        nvml.gpus() as (first, second),
+        first.watch(own_pids) as one,
+        second.watch(own_pids) as other,
+    ):
+        start_s = time.monotonic()
+        keep_busy(fleet, busy, 0.6, 1.2)
+        end_s = time.monotonic()
+        assert one.figures(start_s, end_s).utilization_percent == pytest.approx(60, abs=12)
+        assert other.figures(start_s, end_s).utilization_percent == 0
+
+
+def test_counters_are_thinned_out_over_a_long_span(fleet: Fleet):
+    """However long it lasts, few samples are held, and the first one stays."""
+    fleet.add_gpu("NVIDIA H100 80GB HBM3", flags=pretended.GPM)
+    with nvml.gpus("0") as (found,):
+        counters = GpmCounters(found)
+        counters.period_s = 0
+        start_s = time.monotonic()
+        counters.sample()
+        first = counters.samples[0]
+        for _ in range(3 * MOST_SAMPLES):
+            counters.sample()
+        assert len(counters.samples) <= MOST_SAMPLES
+        assert counters.samples[0] == first
+        assert counters.figures(start_s, time.monotonic())["sm_utilization_percent"] == 0
+        counters.close()
 
 
 def test_throttling_is_said(fleet: Fleet):
@@ -149,6 +228,7 @@ def test_a_lost_gpu_is_named(fleet: Fleet):
         time.sleep(0.2)
         with pytest.raises(SurroundingsError, match=r"GPU-a.*GPU is lost"):
             watch.figures(start_s, time.monotonic())
+        assert found.environment("2.51").clocks == ""
 
 
 @pytest.mark.parametrize(
@@ -157,6 +237,7 @@ def test_a_lost_gpu_is_named(fleet: Fleet):
         pretended.NO_UTILIZATION,
         pretended.NO_PROCESSES,
         pretended.NO_MEMORY_V2,
+        pretended.GUARDED,
         pretended.NO_UTILIZATION | pretended.NO_ENERGY | pretended.NO_PROCESSES,
     ],
 )

@@ -1,8 +1,9 @@
 """A model that "uses" a pretended GPU: memory while it is loaded and served, time while it serves.
 
-Its parameters: `gpu` (number in the fleet), `cold_bytes` (held once loaded), `hot_bytes` (held from
-the first request on), `utilization_percent` and `memory_percent` (of the GPU's time while it is
-under load), `service_ms` (of a request). Without enough memory it fails as frameworks do.
+Its parameters: `gpu` (number in the fleet; by default what CUDA_VISIBLE_DEVICES ends with),
+`cold_bytes` (held once loaded), `hot_bytes` (held from the first request on), `utilization_percent`
+and `memory_percent` (of the GPU's time while it is under load), `service_ms` (of a request).
+Without enough memory it fails as frameworks do.
 """
 
 import ctypes
@@ -18,7 +19,8 @@ class TritonPythonModel:
         parameters = json.loads(args["model_config"])["parameters"]
         self.given = {key: float(value["string_value"]) for key, value in parameters.items()}
         self.library = ctypes.CDLL(os.environ["PRETENDED_NVML_LIBRARY"])
-        self.gpu = int(self.given["gpu"])
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").rpartition("-")[2]
+        self.gpu = int(self.given.get("gpu", visible or 0))
         self.served_ns = None
         self.hold("cold_bytes")
 
