@@ -17,7 +17,7 @@ PERIOD_S = 1.0
 class Patience:
     """How long each may take before it counts as hung."""
 
-    server_s: float = 10.0  # Triton: without an answer to a question about itself
+    server_s: float = http_api.SILENCE_S  # Triton: without an answer to a question about itself
     model_s: float = 60.0  # a model under load: without an answer to any request
     load_s: float = 120.0  # a model: to be loaded
     device_s: float = 10.0  # a GPU that NVML calls lost: to come back

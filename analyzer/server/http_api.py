@@ -21,6 +21,7 @@ from profiles.model_config import ModelConfig
 
 POLL_S = 0.02
 CONNECT_TIMEOUT_S = 5.0
+SILENCE_S = 10.0  # a server that says nothing about itself for so long hangs
 
 
 class RefusedError(Exception):
@@ -105,6 +106,24 @@ def _is_well(url: str, path: str, timeout_s: float) -> bool:
     return True
 
 
+class Pulse:
+    """How a server ended, one that fell silent included; for while it is busy with a request."""
+
+    def __init__(self, url: str, ended: Callable[[], str]) -> None:
+        self._url, self._ended = url, ended
+        self._heard_s = time.monotonic()
+
+    def ending(self) -> str:
+        """Empty while it answers, or did within the last `SILENCE_S`."""
+        ended = self._ended()
+        if ended:
+            return ended
+        if is_live(self._url, timeout_s=1.0):
+            self._heard_s = time.monotonic()
+        silent = time.monotonic() - self._heard_s > SILENCE_S
+        return f"it answered nothing for {SILENCE_S:g} s" if silent else ""
+
+
 def server_metadata(url: str) -> dict[str, Any]:
     """The server's name, version and extensions."""
     return _document(url, "GET", "/v2")
@@ -170,6 +189,7 @@ def load(
     for name, content in (files or {}).items():
         parameters[f"file:{name}"] = base64.b64encode(content).decode()
     body = {"parameters": parameters} if parameters else {}
+    ending = Pulse(url, ending).ending
     try:
         path = f"/v2/repository/models/{model}/load"
         request(url, "POST", path, body, timeout_s=timeout_s, ending=ending)

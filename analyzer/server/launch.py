@@ -30,6 +30,7 @@ class LaunchOptions:
     http_url: str = "localhost:8000"  # remote mode
     grpc_url: str = ""
     metrics_url: str = ""
+    return_s: float = remote.RETURN_S  # one that went away is waited for so long
 
 
 def launch(
@@ -62,7 +63,10 @@ def launch(
                 "is started, or choose another launch mode"
             )
         return remote.launch(
-            options.http_url, grpc_url=options.grpc_url, metrics_url=options.metrics_url
+            options.http_url,
+            grpc_url=options.grpc_url,
+            metrics_url=options.metrics_url,
+            return_s=options.return_s,
         )
     if options.gpus is not None:
         environment.setdefault("CUDA_VISIBLE_DEVICES", ",".join(options.gpus))

@@ -102,10 +102,12 @@ class Server(Protocol):
     def restart(self) -> None:
         """End the server, however it is, and start it anew with no model loaded.
 
+        One that is someone else's is waited for instead, and our models are unloaded.
+
         Raises
         ------
         ServerError
             It does not start.
         SurroundingsError
-            This launcher cannot start servers.
+            It is someone else's, and does not come back.
         """

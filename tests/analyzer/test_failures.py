@@ -4,6 +4,7 @@ import os
 import shutil
 import signal
 import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,8 @@ import pytest
 from analyzer import profiling
 from analyzer.profiler import Progress
 from analyzer.profiling import Options
+from analyzer.server import http_api, local
+from analyzer.server.launch import LaunchOptions
 from analyzer.server.runtime import Binary
 from analyzer.steady_state import SteadyStateRule
 from analyzer.sweep import Sweep
@@ -33,7 +36,7 @@ def options(tmp_path: Path, embedded_triton: Binary) -> Options:
         store=tmp_path / "profiles.db",
         gpus="none",
         sweep=Sweep(batch_sizes=(1, 2, 4), concurrency=(2,)),
-        rule=SteadyStateRule(relative_half_width=0.5, max_duration_s=1.0),
+        rule=SteadyStateRule(relative_half_width=0.5, max_duration_s=0.5),
         patience=Patience(server_s=1.5, model_s=1.5, load_s=2.5),
     )
 
@@ -69,13 +72,12 @@ def test_a_model_that_exits_refuses_or_runs_out_of_memory_costs_those_points_onl
 def test_a_model_that_hangs_under_load_or_while_it_loads_is_given_up(options: Options):
     """Twice, then its larger loads are not tried; each time a new server takes over."""
     options = replace(options, sweep=replace(options.sweep, batch_sizes=(1, 2, 3, 4)))
-    found = by_mood(options, "never loads", "hangs", "well")
+    found = by_mood(options, "never loads", "hangs")
     assert statuses(found["never loads"]) == ["failed"] * 4
     assert "did not load moody within 2.5 s" in (found["never loads"][0].reason or "")
     assert statuses(found["hangs"]) == ["ok", "failed", "failed", "skipped"]
     assert found["hangs"][1].reason == "moody hangs: it answered no request for 1.5 s"
     assert found["hangs"][3].reason == "the model hung at b2 c2 and at b3 c2 already"
-    assert statuses(found["well"]) == ["ok"] * 4
 
 
 def test_a_server_that_hangs_in_a_point_costs_that_point_only(options: Options):
@@ -97,3 +99,68 @@ def test_a_server_that_hangs_in_a_point_costs_that_point_only(options: Options):
     assert not psutil.pid_exists(stopped[0])
     assert statuses(outcome.measurements) == ["ok", "failed", "ok"]
     assert "Triton hangs: it answered nothing for 1.5 s" in (outcome.measurements[1].reason or "")
+
+
+def test_a_model_that_hangs_on_a_running_server_is_left_alone_and_the_next_is_measured(
+    options: Options, embedded_triton: Binary
+):
+    """Nobody here can restart it: what hangs on it is not loaded again."""
+    sunny = shutil.copytree(MOODY, options.model_repository / "sunny") / "config.pbtxt"
+    sunny.write_text(sunny.read_text().replace("moody", "sunny"))
+    moody = options.model_repository / "moody" / "config.pbtxt"
+    moody.write_text(
+        moody.read_text() + 'parameters { key: "mood" value { string_value: "hangs" } }\n'
+    )
+    with local.launch(options.model_repository, embedded_triton) as there:
+        remote = LaunchOptions(mode="remote", http_url=there.http_url)
+        outcome = profiling.run(replace(options, launch=remote), lambda _: None)
+        assert there.alive()
+    first, second, third, *rest = outcome.measurements
+    assert statuses([first, second, third]) == ["ok", "failed", "failed"]
+    assert second.reason == "moody hangs: it answered no request for 1.5 s"
+    assert "cannot be restarted from here: restart it there" in (third.reason or "")
+    assert [(m.model, m.status) for m in rest] == [("sunny", "ok")] * 3
+
+
+def test_a_running_server_that_goes_away_and_comes_back_costs_one_point(
+    options: Options, embedded_triton: Binary
+):
+    """Killed in the second point; whoever runs it starts it again two seconds later."""
+    with local.launch(options.model_repository, embedded_triton) as there:
+
+        def fail_over() -> None:
+            os.kill(there.pids()[0], signal.SIGKILL)
+            time.sleep(2)
+            there.restart()
+
+        def on_progress(progress: Progress) -> None:
+            if progress.done == 1:
+                threading.Timer(0.3, fail_over).start()
+
+        remote = LaunchOptions(mode="remote", http_url=there.http_url, return_s=30)
+        outcome = profiling.run(replace(options, launch=remote), on_progress)
+    assert statuses(outcome.measurements) == ["ok", "failed", "ok"]
+
+
+def test_a_server_that_hangs_while_it_loads_a_model_is_replaced(
+    options: Options, monkeypatch: pytest.MonkeyPatch
+):
+    """Its silence is noticed long before the load has taken too long."""
+    monkeypatch.setattr(http_api, "SILENCE_S", 1.5)
+    patience = replace(options.patience, load_s=100)
+    stop = threading.Thread(target=stop_triton_once_it_has_a_stub)
+    stop.start()
+    outcome = profiling.run(replace(options, patience=patience), lambda _: None)
+    stop.join()
+    assert statuses(outcome.measurements) == ["failed", "ok", "ok"]
+    assert "it answered nothing for 1.5 s" in (outcome.measurements[0].reason or "")
+
+
+def stop_triton_once_it_has_a_stub() -> None:
+    """SIGSTOP to tritonserver while the stub of its first model starts."""
+    while True:
+        children = {p.name(): p for p in psutil.Process().children(recursive=True)}
+        if "triton_python_backend_stub" in children:
+            children["tritonserver"].suspend()
+            return
+        time.sleep(0.005)

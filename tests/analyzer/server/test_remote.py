@@ -41,13 +41,23 @@ def test_a_load_error_points_to_the_servers_own_log(running: LocalServer) -> Non
         server.load("no_such_model")
 
 
-def test_it_cannot_be_restarted_from_here(running: LocalServer) -> None:
-    with (
-        remote.launch(running.http_url) as server,
-        pytest.raises(SurroundingsError, match="cannot be restarted from here"),
-    ):
+def test_a_restart_leaves_it_running_with_no_model_of_ours(running: LocalServer) -> None:
+    with remote.launch(running.http_url) as server:
+        server.load("echo")
         server.restart()
+        assert http_api.states(running.http_url)["echo"][0] == "UNAVAILABLE"
+        server.load("echo")
     assert running.alive()
+
+
+def test_one_that_stays_away_is_given_up(embedded_triton: Binary, repository: Path) -> None:
+    with (
+        local.launch(repository, embedded_triton) as there,
+        remote.launch(there.http_url, return_s=0.5) as server,
+    ):
+        there.stop()
+        with pytest.raises(SurroundingsError, match=r"0\.5 s and cannot be restarted from here"):
+            server.restart()
 
 
 def test_without_model_control_models_stay_as_they_stand(
