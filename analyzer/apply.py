@@ -55,6 +55,15 @@ def survey(old: Layout, new: Layout, urls: Mapping[str, str], models: Path) -> F
     for name in urls:
         if name not in {d.name for d in (*old.devices, *new.devices)}:
             raise InputError(f"--url {name}: neither layout has such a device.")
+    for name, url in urls.items():
+        others = [other for other in devices if urls[other] == url and other != name]
+        if others:
+            raise InputError(
+                f"{name} and {', '.join(others)} have one Triton at {url}, as `export --per-host` "
+                "makes them: what is loaded for one device would be lost to the other. `apply` "
+                "needs a Triton per device; else export the new layout with --per-host --force and "
+                "restart that Triton."
+            )
     was = {d.name: d for d in old.devices}
     will = {d.name: d for d in new.devices}
     found = []

@@ -29,6 +29,7 @@ from profiles.measurement import LoadPoint
 
 WHOLE = 0.999  # a share from here on is the whole: shares are counted in ten-thousandths
 FULL_PERCENT = 95.0  # utilization from here on: there is nothing left to give
+FEWEST = 10  # requests, of which one less is within a tolerance of 10 %
 RAMP = (1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0)
 RAMP_DOWN = (0.75, 0.5, 0.25)
 BISECTIONS = 2
@@ -81,6 +82,7 @@ class Seen:
     results: Mapping[str, LoadResult]  # by model
     figures: DeviceFigures | None  # None when the device is out of sight
     busy_percent: float | None = None  # of this machine's processors, by whatever ran on them
+    duration_s: float = 0.0  # how long it was driven
 
 
 def verify(
@@ -177,7 +179,9 @@ def judge(device: PlacedDevice, seen: Seen, tolerance: float) -> list[Check]:
     """The device's checks: each resident's throughput and latency, then the device's own."""
     checks = []
     for resident in device.residents:
-        result = seen.results[resident.model]
+        result = seen.results.get(resident.model)
+        if result is None:
+            continue  # no load is placed on it
         checks.append(_throughput(device, resident, result, seen, tolerance))
         checks.append(_latency(device, resident, result))
     figures = seen.figures
@@ -211,6 +215,10 @@ def _throughput(
         return replace(check, holds=False, reason=reason)
     if check.holds:
         return check
+    requests = resident.rate / resident.load.batch_size * seen.duration_s if resident.load else 0.0
+    if 0 < requests < FEWEST:
+        few = f"{requests:.1f} requests in {seen.duration_s:g} s are too few to tell"
+        return replace(check, holds=None, reason=few)
     return replace(
         check,
         reason=f"{resident.model} gets {result.throughput:.4g} of {resident.rate:.4g} infer/s"
@@ -335,6 +343,8 @@ def drive(
         spare = spare_cpus([cpu for server in group for cpu in server.cpus])
         for number, server in enumerate(group):
             for resident in server.residents:
+                if not resident.rate:
+                    continue  # it stands by
                 load = placed_load(resident, factor)
                 generator = stack.enter_context(http.start(spare))
                 name = server.served_name(resident.model)
@@ -371,6 +381,6 @@ def drive(
             raise SurroundingsError(f"{problem}{words and chr(10) + words}") from problem
         raise problem
     return [
-        Seen(found, figure, busy_percent if server.here else None)
+        Seen(found, figure, busy_percent if server.here else None, duration_s)
         for server, found, figure in zip(group, results, figures, strict=True)
     ]

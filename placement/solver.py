@@ -21,6 +21,7 @@ from placement.prediction import build_layout, headroom
 from placement.problem import Model, PlacementProblem
 from placement.result import Deadline, Result, Status
 from placement.shares import polish
+from placement.tidy import tidy
 from placement.validate import validate
 
 CUT = "The search was cut by its time limit: another run may end with another layout."
@@ -49,6 +50,10 @@ def solve(
     scaled = scale(problem)
     fleet = units(problem, wanted(problem))
     find = _least_hardware if problem.objective == "min-hardware" else _most_throughput
+
+    def holds(replicas: tuple[Replica, ...]) -> bool:
+        return not check.violations(problem, build_layout(problem, fleet, replicas))
+
     if neighbours.is_known(problem):
         answer, method = neighbours.find_beside(
             problem, scaled, fleet, deadline, seed, find, build_layout
@@ -57,6 +62,8 @@ def solve(
         answer, method = find(problem, scaled, fleet, deadline, seed)
     if tie_break and answer.value is not None and deadline.left_s > 0:
         answer = _break_tie(problem, scaled, fleet, answer, deadline, seed)
+    if tie_break and answer.value is not None and not problem.current:
+        answer = replace(answer, replicas=tidy(problem, answer.replicas, holds))
     layout = build_layout(problem, fleet, answer.replicas) if answer.value is not None else None
     if layout is not None:
         faults = check.violations(problem, layout)

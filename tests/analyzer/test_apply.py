@@ -169,6 +169,12 @@ def test_a_layout_is_applied_under_load_without_a_failed_request(
     assert plan(survey(NEW, OLD, urls, models), OLD).empty, "repeating it does nothing"
 
 
+def test_a_triton_for_all_gpus_of_a_host_is_refused_with_the_way_out(models: Path):
+    layout = a_layout(a=[a_resident("red")], b=[a_resident("blue")])
+    with pytest.raises(InputError, match=r"one Triton at h:1.*restart that Triton"):
+        survey(layout, layout, {"a": "h:1", "b": "h:1"}, models)
+
+
 def test_every_device_needs_a_url(models: Path):
     with pytest.raises(InputError, match="--url b=HOST:PORT"):
         survey(OLD, NEW, {"a": "127.0.0.1:1"}, models)

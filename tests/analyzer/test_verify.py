@@ -5,12 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 
 from analyzer.load.generator import LoadResult
 from analyzer.load.inputs import make_requests
 from analyzer.running_layout import start
 from analyzer.sampling.device import DeviceFigures
+from analyzer.server import local
+from analyzer.server.docker import ContainerOptions
+from analyzer.server.launch import LaunchOptions
 from analyzer.server.runtime import Binary
 from analyzer.verify import Check, Seen, judge, placed_load, ramp, verify
 from placement.layout import Layout, PlacedDevice, Resident
@@ -115,6 +119,21 @@ def test_too_much_on_one_device_is_the_reason_given():
     assert "160 %" in str(reason)
 
 
+def test_a_rate_of_a_few_requests_is_not_judged_and_none_is_not_driven():
+    """0.5 infer/s are 2.5 requests in 5 s: none of them answered yet says nothing."""
+    seldom, never = a_resident("seldom", 0.5, share=0.01), a_resident("never", 0.0, share=0.0)
+    seen = Seen({"seldom": a_result(0.0)}, IDLE, duration_s=5.0)
+    found = {
+        c.model: c for c in judge(a_device(seldom, never), seen, 0.1) if c.what == "throughput"
+    }
+    assert found.keys() == {"seldom"}
+    assert found["seldom"].holds is None
+    assert "too few to tell" in str(found["seldom"].reason)
+    often = replace(seldom, rate=2.0)
+    (check, *_) = judge(a_device(often), replace(seen, results={"seldom": a_result(0.0)}), 0.1)
+    assert check.holds is False
+
+
 def test_a_share_is_driven_as_a_rate_and_the_whole_as_it_was_profiled():
     """Half of 100 infer/s at batch size 2 is 25 requests a second."""
     whole = a_resident(rate=100.0, load=LoadPoint(2, 4))
@@ -191,3 +210,38 @@ def test_the_ramp_finds_where_the_first_limit_breaks(embedded_triton: Binary, mo
     assert 1.5 < headroom.factor < 2.9
     assert headroom.broken_at is not None
     assert [check.model for check in headroom.broken] == ["sleeper"]
+
+
+@pytest.mark.triton
+def test_a_triton_for_all_devices_of_a_host_carries_what_both_promise(
+    embedded_triton: Binary, models: Path
+):
+    """As `export --per-host` makes them: both devices have one address. A model that answers 50 in
+    a second carries 15 of each device; memory is out of sight."""
+    half = a_resident("sleeper", 15.0, share=0.3)
+    layout = Layout((a_device(half, name="gpu-1"), a_device(half, name="gpu-2")))
+    with local.launch(models) as server:
+        server.load("sleeper")
+        urls = {"gpu-1": server.http_url, "gpu-2": server.http_url}
+        with start(layout, models, urls) as (groups, _):
+            checks = verify(groups, make_requests, duration_s=2.0, tolerance=0.1)
+    rates = {check.device: check.measured for check in checks if check.what == "throughput"}
+    assert rates == pytest.approx({"gpu-1": 15.0, "gpu-2": 15.0}, rel=0.1)
+    assert {check.reason for check in checks if check.what == "memory"} == {"out of sight"}
+
+
+@pytest.mark.docker
+def test_a_layout_runs_in_containers(triton_image: str, models: Path):
+    """Each host's container has its own processors; its memory and use are seen from here."""
+    layout = Layout((a_device(a_resident("sleeper", 25.0, share=0.5), uses={"memory": 4 * GIB}),))
+    container = ContainerOptions(image=triton_image)
+    with start(layout, models, {}, LaunchOptions("docker", container=container)) as (groups, _):
+        ((server,),) = groups
+        assert "@sha256:" in server.description
+        assert [len(psutil.Process(pid).cpu_affinity()) for pid in server.pids()] == [1]
+        checks = verify(groups, make_requests, duration_s=2.0, tolerance=0.1)
+    found = {check.what: check for check in checks}
+    assert found["throughput"].holds
+    assert found["throughput"].measured == pytest.approx(25.0, rel=0.1)
+    assert found["memory"].holds
+    assert (found["memory"].measured or 0) > 1e7

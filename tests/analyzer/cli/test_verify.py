@@ -87,6 +87,17 @@ def test_what_models_did_to_each_other_goes_to_the_store(
     assert len(document["colocations"]) == 2
 
 
+@pytest.mark.docker
+def test_a_layout_is_verified_in_containers(
+    triton_image: str, tmp_path: Path, example_repository: Path
+):
+    layout = a_layout(tmp_path / "layout.yaml", "cpu-1", 1.0)
+    options = ("-m", example_repository, "--duration", "1s", "--launch-mode", "docker")
+    run = model_placer("verify", layout, *options, "--triton-image", triton_image)
+    assert run.returncode == 0, run.stderr
+    assert "pass" in run.stdout
+
+
 def test_a_url_of_no_device_is_bad_input(tmp_path: Path, example_repository: Path):
     layout = a_layout(tmp_path / "layout.yaml", "cpu-1", 1.0)
     run = model_placer("verify", layout, "-m", example_repository, "--url", "gpu=h:1")
@@ -107,7 +118,7 @@ def test_diff_tells_the_steps(tmp_path: Path):
 
 def test_apply_says_which_server_does_not_answer(tmp_path: Path, example_repository: Path):
     old, new = (a_layout(tmp_path / f"{name}.yaml", name, 1.0) for name in ("a", "b"))
-    urls = ("--url", "a=127.0.0.1:1", "--url", "b=127.0.0.1:1")
+    urls = ("--url", "a=127.0.0.1:1", "--url", "b=127.0.0.1:2")
     run = model_placer("apply", new, "--from", old, "-m", example_repository, *urls, "--dry-run")
     assert run.returncode == 3
     assert "127.0.0.1:1 does not answer" in run.stderr

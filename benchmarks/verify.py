@@ -1,0 +1,157 @@
+"""How well layouts hold: prediction against measurement, before and after calibration.
+
+    python benchmarks/verify.py DIRECTORY [--minutes 5]
+
+Profiles the example models on a CPU host of one core (Triton pinned to it, the load generator to
+the others), places them on two to four such hosts, and runs every layout as Tritons under load, a
+host at a time: one core is needed for the Triton, one for its callers. Then `profile --pairs`
+measures models side by side, and all is placed and run again. Everything is kept in DIRECTORY; a
+run that is stopped, or ends with --minutes, is resumed by the same command.
+
+Layouts, on 2, 3 and 4 hosts:
+  least hardware   demands that fill so many hosts to 95 %, by what each model was measured to need
+  most throughput  as much of every model as fits (--fairness max-min, so that none is left out)
+  memory alone     all models in full, packed by memory; two or three are kept apart
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+EXAMPLES = Path(__file__).parents[1] / "examples" / "model_repository"
+FILL = 0.95
+APART = (["file_type", "ocr_detection"], ["file_type", "ocr_detection", "ocr_recognition"])
+
+
+class Bench:
+    """The steps, each done once in a directory."""
+
+    def __init__(self, directory: Path, minutes: float, duration: str) -> None:
+        self.directory, self.duration = directory, duration
+        self.store = directory / "profiles.db"
+        self.end_s = time.monotonic() + 60 * minutes
+        directory.mkdir(parents=True, exist_ok=True)
+
+    def model_placer(self, *arguments: object) -> tuple[int, Any]:
+        """Exit code and document of a command; ends the benchmark when its time is over."""
+        if time.monotonic() > self.end_s:
+            sys.exit("Time is over: the same command goes on from here.")
+        done = subprocess.run(
+            [sys.executable, "-c", "from analyzer.cli import main; main()"]
+            + [str(argument) for argument in arguments]
+            + ["--output-format", "json"],
+            stdout=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+        if done.returncode > 1 or not done.stdout:
+            sys.exit(f"model-placer {arguments[0]} failed with {done.returncode}")
+        return done.returncode, json.loads(done.stdout)
+
+    def once(self, name: str, *arguments: object) -> Any:
+        """A command's document, from an earlier run if there was one."""
+        file = self.directory / f"{name}.json"
+        if not file.exists():
+            _, document = self.model_placer(*arguments)
+            file.write_text(json.dumps(document))
+        return json.loads(file.read_text())
+
+    def profile(self) -> list[dict[str, Any]]:
+        core = min(os.sched_getaffinity(0))
+        common = ("profile", "-m", EXAMPLES, "--store", self.store, "--gpus", "none")
+        return self.once(
+            "profile",
+            *common,
+            *("--cpus", core, "--batch-sizes", "1", "--concurrency", "1,2"),
+            *("--max-duration", "5s"),
+        )
+
+    def pairs(self) -> None:
+        core = min(os.sched_getaffinity(0))
+        common = ("profile", "-m", EXAMPLES, "--store", self.store, "--gpus", "none")
+        self.once("pairs", *common, "--cpus", core, "--pairs", "--max-duration", self.duration)
+
+    def layouts(self, profiled: list[dict[str, Any]], when: str) -> Iterator[tuple[str, Path]]:
+        """Each layout's title and file, placed with what the store knows by now."""
+        kind = profiled[0]["device_type"]
+        for hosts in (2, 3, 4):
+            demand = self.directory / f"demand-{hosts}.json"
+            demand.write_text(json.dumps({"models": rates(profiled, hosts)}))
+            yield self.place(f"least hardware {hosts}", when, kind, "--demand", demand)
+        for hosts in (2, 3, 4):
+            goal = ("--objective", "max-throughput", "--fairness", "max-min", "--count", hosts)
+            yield self.place(f"most throughput {hosts}", when, kind, *goal)
+        for group in APART:
+            demand = self.directory / f"apart-{len(group)}.json"
+            demand.write_text(json.dumps({"rules": {"apart": [group]}}))
+            limits = ("--limits", "memory", "--demand", demand)
+            yield self.place(f"memory alone {len(group)}", when, kind, *limits)
+
+    def place(self, title: str, when: str, kind: str, *arguments: object) -> tuple[str, Path]:
+        file = self.directory / f"{title.replace(' ', '-')}-{when}.yaml"
+        if not file.exists():
+            self.model_placer(
+                "place", "--store", self.store, "--device", kind, "-o", file, *arguments
+            )
+        return title, file
+
+
+def rates(profiled: list[dict[str, Any]], hosts: int) -> dict[str, dict[str, float]]:
+    """The same part of each model's best throughput, so that all fill so many hosts to FILL."""
+    best: dict[str, dict[str, Any]] = {}
+    for m in profiled:
+        name, each = m["variant"]["model"], m["throughput"] / m["usage"]["utilization_percent"]
+        if name not in best or each > best[name]["each"]:
+            best[name] = {"each": each, **m}
+    whole = sum(m["usage"]["utilization_percent"] for m in best.values()) / 100
+    part = FILL * hosts / whole
+    return {name: {"rate": round(part * m["throughput"], 2)} for name, m in best.items()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("directory", type=Path)
+    parser.add_argument("--minutes", type=float, default=60.0)
+    parser.add_argument("--duration", default="5s", help="of each host's load")
+    arguments = parser.parse_args()
+    bench = Bench(arguments.directory, arguments.minutes, arguments.duration)
+    profiled = bench.profile()
+    errors: dict[str, list[float]] = {}
+    print("| layout | hosts | replicas | median error | largest error | holds |")
+    print("|---|---|---|---|---|---|")
+    for when in ("before", "after"):
+        for title, layout in bench.layouts(profiled, when):
+            run = ("verify", layout, "-m", EXAMPLES, "--duration", arguments.duration)
+            seen = bench.once(layout.stem, *run)
+            checks = [c for c in seen["checks"] if c["what"] == "throughput"]
+            off = [abs(c["measured"] / c["predicted"] - 1) for c in checks]
+            errors.setdefault(when, []).extend(off)
+            hosts = len({c["device"] for c in checks})
+            print(
+                f"| {title}, {when} | {hosts} | {len(off)} | {median(off):.1%} | {max(off):.1%} | "
+                f"{'yes' if seen['holds'] else 'no'} |",
+                flush=True,
+            )
+        if when == "before":
+            bench.pairs()
+    for when, off in errors.items():
+        print(f"{when} calibration: median error of {len(off)} throughputs {median(off):.1%}")
+    told = bench.model_placer("show", "--store", bench.store, "--colocation")[1]
+    print(
+        f"pairs: {told['unseen_runs']} runs predicted by the others with a median error of "
+        f"{told['median_error_of_unseen_runs']:.1%}, without a slowdown "
+        f"{told['median_error_without_slowdown']:.1%}"
+    )
+
+
+if __name__ == "__main__":
+    main()
