@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
+from placement import neighbours
 from placement.colocation import use
 from placement.options import usable
 from placement.problem import Model, Option, PlacementProblem
@@ -112,6 +113,8 @@ def facts(problem: PlacementProblem) -> Iterator[Fact]:
     if problem.max_moves is not None:
         moves = "no move" if problem.max_moves == 0 else f"at most {problem.max_moves} moves"
         yield Fact("rule", f"{moves} from the current layout", lambda p: replace(p, max_moves=None))
+    if neighbours.is_known(problem):
+        yield Fact("slowdown", "neighbours slow each other as was measured", neighbours.without)
 
 
 def limited(problem: PlacementProblem, names: tuple[str, ...]) -> PlacementProblem:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from placement import heuristics
+from placement import heuristics, neighbours
 from placement.aggregate import melt
 from placement.colocation import scale
 from placement.fleet import units
@@ -27,7 +27,8 @@ def has_layout(problem: PlacementProblem, deadline: Deadline) -> bool | None:
     fleet = units(carried, wanted(carried))
     if melt(carried, scaled, fleet, deadline) is None:
         return False
-    if not free.current and heuristics.construct(carried, scaled, fleet, deadline.part(0.3)):
+    quick = not free.current and not neighbours.is_known(free)  # heuristics know of neither
+    if quick and heuristics.construct(carried, scaled, fleet, deadline.part(0.3)):
         return True
     status = solve(free, deadline=deadline, tie_break=False).status
     return None if status == "unknown" else status != "infeasible"

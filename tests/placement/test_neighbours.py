@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from placement import Model, Option, PlacementProblem, Pool, PoolType, Resource, check, solve
+from placement.explain import explain
+from placement.result import Deadline
 
 
 def a_model(name, utilization=50.0, b=0.0, latency_ms=10.0, **settings):
@@ -67,8 +69,12 @@ def test_most_throughput_counts_what_neighbours_take():
 
 
 def test_a_device_that_is_too_small_for_all_is_proven_so():
-    result = solve(a_problem(*(a_model(n, b=0.4, rate=90.0) for n in "xy"), count=1))
+    problem = a_problem(*(a_model(n, b=0.4, rate=90.0) for n in "xy"), count=1)
+    result = solve(problem)
     assert result.status == "infeasible"
+    explanation = explain(problem, result, Deadline(10))
+    assert "neighbours slow each other as was measured" in "\n".join(explanation.lines)
+    assert any("1 more t4" in words for words in explanation.relaxations)
 
 
 def test_many_models_get_a_layout_that_holds():
