@@ -74,7 +74,7 @@ def serve(options: Options, jobs: Jobs, tell: Tell) -> None:
     models, points = profiling.prepare(options)
     with (
         ProfileStore(options.store) as store,
-        profiling.start_bench(options, models, say) as bench,
+        profiling.start_bench(options, models, points, say) as bench,
     ):
         missing = profiling.missing_of(options, points, store, bench)
         baseline = profiling.keep_baseline(bench, store)

@@ -101,7 +101,7 @@ def run(
         GPUs failed, and no other of their type was left; every point that ended is in the store.
     """
     gpus = choose_gpus(options)
-    models, _ = profiling.prepare(options)
+    models, _ = profiling.prepare(options, say)
     if not models:
         return profiling.run(options, on_progress, say)
     with _workers(options, gpus) as workers:

@@ -79,6 +79,12 @@ class Bench:
     gpus: tuple[int, ...] | None = None  # that instances are put on; None on a CPU host
     patience: Patience = field(default_factory=Patience)
     in_parallel: bool = False  # other models are measured meanwhile, on other GPUs of this host
+    rate_limits: tuple[str, ...] = ()  # arguments of the server that change how all is served
+
+    @property
+    def server_description(self) -> str:
+        """The server as measurements name it: figures under a rate limit are figures of it."""
+        return " ".join((self.server.description, *self.rate_limits))
 
 
 def missing_points(
@@ -139,7 +145,7 @@ def measure_baseline(bench: Bench) -> Baseline:
         figures = watch.figures(start_s, time.monotonic())
     return Baseline(
         device_type=bench.device.device_type.name,
-        environment=bench.device.environment(bench.server.description),
+        environment=bench.device.environment(bench.server_description),
         memory_bytes=figures.memory_bytes,
         utilization_percent=figures.utilization_percent or 0.0,
         memory_utilization_percent=figures.memory_utilization_percent,
@@ -243,7 +249,8 @@ def _clear(bench: Bench, variant: Variant, held: _Loaded | None) -> None:
     if not bench.server.supports_model_control:
         return
     try:
-        bench.server.unload(variant.model, timeout_s=UNLOAD_S)
+        for loaded in (variant, *reversed(variant.members)):
+            bench.server.unload(loaded.model, timeout_s=UNLOAD_S)
     except ServerError:
         bench.server.restart()
         return
@@ -288,19 +295,30 @@ def _at_least(load: LoadPoint, other: LoadPoint) -> bool:
 
 
 def _load(bench: Bench, variant: Variant) -> None:
-    """Load the variant, or leave the server as it stands when it has no model control."""
+    """Load the variant and what it is composed of, these first.
+
+    A server without model control is left as it stands.
+    """
     if not bench.server.supports_model_control:
         return
-    config = bench.models[variant.model].config
+    for one in (*variant.members, variant):
+        _load_one(bench, one)
+    time.sleep(SETTLE_S)
+
+
+def _load_one(bench: Bench, variant: Variant) -> None:
+    model = bench.models[variant.model]
+    config = model.config
     if config is None:  # the server completes it, and a variant needs the completed one
         bench.server.load(variant.model, timeout_s=bench.patience.load_s)
         if variant == Variant(variant.model) and bench.gpus is None:
             return
         config = http_api.config(bench.server.http_url, variant.model)
         bench.server.unload(variant.model)
+    # Triton wants a version of an ensemble, too, and git keeps no empty directory.
+    files = None if model.versions else {"1/ensemble": b""}
     varied = model_config.apply_variant(config, variant, bench.gpus)
-    bench.server.load(variant.model, varied, timeout_s=bench.patience.load_s)
-    time.sleep(SETTLE_S)
+    bench.server.load(variant.model, varied, files, timeout_s=bench.patience.load_s)
 
 
 def _measure_point(bench: Bench, point: Point, loaded: _Loaded) -> Measurement:
@@ -393,7 +411,7 @@ def _blank(bench: Bench, point: Point) -> Measurement:
         variant=point.variant,
         load=point.load,
         device_type=bench.device.device_type.name,
-        environment=bench.device.environment(bench.server.description),
+        environment=bench.device.environment(bench.server_description),
         model_digest=point.digest,
     )
 

@@ -26,14 +26,16 @@ from analyzer.search import Goal, next_point
 from analyzer.server.launch import LaunchOptions, launch
 from analyzer.shard import Shard, expected_s, split
 from analyzer.steady_state import SteadyStateRule
-from analyzer.sweep import Point, Sweep, loads, variants
+from analyzer.sweep import Point, Sweep, fitting, loads, variants
 from analyzer.watchdog import Patience
 from profiles import repository
-from profiles.digest import model_digest
+from profiles.digest import composed_digest, model_digest
 from profiles.errors import InputError, SurroundingsError
 from profiles.measurement import Baseline, Measurement
+from profiles.model_config import is_stateful
 from profiles.repository import ModelDirectory
 from profiles.store import ProfileStore
+from profiles.variant import server_arguments
 
 
 @dataclass(frozen=True)
@@ -42,10 +44,22 @@ class Inputs:
 
     shapes: Sequence[tuple[str | None, str, tuple[int, ...]]] = ()  # (model or None, input, dims)
     data: str = "random"  # or zero, or a file or directory that load.input_data reads
+    shapes_by_model: Mapping[str, Mapping[str, tuple[int, ...]]] = field(default_factory=dict)
+    data_by_model: Mapping[str, str] = field(default_factory=dict)  # in place of `data`
 
     def of(self, model: str) -> dict[str, tuple[int, ...]]:
         """The dims that are given for a model's inputs."""
-        return {name: dims for owner, name, dims in self.shapes if owner in (None, model)}
+        shapes = {name: dims for owner, name, dims in self.shapes if owner in (None, model)}
+        return {**shapes, **self.shapes_by_model.get(model, {})}
+
+    def data_of(self, model: str) -> str:
+        """What the model's requests carry."""
+        return self.data_by_model.get(model, self.data)
+
+    def files(self) -> list[Path]:
+        """The files and directories that data is read from."""
+        every = dict.fromkeys((self.data, *self.data_by_model.values()))
+        return [Path(data) for data in every if data not in {"random", "zero"}]
 
 
 @dataclass(frozen=True)
@@ -66,6 +80,7 @@ class Options:
     models: Sequence[str] | None = None  # all by default
     sweep: Sweep = field(default_factory=Sweep)
     sweep_by_model: Mapping[str, Sweep] = field(default_factory=dict)  # in place of `sweep`
+    with_models: Mapping[str, Sequence[str]] = field(default_factory=dict)  # what a model calls
     inputs: Inputs = field(default_factory=Inputs)
     launch: LaunchOptions = field(default_factory=LaunchOptions)  # its GPUs come from `gpus`
     gpus: str = "auto"  # auto, none, or the index or UUID of one
@@ -101,14 +116,14 @@ def run(
     SurroundingsError
         Triton does not start or cannot be kept running; every point that ended is in the store.
     """
-    models, points = prepare(options)
+    models, points = prepare(options, say)
     if not models and options.shard is not None:
         with ProfileStore(options.store):  # made, so that whoever merges finds one for each shard
             every = len(read_models(replace(options, shard=None)))
             part = f"{options.shard.index}/{options.shard.count}"
             say(f"Shard {part} has no model: there are {every}.")
             return Outcome([], 0)
-    with ProfileStore(options.store) as store, start_bench(options, models, say) as bench:
+    with ProfileStore(options.store) as store, start_bench(options, models, points, say) as bench:
         missing = missing_of(options, points, store, bench)
         there = f"{len(points) - len(missing)} are in {options.store}, {len(missing)} to measure"
         say(
@@ -125,12 +140,14 @@ def run(
         return Outcome(known, measured)
 
 
-def prepare(options: Options) -> tuple[dict[str, ModelDirectory], list[Point]]:
+def prepare(
+    options: Options, say: Callable[[str], None] = lambda _: None
+) -> tuple[dict[str, ModelDirectory], list[Point]]:
     """The models and every point of theirs; raises InputError."""
     models = read_models(options)
-    if options.inputs.data not in {"random", "zero"}:
-        input_data.check(Path(options.inputs.data))
-    return models, grid(options, models)
+    for file in options.inputs.files():
+        input_data.check(file)
+    return models, grid(options, models, say)
 
 
 def missing_of(
@@ -187,6 +204,8 @@ def _searched(
 def read_models(options: Options) -> dict[str, ModelDirectory]:
     """The models to measure; raises InputError for an unknown name or a broken model."""
     names = repository.model_names(options.model_repository)
+    for known in (options.sweep_by_model, options.with_models, options.inputs.data_by_model):
+        repository.select(names, known)
     chosen = repository.select(names, options.models) if options.models else names
     if options.shard is not None:
         costs = {name: _expected_s(options, name) for name in chosen}
@@ -196,32 +215,70 @@ def read_models(options: Options) -> dict[str, ModelDirectory]:
 
 def _expected_s(options: Options, model: str) -> float:
     sweep = options.sweep_by_model.get(model, options.sweep)
+    members = [name for name, _ in sweep.members]
     return expected_s(
-        len(variants(model, sweep)), len(list(loads(sweep))), options.rule.max_duration_s
+        len(variants(model, sweep, members)), len(list(loads(sweep))), options.rule.max_duration_s
     )
 
 
-def grid(options: Options, models: Mapping[str, ModelDirectory]) -> list[Point]:
-    """Every point of every model, in the order in which they are measured."""
+def grid(
+    options: Options,
+    models: Mapping[str, ModelDirectory],
+    say: Callable[[str], None] = lambda _: None,
+) -> list[Point]:
+    """Every point of every model, in the order in which they are measured.
+
+    What a model cannot vary is left out of its points, and said.
+    """
     points = []
     for name, model in models.items():
         sweep = options.sweep_by_model.get(name, options.sweep)
-        digest = model_digest(model.path)
-        for variant in variants(name, sweep):
-            points += [Point(variant, load, digest) for load in loads(sweep)]
+        sweep, notes = fitting(name, sweep, model.config)
+        for note in notes:
+            say(note)
+        members = members_of(options, model)
+        digest = composed_digest(
+            model_digest(model.path), {n: model_digest(m.path) for n, m in members.items()}
+        )
+        stateful = model.config is not None and is_stateful(model.config)
+        for variant in variants(name, sweep, tuple(members), options.inputs.of):
+            points += [Point(variant, load, digest) for load in loads(sweep, stateful=stateful)]
     return points
+
+
+def members_of(options: Options, model: ModelDirectory) -> dict[str, ModelDirectory]:
+    """The models that a model is composed of; raises InputError when one is not there."""
+    return repository.composed_of(options.model_repository, model, options.with_models)
 
 
 @contextmanager
 def start_bench(
-    options: Options, models: Mapping[str, ModelDirectory], say: Callable[[str], None]
+    options: Options,
+    models: Mapping[str, ModelDirectory],
+    points: Sequence[Point],
+    say: Callable[[str], None],
 ) -> Iterator[Bench]:
-    """Everything that a measurement needs, running."""
+    """Everything that a measurement needs, running.
+
+    Raises
+    ------
+    InputError
+        The variants of the points cannot be served by one server, or an option is wrong.
+    SurroundingsError
+        Triton or the device is not there.
+    """
+    arguments = server_arguments(point.variant for point in points)
+    if arguments:
+        say(f"Triton is started with {' '.join(arguments)}.")
+    for model in list(models.values()):
+        models = {**members_of(options, model), **models}
     with ExitStack() as stack:
         device = stack.enter_context(open_device(options.gpus, options.launch.cpus))
         on_gpu = isinstance(device, nvml.Gpu)
         launch_options = replace(
-            options.launch, gpus=(device.uuid,) if isinstance(device, nvml.Gpu) else ()
+            options.launch,
+            gpus=(device.uuid,) if isinstance(device, nvml.Gpu) else (),
+            arguments=(*options.launch.arguments, *arguments),
         )
         yield Bench(
             server=stack.enter_context(launch(options.model_repository, launch_options, say)),
@@ -235,7 +292,7 @@ def start_bench(
                 model,
                 batch_size,
                 shapes=options.inputs.of(model),
-                data=options.inputs.data,
+                data=options.inputs.data_of(model),
                 via=options.load_generator,
             ),
             rule=replace(
@@ -246,6 +303,7 @@ def start_bench(
             gpus=(0,) if on_gpu else None,  # the server sees that one alone
             patience=options.patience,
             in_parallel=options.in_parallel,
+            rate_limits=tuple(word for word in arguments if word.startswith("--rate-limit")),
         )
 
 

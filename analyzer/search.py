@@ -135,6 +135,10 @@ def coordinates(point: Point) -> Coordinates:
         str(variant.dynamic_batching),
         str(variant.instance_count),
         *(value for _, value in variant.parameters),
+        str(variant.rate_limiter),
+        str(variant.warm_up),
+        str(variant.host_policy),
+        *(str(member) for member in variant.members),
         str(load.concurrency if load.request_rate is None else load.request_rate),
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 
 WHOLE_FILE_BYTES = 1 << 20  # larger files: size and both ends, so that 100 GB take no minutes
@@ -27,4 +28,14 @@ def model_digest(model: Path) -> str:
                 digest.update(file.read(WHOLE_FILE_BYTES // 2))
                 file.seek(-(WHOLE_FILE_BYTES // 2), 2)
                 digest.update(file.read())
+    return digest.hexdigest()[:16]
+
+
+def composed_digest(own: str, members: Mapping[str, str]) -> str:
+    """The digest of a model together with those that it is composed of; `own` without any."""
+    if not members:
+        return own
+    digest = hashlib.sha256(own.encode())
+    for name, theirs in sorted(members.items()):
+        digest.update(f"\0{name}\0{theirs}".encode())
     return digest.hexdigest()[:16]

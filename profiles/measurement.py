@@ -19,12 +19,14 @@ class LoadPoint:
     concurrency: int | None = 1  # requests in flight; None in request-rate mode
     request_rate: float | None = None  # requests per second; None in concurrency mode
     arrivals: Literal["constant", "poisson"] = "constant"  # request-rate mode only
+    sequence_length: int | None = None  # requests of a sequence, about; None: no sequences
 
     def __str__(self) -> str:
-        """The load in a few characters: `b2 c4`, or `b2 100/s`."""
+        """The load in a few characters: `b2 c4`, `b2 100/s`, or `b1 c4 s20` in sequences."""
+        length = "" if self.sequence_length is None else f" s{self.sequence_length}"
         if self.concurrency is not None:
-            return f"b{self.batch_size} c{self.concurrency}"
-        rate = f"b{self.batch_size} {self.request_rate:g}/s"
+            return f"b{self.batch_size} c{self.concurrency}{length}"
+        rate = f"b{self.batch_size} {self.request_rate:g}/s{length}"
         return rate if self.arrivals == "constant" else f"{rate} poisson"
 
 
@@ -119,11 +121,18 @@ class Measurement:
     measured_at: str = ""  # ISO 8601, UTC
     extra: dict[str, float] = field(default_factory=dict)  # figures of one device type only
     model_digest: str = ""  # of the model's files: equal digests, equal model
+    responses: int = 0  # to those requests, of a decoupled model; 0: one to each
+    first_response: Latency | None = None  # of a decoupled model; `latency` is to the last
 
     @property
     def model(self) -> str:
         """The model's name."""
         return self.variant.model
+
+    @property
+    def responses_per_s(self) -> float | None:
+        """Of a decoupled model; None of any other."""
+        return self.responses / self.duration_s if self.responses and self.duration_s else None
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,15 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from profiles.errors import InputError
-from profiles.variant import Variant
+from profiles.variant import DynamicBatching, RateLimiter, Variant, WarmUp
 
 ModelConfig: TypeAlias = Any  # inference.ModelConfig; protobuf's classes are made at run time
 
+FLOATS = {"TYPE_FP16", "TYPE_FP32", "TYPE_FP64", "TYPE_BF16"}
+OF_MEMBERS = (
+    "its models have instances, it has none; "
+    "`members:` in the configuration file's `models:` varies them"
+)
 _MESSAGES = "tritonclient.grpc.model_config_pb2"
 
 
@@ -135,21 +140,95 @@ def apply_variant(
         varied.name = variant.model
     _set_max_batch_size(varied, variant)
     _set_instances(varied, variant, gpus)
-    batching = variant.dynamic_batching
-    if batching is not None:
+    if variant.dynamic_batching is not None:
+        _set_dynamic_batching(varied, variant.dynamic_batching)
+    if variant.rate_limiter is not None or variant.host_policy is not None:
         if varied.HasField("ensemble_scheduling"):
-            raise InputError(f"{varied.name} is an ensemble: it has no dynamic batching")
-        if varied.HasField("sequence_batching"):
-            raise InputError(f"{varied.name} has sequence batching: it has no dynamic batching")
-        batcher = varied.dynamic_batching  # what else the model says of its batcher stays
-        batcher.SetInParent()
-        del batcher.preferred_batch_size[:]
-        batcher.preferred_batch_size.extend(batching.preferred_batch_sizes)
-        batcher.max_queue_delay_microseconds = batching.max_queue_delay_us
+            raise InputError(f"{varied.name} is an ensemble: {OF_MEMBERS}")
+        if len(varied.instance_group) == 0:
+            varied.instance_group.add()
+    for group in varied.instance_group:
+        if variant.rate_limiter is not None:
+            _set_rate_limiter(group, variant.rate_limiter)
+        if variant.host_policy is not None:
+            group.host_policy = variant.host_policy.name
+    if variant.warm_up is not None:
+        _set_warm_up(varied, variant.warm_up)
     for key, value in variant.parameters:
         varied.parameters[key].string_value = value
     _clip_preferred_batch_sizes(varied)
     return varied
+
+
+def is_decoupled(config: ModelConfig) -> bool:
+    """Whether a request may get any number of responses, which needs a gRPC stream."""
+    return bool(config.model_transaction_policy.decoupled)
+
+
+def is_stateful(config: ModelConfig) -> bool:
+    """Whether requests belong to sequences."""
+    return bool(config.HasField("sequence_batching"))
+
+
+def steps(config: ModelConfig) -> tuple[str, ...]:
+    """The models that an ensemble calls, each once; () of any other model."""
+    if not config.HasField("ensemble_scheduling"):
+        return ()
+    return tuple(dict.fromkeys(step.model_name for step in config.ensemble_scheduling.step))
+
+
+def _set_dynamic_batching(config: ModelConfig, batching: DynamicBatching) -> None:
+    if config.HasField("ensemble_scheduling"):
+        raise InputError(f"{config.name} is an ensemble: it has no dynamic batching")
+    if config.HasField("sequence_batching"):
+        raise InputError(f"{config.name} has sequence batching: it has no dynamic batching")
+    batcher = config.dynamic_batching  # what else the model says of its batcher stays
+    batcher.SetInParent()
+    del batcher.preferred_batch_size[:]
+    batcher.preferred_batch_size.extend(batching.preferred_batch_sizes)
+    batcher.max_queue_delay_microseconds = batching.max_queue_delay_us
+
+
+def _set_rate_limiter(group: Any, limiter: RateLimiter) -> None:
+    group.ClearField("rate_limiter")
+    for resource in limiter.resources:
+        added = group.rate_limiter.resources.add(name=resource.name, count=resource.count)
+        setattr(added, "global", resource.shared)  # a keyword of Python
+    group.rate_limiter.priority = limiter.priority
+    group.rate_limiter.SetInParent()
+
+
+def _set_warm_up(config: ModelConfig, warm_up: WarmUp) -> None:
+    """Requests of one inference and of the largest batch, with zeros for whole numbers.
+
+    A random whole number may be no valid index.
+    """
+    if config.HasField("ensemble_scheduling") or config.HasField("sequence_batching"):
+        what = "an ensemble" if config.HasField("ensemble_scheduling") else "stateful"
+        raise InputError(f"{config.name} is {what}: it cannot be warmed up by requests of its own")
+    del config.model_warmup[:]
+    if warm_up.requests == 0:
+        return
+    dims = dict(warm_up.dims)
+    for size in sorted({1, max(1, config.max_batch_size)}):
+        entry = config.model_warmup.add(
+            name=f"batch of {size}", batch_size=size, count=warm_up.requests
+        )
+        for source in config.input:
+            if source.optional and source.name not in dims:
+                continue
+            tensor = entry.inputs[source.name]
+            tensor.data_type = source.data_type
+            tensor.dims.extend(dims.get(source.name, source.dims))
+            if any(dim < 0 for dim in tensor.dims):
+                raise InputError(
+                    f"{config.name}: input {source.name} has open dims {list(source.dims)}, which "
+                    f"its warm-up needs; --shape {source.name}:8, say, would fix them"
+                )
+            if _messages().DataType.Name(source.data_type) in FLOATS:
+                tensor.random_data = True
+            else:
+                tensor.zero_data = True
 
 
 def _set_max_batch_size(config: ModelConfig, variant: Variant) -> None:
@@ -173,7 +252,7 @@ def _set_instances(config: ModelConfig, variant: Variant, gpus: Iterable[int] | 
     if config.HasField("ensemble_scheduling"):
         if variant.instance_count is None and variant.kind is None:
             return  # an ensemble runs nowhere itself
-        raise InputError(f"{config.name} is an ensemble: its models have instances, it has none")
+        raise InputError(f"{config.name} is an ensemble: {OF_MEMBERS}")
     groups = config.instance_group
     if len(groups) == 0:
         groups.add()

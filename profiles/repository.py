@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,6 +76,42 @@ def read_model(repository: Path, name: str) -> ModelDirectory:
             f"put its files into {path / '1'}"
         )
     return ModelDirectory(name, path, versions, config)
+
+
+def composed_of(
+    repository: Path, model: ModelDirectory, also: Mapping[str, Iterable[str]] | None = None
+) -> dict[str, ModelDirectory]:
+    """The models that a model calls, and those that these call, in the order of loading.
+
+    An ensemble's steps say so themselves; `also` names, by model, those that business logic calls
+    from its code.
+
+    Raises
+    ------
+    InputError
+        One of them is not in the repository or broken, or a model calls itself in the end.
+    """
+    found: dict[str, ModelDirectory] = {}
+    known = model_names(repository)
+
+    def visit(caller: ModelDirectory, above: tuple[str, ...]) -> None:
+        config = caller.config
+        called = model_config.steps(config) if config is not None else ()
+        for name in dict.fromkeys((*called, *(also or {}).get(caller.name, ()))):
+            if name in above:
+                raise InputError(f"{' calls '.join((*above, name))}: a model cannot call itself")
+            if name not in known:
+                raise InputError(
+                    f"{caller.name} is composed of models, and one of them is not in "
+                    f"{repository}: {unknown_name('model', name, known)}"
+                )
+            if name not in found:
+                member = read_model(repository, name)
+                visit(member, (*above, name))
+                found[name] = member
+
+    visit(model, (model.name,))
+    return found
 
 
 def select(known: Collection[str], wanted: Iterable[str]) -> tuple[str, ...]:

@@ -143,6 +143,9 @@ def _read_config(ctx: click.Context, _param: click.Parameter, value: str | None)
         if str(key).replace("-", "_") not in known:
             raise InputError(f"{path}: unknown key {key!r}.{nearest(str(key), known)}")
     values = {str(k).replace("-", "_"): v for k, v in {**shared, **own}.items()}
+    if isinstance(values.get("models"), Mapping):  # names, each with what is particular to it
+        ctx.meta["model_placer.models"] = values["models"]
+        values["models"] = [str(name) for name in values["models"]]
     ctx.default_map = {k: v for k, v in values.items() if k in names}
     ctx.meta["model_placer.config"] = document
     ctx.meta["model_placer.config_file"] = path

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from analyzer.cli import swept_values
 from analyzer.cli.options import CommaList, Duration, command, emit, log, positive_integer
 from profiles.errors import InputError
 
@@ -29,6 +31,36 @@ class Parameter(click.ParamType[tuple[str, tuple[str, ...]]]):
         if not equals or not key or not values:
             self.fail(f"{value!r} is not KEY=VALUE[,VALUE...].", param, ctx)
         return key, tuple(values.split(","))
+
+
+class Swept(click.ParamType[Any]):
+    """A value that `analyzer.cli.swept_values` reads, in words or as YAML."""
+
+    def __init__(self, name: str, read: Callable[[Any], Any]) -> None:
+        self.name, self.read = name, read
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not isinstance(value, str | Mapping | int):
+            return value
+        try:
+            return self.read(value)
+        except ValueError as error:
+            self.fail(f"{error}.", param, ctx)
+
+
+class WithModels(click.ParamType[tuple[str, tuple[str, ...]]]):
+    """`MODEL=A,B`: the models that a model's business logic calls."""
+
+    name = "with_models"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if isinstance(value, tuple):
+            return value
+        model, _, words = str(value).partition("=")
+        called = tuple(word.strip() for word in words.split(",") if word.strip())
+        if not model or not called:
+            self.fail(f"{value!r} is not MODEL=OTHER[,OTHER...].", param, ctx)
+        return model, called
 
 
 class Shape(click.ParamType[tuple[str, tuple[int, ...]]]):
@@ -87,6 +119,7 @@ def cpu_number(word: str) -> int:
 
 
 INTEGERS = CommaList(positive_integer, "integers")
+NOT_NEGATIVE = CommaList(swept_values.whole, "integers")
 
 
 @command("profile")
@@ -111,7 +144,7 @@ INTEGERS = CommaList(positive_integer, "integers")
 )
 @click.option(
     "--request-rates",
-    type=CommaList(float, "numbers"),
+    type=CommaList(swept_values.rate, "numbers"),
     help="Requests per second, in place of concurrency.",
 )
 @click.option(
@@ -125,7 +158,7 @@ INTEGERS = CommaList(positive_integer, "integers")
 @click.option("--max-batch-sizes", type=INTEGERS, help="The server's max_batch_size.")
 @click.option(
     "--max-queue-delays-us",
-    type=CommaList(int, "integers"),
+    type=NOT_NEGATIVE,
     help="Turns dynamic batching on, with these queue delays.",
 )
 @click.option("--preferred-batch-sizes", type=INTEGERS, help="Of the dynamic batcher.")
@@ -136,6 +169,50 @@ INTEGERS = CommaList(positive_integer, "integers")
     multiple=True,
     metavar="KEY=V1,V2",
     help="A backend parameter and the values to try; repeatable.",
+)
+@click.option(
+    "--instance-kind",
+    "kind",
+    type=click.Choice(swept_values.KINDS),
+    help="Where instances run  [default: as the model says]",
+)
+@click.option(
+    "--rate-limiter",
+    "rate_limiters",
+    type=Swept("rate_limiter", swept_values.rate_limiter),
+    multiple=True,
+    metavar="NAME:COUNT[/AVAILABLE],...[@PRIORITY]",
+    help="Resources that an instance holds while it runs, such as R1:1/2; each is tried. "
+    "Turns on Triton's --rate-limit.",
+)
+@click.option(
+    "--warm-ups",
+    type=NOT_NEGATIVE,
+    help="Requests of one inference, and as many of the largest batch, that each instance answers "
+    "before the model is ready; 0 takes the model's own warm-up away.",
+)
+@click.option(
+    "--host-policy",
+    "host_policies",
+    type=Swept("host_policy", swept_values.host_policy),
+    multiple=True,
+    metavar="NAME[:SETTING=VALUE,...]",
+    help="Where on the host instances run, such as near:cpu-cores=0-3,numa-node=0; each is tried.",
+)
+@click.option(
+    "--with-models",
+    type=WithModels(),
+    multiple=True,
+    metavar="MODEL=OTHER,...",
+    help="The models that a model's business logic calls: loaded and measured with it. An "
+    "ensemble's are known; repeatable.",
+)
+@click.option(
+    "--sequence-length",
+    type=click.IntRange(min=1),
+    default=20,
+    show_default=True,
+    help="Of stateful models: requests in a sequence, give or take a fifth.",
 )
 @click.option(
     "--shape",
@@ -173,6 +250,11 @@ INTEGERS = CommaList(positive_integer, "integers")
     show_default=True,
     metavar="HOST:PORT",
     help="Remote mode: Triton's HTTP address.",
+)
+@click.option(
+    "--grpc-url",
+    metavar="HOST:PORT",
+    help="Remote mode: Triton's gRPC address  [default: port 8001 beside --url]",
 )
 @click.option(
     "--gpus",
@@ -277,12 +359,24 @@ INTEGERS = CommaList(positive_integer, "integers")
     metavar="FILE",
     help="A file that is made when all is measured: what `merge --wait-for` waits for.",
 )
-def profile(output_format: str, done: Path | None, **options: Any) -> None:
+@click.pass_context
+def profile(ctx: click.Context, /, output_format: str, done: Path | None, **options: Any) -> None:
     """Measure models on Triton and keep the results in a store.
 
     Every model is measured alone, in every variant, at every batch size and concurrency. Each
     point is kept as soon as it ends; a point that the store has is not measured again, so a sweep
     that was interrupted is resumed by the same command.
+
+    An ensemble is measured with its models, a stateful model by sequences of requests, one that
+    answers as often as it likes (decoupled) over a gRPC stream. What differs from model to model
+    stands in the configuration file, of which docs/profiling.md has every field:
+
+    \b
+    models:
+      pipeline:
+        concurrency: [1, 8, 16]
+        shapes: {IMAGE: [3, 224, 224]}
+        members: {detector: {instance_counts: [1, 2]}}
 
     \b
     model-placer profile -m model_repository
@@ -303,7 +397,7 @@ def profile(output_format: str, done: Path | None, **options: Any) -> None:
 
     pairs: int | None = options.pop("pairs")
     in_parallel: bool = options.pop("parallel")
-    chosen = _options(options)
+    chosen = _options(options, ctx.meta)
     if pairs is not None:
         if in_parallel:
             raise InputError("--pairs measures on one GPU: leave out --parallel.")
@@ -339,9 +433,10 @@ def _clock(seconds: float) -> str:
     return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
 
 
-def _options(given: dict[str, Any]) -> Options:
+def _options(given: dict[str, Any], meta: Mapping[str, Any]) -> Options:
     """The options from what click parsed, and from the configuration file's models."""
     from analyzer import profiling
+    from analyzer.cli import models_section
     from analyzer.server.docker import ContainerOptions
     from analyzer.server.launch import LaunchOptions
     from analyzer.steady_state import SteadyStateRule
@@ -358,17 +453,31 @@ def _options(given: dict[str, Any]) -> Options:
         for name, value in given.items()
         if name in names and value is not None
     }
+    sweep = Sweep(**chosen)
+    section = meta.get("model_placer.models", {})
+    entries = models_section.read(section, meta.get("model_placer.config_file", Path()))
+    with_models = dict(given["with_models"])
+    for name, entry in entries.items():
+        with_models[name] = (*with_models.get(name, ()), *entry.with_models)
     return profiling.Options(
         model_repository=given["model_repository"],
         store=given["store"],
         models=given["models"],
-        sweep=Sweep(**chosen),
-        inputs=profiling.Inputs(given["shapes"], given["input_data"]),
+        sweep=sweep,
+        sweep_by_model={name: entry.changed(sweep) for name, entry in entries.items()},
+        with_models=with_models,
+        inputs=profiling.Inputs(
+            given["shapes"],
+            given["input_data"],
+            {name: entry.shapes for name, entry in entries.items()},
+            {n: entry.input_data for n, entry in entries.items() if entry.input_data is not None},
+        ),
         launch=LaunchOptions(
             mode=given["launch_mode"],
             cpus=tuple(given["cpus"] or ()),
             container=ContainerOptions(**image),
             http_url=given["url"],
+            grpc_url=given["grpc_url"] or "",
         ),
         gpus=given["gpus"],
         rule=SteadyStateRule(

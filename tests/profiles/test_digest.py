@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from profiles.digest import WHOLE_FILE_BYTES, model_digest
+from profiles.digest import WHOLE_FILE_BYTES, composed_digest, model_digest
 
 
 def a_model(path: Path, content: bytes = b"weights") -> Path:
@@ -38,3 +38,9 @@ def test_both_ends_of_a_large_file_count(tmp_path: Path):
     large[0], large[-1] = 0, 1
     digests.add(model_digest(a_model(tmp_path / "end", bytes(large))))
     assert len(digests) == 3
+
+
+def test_a_composed_model_is_another_when_a_member_is():
+    assert composed_digest("own", {}) == "own"
+    digests = {composed_digest("own", {"step": member}) for member in ("a", "b")}
+    assert len(digests | {"own"}) == 3

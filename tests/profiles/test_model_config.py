@@ -11,7 +11,14 @@ import pytest
 
 from profiles import model_config
 from profiles.errors import InputError
-from profiles.variant import DynamicBatching, Variant
+from profiles.variant import (
+    DynamicBatching,
+    HostPolicy,
+    RateLimiter,
+    RateLimitResource,
+    Variant,
+    WarmUp,
+)
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "model_repository"
 
@@ -121,6 +128,37 @@ def test_parameters_are_set_beside_the_models_own() -> None:
     assert found == {"file": "x.onnx", "intra_op_thread_count": "2"}
 
 
+def test_every_instance_group_gets_the_rate_limiter_and_the_host_policy() -> None:
+    config = a_config("instance_group [ { count: 1 }, { count: 2 } ]")
+    limiter = RateLimiter((RateLimitResource("R1", 2, shared=True),), priority=3)
+    varied = model_config.apply_variant(
+        config, Variant("bert", rate_limiter=limiter, host_policy=HostPolicy("near"))
+    )
+    assert [group.count for group in varied.instance_group] == [1, 2]
+    for group in varied.instance_group:
+        (resource,) = group.rate_limiter.resources
+        assert (resource.name, resource.count, getattr(resource, "global")) == ("R1", 2, True)
+        assert group.rate_limiter.priority == 3
+        assert group.host_policy == "near"
+
+
+def test_a_warm_up_asks_for_one_inference_and_for_the_largest_batch() -> None:
+    """Whole numbers are zeros, since a random one may be no valid index; the own one goes."""
+    config = a_config(
+        'input { name: "IDS" data_type: TYPE_INT32 dims: [ -1 ] }'
+        'input { name: "MASK" data_type: TYPE_FP32 dims: [ 2 ] }'
+        'model_warmup { name: "own" batch_size: 2 }'
+    )
+    warm = model_config.apply_variant(config, Variant("bert", warm_up=WarmUp(5, (("IDS", (7,)),))))
+    assert [(w.batch_size, w.count) for w in warm.model_warmup] == [(1, 5), (8, 5)]
+    inputs = warm.model_warmup[0].inputs
+    assert list(inputs["IDS"].dims) == [7]
+    assert inputs["IDS"].zero_data
+    assert inputs["MASK"].random_data
+    cold = model_config.apply_variant(config, Variant("bert", warm_up=WarmUp(0)))
+    assert not cold.model_warmup
+
+
 @pytest.mark.parametrize(
     ("text", "variant", "reason"),
     [
@@ -132,6 +170,13 @@ def test_parameters_are_set_beside_the_models_own() -> None:
             "sequence_batching { }",
             Variant("bert", dynamic_batching=DynamicBatching()),
             "sequence batching",
+        ),
+        ("ensemble_scheduling { }", Variant("bert", rate_limiter=RateLimiter()), "is an ensemble"),
+        ("sequence_batching { }", Variant("bert", warm_up=WarmUp(1)), "is stateful"),
+        (
+            'input { name: "IDS" data_type: TYPE_INT32 dims: [ -1 ] }',
+            Variant("bert", warm_up=WarmUp(1)),
+            "--shape IDS:8",
         ),
     ],
 )

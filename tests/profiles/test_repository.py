@@ -7,7 +7,13 @@ from pathlib import Path
 import pytest
 
 from profiles.errors import InputError
-from profiles.repository import model_names, read_model, read_repository, select
+from profiles.repository import (
+    composed_of,
+    model_names,
+    read_model,
+    read_repository,
+    select,
+)
 
 
 def a_model(repository: Path, name: str, config: str | None = "", version: str = "1") -> Path:
@@ -87,3 +93,33 @@ def test_a_name_that_is_near_nothing_gets_all_names() -> None:
 
 def test_selected_models_keep_their_order_and_come_once() -> None:
     assert select(("a", "b"), ["b", "a", "b"]) == ("b", "a")
+
+
+def an_ensemble(repository: Path, name: str, *steps: str) -> None:
+    calls = "".join(f'step {{ model_name: "{step}" }} ' for step in steps)
+    a_model(repository, name, f"ensemble_scheduling {{ {calls} }}")
+
+
+def test_members_come_in_the_order_of_loading_each_once(tmp_path: Path) -> None:
+    """Of an ensemble of an ensemble, whose last step calls one more model from its code."""
+    an_ensemble(tmp_path, "outer", "inner", "logic")
+    an_ensemble(tmp_path, "inner", "first", "first")
+    for name in ("first", "logic", "called"):
+        a_model(tmp_path, name)
+    found = composed_of(tmp_path, read_model(tmp_path, "outer"), {"logic": ["called", "first"]})
+    assert list(found) == ["first", "inner", "called", "logic"]
+    assert composed_of(tmp_path, read_model(tmp_path, "first")) == {}
+
+
+def test_a_step_that_is_not_there_is_named_with_its_ensemble(tmp_path: Path) -> None:
+    an_ensemble(tmp_path, "outer", "frist")
+    a_model(tmp_path, "first")
+    with pytest.raises(InputError, match=r"outer is composed .* did you mean 'first'"):
+        composed_of(tmp_path, read_model(tmp_path, "outer"))
+
+
+def test_a_model_that_calls_itself_is_refused(tmp_path: Path) -> None:
+    an_ensemble(tmp_path, "a", "b")
+    an_ensemble(tmp_path, "b", "a")
+    with pytest.raises(InputError, match="a calls b calls a"):
+        composed_of(tmp_path, read_model(tmp_path, "a"))

@@ -1,5 +1,6 @@
 """The store keeps every row, through merges, two writers and a kill."""
 
+import json
 import multiprocessing
 import os
 import signal
@@ -16,7 +17,14 @@ from profiles.environment import Environment
 from profiles.errors import InputError
 from profiles.measurement import Baseline, Confidence, Latency, LoadPoint, Measurement, Usage
 from profiles.store import APPLICATION_ID, MIGRATIONS, ProfileStore
-from profiles.variant import DynamicBatching, Variant
+from profiles.variant import (
+    DynamicBatching,
+    HostPolicy,
+    RateLimiter,
+    RateLimitResource,
+    Variant,
+    WarmUp,
+)
 
 
 def a_measurement(model: str = "bert", concurrency: int = 1, throughput: float = 10.0):
@@ -206,3 +214,33 @@ def test_a_broken_row_is_named(tmp_path: Path):
         pytest.raises(InputError, match=r"row \w+ is broken.*variant"),
     ):
         store.measurements()
+
+
+def test_a_row_of_an_earlier_version_reads_as_what_it_was_then(tmp_path: Path):
+    """Fields that came later have their defaults, and the point is the one that it was."""
+    with ProfileStore(tmp_path / "profiles.db") as store:
+        store.add(a_measurement())
+        (now,) = store.measurements()
+        connection = store._connection
+        (text,) = connection.execute("SELECT document FROM measurements").fetchone()
+        document = json.loads(text)
+        for name in ("rate_limiter", "warm_up", "host_policy", "members"):
+            del document["variant"][name]
+        del document["load"]["sequence_length"]
+        del document["responses"], document["first_response"]
+        connection.execute("UPDATE measurements SET document = ?", (json.dumps(document),))
+        assert store.measurements() == [now]
+
+
+def test_a_composed_variant_comes_back_equal(tmp_path: Path):
+    limiter = RateLimiter((RateLimitResource("R", 1, 2),), 3)
+    member = Variant("step", instance_count=2, rate_limiter=limiter)
+    variant = Variant(
+        "pipeline",
+        warm_up=WarmUp(3, (("IN", (1, 2)),)),
+        host_policy=HostPolicy("near", (("cpu-cores", "0-1"),)),
+        members=(member, Variant("other", members=(member,))),
+    )
+    with ProfileStore(tmp_path / "profiles.db") as store:
+        store.add(replace(a_measurement(), variant=variant))
+        assert [m.variant for m in store.measurements()] == [variant]

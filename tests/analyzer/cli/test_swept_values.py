@@ -1,0 +1,59 @@
+"""What can be swept reads alike from the command line and from YAML."""
+
+import pytest
+
+from analyzer.cli import swept_values
+from profiles.variant import HostPolicy, RateLimiter, RateLimitResource
+
+
+@pytest.mark.parametrize(
+    ("words", "structure", "meant"),
+    [
+        ("R1:1", {"resources": {"R1": 1}}, RateLimiter((RateLimitResource("R1", 1),))),
+        (
+            "R1:1/2,R2:4@3",
+            {
+                "resources": [
+                    {"name": "R1", "count": 1, "available": 2},
+                    {"name": "R2", "count": 4},
+                ],
+                "priority": 3,
+            },
+            RateLimiter((RateLimitResource("R1", 1, 2), RateLimitResource("R2", 4)), 3),
+        ),
+        ("@2", {"priority": 2}, RateLimiter(priority=2)),
+    ],
+)
+def test_a_rate_limiter_in_words_and_in_yaml(words: str, structure: object, meant: RateLimiter):
+    assert swept_values.rate_limiter(words) == meant
+    assert swept_values.rate_limiter(structure) == meant
+
+
+def test_a_host_policy_in_words_and_in_yaml():
+    meant = HostPolicy("near", (("cpu-cores", "0-3"), ("numa-node", "0")))
+    assert swept_values.host_policy("near:numa-node=0,cpu-cores=0-3") == meant
+    assert swept_values.host_policy({"name": "near", "cpu-cores": "0-3", "numa-node": 0}) == meant
+    assert swept_values.host_policy("near") == HostPolicy("near")
+
+
+@pytest.mark.parametrize(
+    ("read", "value", "said"),
+    [
+        (swept_values.rate_limiter, "R1", "NAME:COUNT"),
+        (swept_values.rate_limiter, "R1:0", "above zero"),
+        (swept_values.rate_limiter, "", "NAME:COUNT"),
+        (swept_values.rate_limiter, {"resource": {"R1": 1}}, "unknown key 'resource'"),
+        (swept_values.rate_limiter, {"resources": [{"name": "R1"}]}, "lacks name or count"),
+        (swept_values.rate_limiter, 3, "no mapping"),
+        (swept_values.host_policy, "near:cores=1", "cpu-cores, numa-node"),
+        (swept_values.host_policy, "near:", "NAME"),
+        (swept_values.host_policy, {"cpu-cores": "0"}, "lacks a name"),
+        (swept_values.whole, -1, "whole number"),
+        (swept_values.whole, True, "whole number"),
+        (swept_values.rate, "0", "requests per second"),
+        (swept_values.parameters, {"a": {}}, "no value"),
+    ],
+)
+def test_a_slip_is_told_with_what_was_expected(read, value: object, said: str):
+    with pytest.raises(ValueError, match=said):
+        read(value)

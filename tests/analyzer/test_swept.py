@@ -1,0 +1,135 @@
+"""What is swept takes effect on a real Triton, and composed models are measured as one."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tritonclient.http import InferenceServerClient, InferInput
+
+from analyzer import profiling
+from analyzer.profiling import Options
+from analyzer.server import local
+from analyzer.server.runtime import Binary
+from analyzer.steady_state import SteadyStateRule
+from analyzer.sweep import Sweep
+from profiles import model_config, repository
+from profiles.errors import InputError
+from profiles.measurement import Measurement
+from profiles.variant import (
+    HostPolicy,
+    RateLimiter,
+    RateLimitResource,
+    Variant,
+    WarmUp,
+    server_arguments,
+)
+
+pytestmark = pytest.mark.triton
+
+MODELS = Path(__file__).parent / "swept_models"
+QUICK = SteadyStateRule(relative_half_width=0.1, max_duration_s=1.5)
+
+
+@pytest.fixture
+def options(tmp_path: Path, embedded_triton: Binary) -> Options:
+    return Options(MODELS, tmp_path / "profiles.db", gpus="none", rule=QUICK)
+
+
+def measured(options: Options, **changes: object) -> list[Measurement]:
+    from dataclasses import replace
+
+    return profiling.run(replace(options, **changes), lambda _: None).measurements
+
+
+@contextmanager
+def serving(variant: Variant) -> Iterator[str]:
+    """A Triton that has the variant loaded: its address."""
+    config = repository.read_model(MODELS, variant.model).config
+    with local.launch(MODELS, arguments=server_arguments([variant])) as server:
+        server.load(variant.model, model_config.apply_variant(config, variant))
+        yield server.http_url
+
+
+def ask(url: str, model: str, size: int = 3) -> list[int]:
+    tensor = InferInput("IN", [1, size], "FP32")
+    tensor.set_data_from_numpy(np.zeros([1, size], dtype=np.float32))
+    with InferenceServerClient(url) as client:
+        found: list[int] = client.infer(model, [tensor]).as_numpy("OUT")[0].tolist()
+    return found
+
+
+def test_a_warm_up_and_a_host_policy_reach_the_instances(embedded_triton: Binary):
+    """Three requests of one inference and three of the largest batch came before ours."""
+    variant = Variant(
+        "witness",
+        warm_up=WarmUp(3, (("IN", (5,)),)),
+        host_policy=HostPolicy("first", (("cpu-cores", "0-0"),)),
+    )
+    with serving(variant) as url:
+        assert ask(url, "witness") == [6, 1]
+
+
+def test_a_rate_limiter_lets_so_many_instances_run_as_have_their_resources(options: Options):
+    """Of two instances that rest for 20 ms one holds all that there is: 50 infer/s at most, not
+    100. Figures under a rate limit are told from those of a plain server."""
+    limiters = tuple(RateLimiter((RateLimitResource("R", count, 2),)) for count in (1, 2))
+    load = Sweep((1,), (2,), instance_counts=(2,))
+    both, one = measured(
+        options,
+        models=["rester"],
+        sweep=Sweep((1,), (2,), instance_counts=(2,), rate_limiters=limiters),
+    )
+    assert one.throughput < 51
+    assert both.throughput > 1.5 * one.throughput
+    assert "--rate-limit-resource=R:2" in one.environment.triton
+    (plain,) = measured(options, models=["rester"], sweep=load)
+    assert "--rate-limit" not in plain.environment.triton
+
+
+def test_an_ensemble_is_measured_with_its_models_in_their_variants(options: Options):
+    """Two steps of 5 ms through one model: 100 infer/s with one instance of it, 200 with two.
+
+    The memory is that of all together: a Python stub for each instance.
+    """
+    sweep = Sweep((1,), (2,), members=(("doubler", Sweep(instance_counts=(1, 2))),))
+    one, two = measured(options, models=["pipeline"], sweep_by_model={"pipeline": sweep})
+    assert [m.status for m in (one, two)] == ["ok", "ok"]
+    assert one.throughput < 101
+    assert two.throughput > 1.4 * one.throughput
+    assert one.usage is not None
+    assert two.usage is not None
+    assert 1.2 * one.usage.memory_cold_bytes < two.usage.memory_cold_bytes
+    assert two.variant.members == (Variant("doubler", instance_count=2),)
+
+
+def test_a_models_business_logic_finds_the_models_that_it_calls(options: Options):
+    (alone,) = measured(options, models=["caller"], sweep=Sweep((1,), (1,)))
+    assert alone.status == "failed"
+    assert "doubler" in (alone.reason or "")
+    (together,) = measured(
+        options, models=["caller"], sweep=Sweep((1,), (1,)), with_models={"caller": ["doubler"]}
+    )
+    assert together.status == "ok"
+    assert together.variant.members == (Variant("doubler"),)
+
+
+def test_a_change_of_a_member_is_a_change_of_the_ensemble(options: Options, tmp_path: Path):
+    copy = tmp_path / "models"
+    for name in ("pipeline", "doubler"):
+        shutil.copytree(MODELS / name, copy / name)
+    changed = Options(copy, tmp_path / "profiles.db")
+    models = profiling.read_models(changed)
+    before = {point.variant.model: point.digest for point in profiling.grid(changed, models)}
+    (copy / "doubler" / "1" / "weights").write_text("new")
+    after = {point.variant.model: point.digest for point in profiling.grid(changed, models)}
+    assert before["pipeline"] != after["pipeline"]
+
+
+def test_a_members_name_is_checked_before_anything_starts(options: Options):
+    with pytest.raises(InputError, match="did you mean 'doubler'"):
+        measured(options, models=["caller"], with_models={"caller": ["dubler"]})
+    with pytest.raises(InputError, match="did you mean 'caller'"):
+        measured(options, with_models={"coller": ["doubler"]})
