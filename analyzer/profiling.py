@@ -294,6 +294,7 @@ def start_bench(
                 shapes=options.inputs.of(model),
                 data=options.inputs.data_of(model),
                 via=options.load_generator,
+                sequence_length=options.sweep_by_model.get(model, options.sweep).sequence_length,
             ),
             rule=replace(
                 options.rule,

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
+from analyzer.load.sequences import SequenceStep
 from analyzer.steady_state import SteadyStateRule
 from profiles.measurement import Confidence, Latency, LoadPoint
 
@@ -19,6 +20,7 @@ class PreparedRequest:
     path: str  # of HTTP or of the gRPC method; perf_analyzer: the model's name
     body: bytes  # perf_analyzer: an entry of its input data
     headers: tuple[tuple[str, str], ...] = ()
+    sequence: SequenceStep | None = None  # of a stateful model
 
     def http(self, host: str) -> bytes:
         """The bytes that go over the wire to `host` (host:port): HTTP head and body."""
@@ -26,6 +28,14 @@ class PreparedRequest:
         lines += [f"{name}: {value}" for name, value in self.headers]
         lines += [f"Content-Length: {len(self.body)}", "", ""]
         return "\r\n".join(lines).encode() + self.body
+
+    def over_http(self, host: str) -> PreparedRequest:
+        """The same as a worker sends it to `host`: body and offsets are of the whole request."""
+        whole = self.http(host)
+        step = self.sequence
+        if step is not None:
+            step = replace(step, id_at=step.id_at + len(whole) - len(self.body))
+        return replace(self, body=whole, sequence=step)
 
 
 @dataclass(frozen=True)

