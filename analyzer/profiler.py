@@ -151,6 +151,7 @@ def measure_baseline(bench: Bench) -> Baseline:
         memory_utilization_percent=figures.memory_utilization_percent,
         power_w=figures.power_w,
         host=figures.host,
+        warnings=figures.notes,
     )
 
 

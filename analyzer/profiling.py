@@ -275,6 +275,8 @@ def start_bench(
     with ExitStack() as stack:
         device = stack.enter_context(open_device(options.gpus, options.launch.cpus))
         on_gpu = isinstance(device, nvml.Gpu)
+        if isinstance(device, nvml.Gpu) and options.launch.mode != "remote":
+            device.look_around()
         launch_options = replace(
             options.launch,
             gpus=(device.uuid,) if isinstance(device, nvml.Gpu) else (),

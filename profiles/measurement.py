@@ -147,3 +147,4 @@ class Baseline:
     power_w: float | None = None
     host: HostUsage | None = None
     measured_at: str = ""
+    warnings: tuple[str, ...] = ()  # what makes the figures doubtful, in words

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from analyzer.sampling import host
-from analyzer.sampling.device import DeviceFigures, Pids, Watch
+from analyzer.sampling.device import DeviceFigures, Pids, Watch, seldom
 from profiles.device import DeviceType
 from profiles.environment import Environment
 
@@ -40,7 +40,7 @@ class CpuHost:
     @contextmanager
     def watch(self, pids: Pids) -> Iterator[Watch]:
         """Sample the server's process tree."""
-        with host.HostSampler(pids) as sampler:
+        with host.HostSampler(seldom(pids)) as sampler:
             yield _CpuWatch(sampler, self.cores)
 
 

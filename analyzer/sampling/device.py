@@ -68,3 +68,17 @@ def wait_for_memory(
     deadline_s = time.monotonic() + timeout_s
     while device.memory_bytes(pids) > at_most_bytes and time.monotonic() < deadline_s:
         time.sleep(POLL_S)
+
+
+def seldom(pids: Pids, period_s: float = 1.0) -> Pids:
+    """The same, asked at most so often: of a container's the engine has to be asked."""
+    known: list[int] = []
+    asked_s = -period_s
+
+    def asked() -> list[int]:
+        nonlocal known, asked_s
+        if time.monotonic() - asked_s >= period_s:
+            known, asked_s = pids(), time.monotonic()
+        return known
+
+    return asked

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -135,9 +135,29 @@ def process_tree(roots: Iterable[int]) -> Iterator[int]:
             waiting += [int(word) for word in words]
 
 
+def descends_from(pid: int, roots: Collection[int]) -> bool:
+    """Whether a process is one of the roots or below one; false when it cannot be seen."""
+    while pid > 0:
+        if pid in roots:
+            return True
+        try:
+            stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            return False
+        pid = int(stat.rpartition(")")[2].split()[1])  # its parent
+    return False
+
+
 def tree_memory_bytes(pids: Iterable[int]) -> int:
     """Proportional set size of the processes and their descendants: shared pages count once."""
     return sum(_proportional_bytes(pid) for pid in set(process_tree(pids)))
+
+
+def memory_in_use_bytes(meminfo: Path = Path("/proc/meminfo")) -> int:
+    """RAM that programs hold on this machine; what the kernel would give back is not counted."""
+    rows = (line.split() for line in meminfo.read_text(encoding="ascii").splitlines())
+    amounts = {row[0]: int(row[1]) * 1024 for row in rows if len(row) > 1}
+    return amounts["MemTotal:"] - amounts["MemAvailable:"]
 
 
 def memory_limit_bytes() -> int:

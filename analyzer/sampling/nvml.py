@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
-from pathlib import Path
 from typing import Any, TypeVar
 
-from analyzer.sampling.device import Pids, Watch
+from analyzer.sampling import host
+from analyzer.sampling.device import Pids, Watch, seldom
+from analyzer.sampling.gpu_processes import ProcessList
 from analyzer.sampling.gpu_watch import GpuWatch
-from analyzer.sampling.host import HostSampler, process_tree
 from profiles.device import DeviceType
 from profiles.environment import Environment
 from profiles.errors import InputError, SurroundingsError
@@ -43,33 +43,36 @@ def gpus(choice: str = "all") -> Iterator[list[Gpu]]:
     except pynvml.NVMLError as error:
         raise SurroundingsError(f"no GPU can be read: NVML says: {error}") from None
     try:
-        yield _chosen(choice, *_present(pynvml))
+        yield _chosen(choice, *present(pynvml))
     finally:
         with suppress(pynvml.NVMLError):
             pynvml.nvmlShutdown()
 
 
-def _chosen(choice: str, present: list[Gpu], broken: dict[str, str]) -> list[Gpu]:
+def _chosen(choice: str, found: list[Gpu], broken: dict[str, str]) -> list[Gpu]:
     if choice == "all":
-        if broken and not present:
+        if broken and not found:
             raise SurroundingsError("; ".join(broken.values()))
-        return present
+        return found
     chosen: list[Gpu] = []
     for word in dict.fromkeys(choice.split(",")):
-        matches = [gpu for gpu in present if word in (gpu.uuid, gpu.index)]
+        matches = [gpu for gpu in found if word in (gpu.uuid, gpu.index)]
         if not matches and word in broken:
             raise SurroundingsError(broken[word])
         if not matches:
-            names = ", ".join(f"{gpu.index} ({gpu.uuid})" for gpu in present)
+            names = ", ".join(f"{gpu.index} ({gpu.uuid})" for gpu in found)
             also = "".join(f"; {text}" for text in broken.values())
             raise InputError(f"no GPU is called {word!r}; there are {names or 'none'}{also}")
         chosen += [gpu for gpu in matches if gpu not in chosen]
     return chosen
 
 
-def _present(nvml: Any) -> tuple[list[Gpu], dict[str, str]]:
-    """Every whole GPU, of one in MIG mode its slices instead; and by index what fails, and how."""
-    present: list[Gpu] = []
+def present(nvml: Any) -> tuple[list[Gpu], dict[str, str]]:
+    """Every whole GPU, of one in MIG mode its slices instead; and by index what fails, and how.
+
+    NVML has been initialized. Raises SurroundingsError when it does not even count them.
+    """
+    found: list[Gpu] = []
     broken: dict[str, str] = {}
     try:
         count = nvml.nvmlDeviceGetCount()
@@ -77,12 +80,12 @@ def _present(nvml: Any) -> tuple[list[Gpu], dict[str, str]]:
         raise SurroundingsError(f"no GPU can be read: NVML says: {error}") from None
     for index in range(count):
         try:
-            present += _of_index(nvml, index)
+            found += _of_index(nvml, index)
         except SurroundingsError as error:
             broken[str(index)] = str(error)
         except nvml.NVMLError as error:
             broken[str(index)] = f"GPU {index}: NVML says: {error}"
-    return present, broken
+    return found, broken
 
 
 def _of_index(nvml: Any, index: int) -> list[Gpu]:
@@ -95,11 +98,17 @@ def _of_index(nvml: Any, index: int) -> list[Gpu]:
         _optional(nvml, partial(nvml.nvmlDeviceGetMigDeviceHandleByIndex, handle, number))
         for number in range(slices)
     ]
-    return [
+    parts = [
         Gpu(nvml, part, f"{index}:{number}", parent=handle)
         for number, part in enumerate(handles)
         if part is not None
     ]
+    if not parts:
+        raise SurroundingsError(
+            f"GPU {index} is in MIG mode and has no slice for us: make some "
+            "(`nvidia-smi mig -cgi PROFILE -C`), or end MIG mode (`nvidia-smi -mig 0`)"
+        )
+    return parts
 
 
 def _optional(nvml: Any, call: Callable[[], T]) -> T | None:
@@ -123,6 +132,8 @@ class Gpu:
 
     def __init__(self, nvml: Any, handle: Any, index: str, parent: Any = None) -> None:
         self.nvml, self.handle, self.index, self.parent = nvml, handle, index, parent
+        self.shares_memory = False  # with the host, and has none of its own
+        self.hidden_bytes = 0  # held before the server was started, no one knows by whom
         with self.errors():
             self.uuid = _text(nvml.nvmlDeviceGetUUID(handle))
             name = _text(nvml.nvmlDeviceGetName(handle))
@@ -130,10 +141,11 @@ class Gpu:
             limit_mw = self.ask(lambda: nvml.nvmlDeviceGetEnforcedPowerLimit(handle))
             self.device_type = DeviceType(
                 name=name,
-                memory_bytes=int(nvml.nvmlDeviceGetMemoryInfo(handle).total),
+                memory_bytes=self._total_bytes(),
                 kind="mig" if parent is not None else "gpu",
                 power_w=limit_mw / 1000 if limit_mw else None,
             )
+            self.processes = ProcessList(self)
 
     def ask(self, call: Callable[[], T]) -> T | None:
         """What NVML answers, None where it does not."""
@@ -165,34 +177,71 @@ class Gpu:
     def memory_bytes(self, pids: Pids) -> int:
         """Memory in use on the device, what other programs are seen to hold left out."""
         with self.errors():
-            return self.used_bytes() - sum(self.foreign(pids).values())
+            return max(0, self.used_bytes() - self.processes.users(pids).others_bytes)
 
     def used_bytes(self) -> int:
-        """Memory in use on the device; the driver's reserve is not, where NVML tells it apart."""
-        nvml = self.nvml
-        second = self.ask(lambda: nvml.nvmlDeviceGetMemoryInfo(self.handle, nvml.nvmlMemory_v2))
-        return int((second or nvml.nvmlDeviceGetMemoryInfo(self.handle)).used)
+        """Memory in use on the device; the driver's reserve is not, where NVML tells it apart.
 
-    def foreign(self, pids: Pids) -> dict[int, int]:
-        """Memory in bytes of processes that are surely not the server's, by process id.
-
-        None are when the server's own are unknown (it is remote, or in another process namespace),
-        nor is one that this process cannot see: it may be the server's under another number.
+        Of a GPU that shares the host's memory, as on Jetson or GB10: all RAM that is in use.
         """
-        running = self.ask(lambda: self.nvml.nvmlDeviceGetComputeRunningProcesses(self.handle))
-        roots = pids() if running else []
-        if not running or not roots:
-            return {}
-        own = set(process_tree(roots))
-        return {
-            p.pid: p.usedGpuMemory or 0
-            for p in running
-            if p.pid not in own and Path(f"/proc/{p.pid}").exists()
-        }
+        if self.shares_memory:
+            return host.memory_in_use_bytes()
+        second = self._memory_v2()
+        return int((second or self.nvml.nvmlDeviceGetMemoryInfo(self.handle)).used)
+
+    def abilities(self) -> dict[str, bool]:
+        """What NVML tells of this device beside its memory, and whether it does."""
+        nvml, whole = self.nvml, self.parent or self.handle
+        with self.errors():
+            support = self.ask(lambda: nvml.nvmlGpmQueryDeviceSupport(whole))
+            asked = {
+                "utilization": lambda: nvml.nvmlDeviceGetUtilizationRates(self.handle),
+                "buffered samples": lambda: nvml.nvmlDeviceGetSamples(
+                    self.handle, nvml.NVML_GPU_UTILIZATION_SAMPLES, 0
+                ),
+                "power": lambda: nvml.nvmlDeviceGetPowerUsage(self.handle),
+                "energy": lambda: nvml.nvmlDeviceGetTotalEnergyConsumption(self.handle),
+            }
+            return {
+                **{name: self._tells(call) for name, call in asked.items()},
+                "processes": bool(self.processes.queries),
+                "GPM counters": bool(support and support.isSupportedDevice),
+            }
+
+    def _tells(self, call: Callable[[], Any]) -> bool:
+        try:
+            call()
+        except self.nvml.NVMLError as error:
+            if error.value == self.nvml.NVML_ERROR_GPU_IS_LOST:
+                raise
+            return bool(error.value == self.nvml.NVML_ERROR_NOT_FOUND)  # nothing to tell yet
+        return True
+
+    def look_around(self) -> None:
+        """Note what is held before a server is started, by programs that cannot be seen."""
+        with self.errors():
+            second = None if self.shares_memory else self._memory_v2()
+            if second is not None:  # the older query counts the driver's reserve as used
+                listed = self.processes.listed().values()
+                self.hidden_bytes = second.used - sum(amount or 0 for amount in listed)
+
+    def _memory_v2(self) -> Any:
+        nvml = self.nvml
+        return self.ask(lambda: nvml.nvmlDeviceGetMemoryInfo(self.handle, nvml.nvmlMemory_v2))
+
+    def _total_bytes(self) -> int:
+        try:
+            return int(self.nvml.nvmlDeviceGetMemoryInfo(self.handle).total)
+        except self.nvml.NVMLError as error:
+            if error.value != self.nvml.NVML_ERROR_NOT_SUPPORTED:
+                raise
+        self.shares_memory = True
+        return host.memory_limit_bytes()
 
     @contextmanager
     def watch(self, pids: Pids) -> Iterator[Watch]:
         """Sample the GPU and the server's process tree in the background."""
+        pids = seldom(pids)
         with self.errors(), ExitStack() as stack:
-            host = stack.enter_context(HostSampler(pids))
-            yield stack.enter_context(GpuWatch(self, pids, host))
+            beside = stack.enter_context(host.HostSampler(pids))
+            yield stack.enter_context(GpuWatch(self, pids, beside))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
+import os
 import subprocess
 import sys
 import tempfile
@@ -18,7 +19,8 @@ LIBRARY = "libnvidia-ml.so.1"  # the name under which nvidia-ml-py looks for it
 
 NO_UTILIZATION, NO_PROCESSES, NO_ENERGY, NO_SAMPLES = 1, 2, 4, 8
 NO_MEMORY_V2, GPM, GUARDED = 16, 32, 64  # guarded: what only root may read is refused
-NO_PERMISSION, GPU_IS_LOST = 4, 15  # nvmlReturn_t
+SHARED, OLD_DRIVER, NO_PROCESS_MEMORY, MIG = 128, 256, 512, 1024
+NO_PERMISSION, GPU_IS_LOST, UNKNOWN = 4, 15, 999  # nvmlReturn_t
 
 
 def build(cache: Path) -> Path:
@@ -92,11 +94,18 @@ class Fleet:
         """Let a process hold memory; False when the GPU has not so much."""
         return bool(self.library.pretended_hold(gpu, pid, ctypes.c_uint64(memory_bytes)))
 
-    def busy(self, gpu: int, seconds: float, memory_percent: int = 0) -> None:
-        """The GPU was busy for the seconds up to now."""
+    def draw(self, gpu: int, pid: int, memory_bytes: int) -> bool:
+        """The same, of a process that draws, such as a display's."""
+        return bool(self.library.pretended_draw(gpu, pid, ctypes.c_uint64(memory_bytes)))
+
+    def busy(
+        self, gpu: int, seconds: float, memory_percent: int = 0, pid: int | None = None
+    ) -> None:
+        """A process, this one by default, kept the GPU busy for the seconds up to now."""
         now_us = time.time_ns() // 1000
-        self.library.pretended_busy(
+        self.library.pretended_busy_by(
             gpu,
+            os.getpid() if pid is None else pid,
             ctypes.c_uint64(now_us - int(seconds * 1e6)),
             ctypes.c_uint64(now_us),
             memory_percent,

@@ -25,10 +25,14 @@
 #define BUFFERED 100            /* windows that the driver remembers */
 
 enum { NO_UTILIZATION = 1, NO_PROCESSES = 2, NO_ENERGY = 4, NO_SAMPLES = 8, NO_MEMORY_V2 = 16, GPM = 32,
-       GUARDED = 64 /* what only root may read is refused */ };
+       GUARDED = 64, /* what only root may read is refused */
+       SHARED = 128, /* the GPU has no memory of its own, as on Jetson and GB10 */
+       OLD_DRIVER = 256, /* without what came with 510 and 535 */
+       NO_PROCESS_MEMORY = 512, /* processes are listed, what they hold is not told, as on WDDM */
+       MIG = 1024 /* in MIG mode, even without a slice */ };
 
-typedef struct { uint64_t start_us, end_us; uint32_t memory_percent; } interval_t;
-typedef struct { uint32_t pid; uint64_t bytes; } holder_t;
+typedef struct { uint64_t start_us, end_us; uint32_t memory_percent, pid; } interval_t;
+typedef struct { uint32_t pid, draws; uint64_t bytes; } holder_t;
 typedef struct {
     char name[NVML_DEVICE_NAME_V2_BUFFER_SIZE], uuid[NVML_DEVICE_UUID_V2_BUFFER_SIZE];
     uint64_t total, reserved;
@@ -77,17 +81,18 @@ static uint64_t held(gpu_t *gpu) {
     uint64_t bytes = 0;
     for (int i = 0; i < PROCESSES; i++) {
         holder_t *h = &gpu->holders[i];
-        if (h->pid && kill(h->pid, 0) && errno == ESRCH) *h = (holder_t){0, 0};
+        if (h->pid && kill(h->pid, 0) && errno == ESRCH) *h = (holder_t){0};
         bytes += h->bytes;
     }
     return bytes;
 }
 
-/* Busy time within [from, to), and that in which memory was read or written. */
-static uint64_t busy_within(gpu_t *gpu, uint64_t from, uint64_t to, uint64_t *memory) {
+/* Busy time within [from, to), of one process if given, and that in which memory was moved. */
+static uint64_t busy_of(gpu_t *gpu, uint32_t pid, uint64_t from, uint64_t to, uint64_t *memory) {
     uint64_t busy = 0, moved = 0;
     for (int i = 0; i < INTERVALS; i++) {
         interval_t *b = &gpu->busy[i];
+        if (pid && b->pid != pid) continue;
         uint64_t start = b->start_us > from ? b->start_us : from;
         uint64_t end = b->end_us < to ? b->end_us : to;
         if (end > start) {
@@ -97,6 +102,10 @@ static uint64_t busy_within(gpu_t *gpu, uint64_t from, uint64_t to, uint64_t *me
     }
     if (memory) *memory = moved;
     return busy;
+}
+
+static uint64_t busy_within(gpu_t *gpu, uint64_t from, uint64_t to, uint64_t *memory) {
+    return busy_of(gpu, 0, from, to, memory);
 }
 
 static unsigned percent(uint64_t part, uint64_t whole) {
@@ -156,6 +165,7 @@ nvmlReturn_t nvmlDeviceGetName(nvmlDevice_t device, char *name, unsigned int len
 nvmlReturn_t nvmlDeviceGetMemoryInfo(nvmlDevice_t device, nvmlMemory_t *memory) {
     CHECK(device);
     gpu_t *gpu = of(device);
+    if (gpu->flags & SHARED) return NVML_ERROR_NOT_SUPPORTED;
     memory->total = gpu->total;
     memory->used = held(gpu) + gpu->reserved; /* the old query counts the reserve as used */
     memory->free = gpu->total - memory->used;
@@ -165,7 +175,9 @@ nvmlReturn_t nvmlDeviceGetMemoryInfo(nvmlDevice_t device, nvmlMemory_t *memory) 
 nvmlReturn_t nvmlDeviceGetMemoryInfo_v2(nvmlDevice_t device, nvmlMemory_v2_t *memory) {
     CHECK(device);
     gpu_t *gpu = of(device);
+    if (gpu->flags & SHARED) return NVML_ERROR_NOT_SUPPORTED;
     if (gpu->flags & NO_MEMORY_V2) return NVML_ERROR_FUNCTION_NOT_FOUND;
+    if (memory->version != nvmlMemory_v2) return NVML_ERROR_ARGUMENT_VERSION_MISMATCH;
     memory->total = gpu->total;
     memory->reserved = gpu->reserved;
     memory->used = held(gpu);
@@ -173,25 +185,78 @@ nvmlReturn_t nvmlDeviceGetMemoryInfo_v2(nvmlDevice_t device, nvmlMemory_v2_t *me
     return NVML_SUCCESS;
 }
 
-nvmlReturn_t nvmlDeviceGetComputeRunningProcesses_v3(
-    nvmlDevice_t device, unsigned int *count, nvmlProcessInfo_t *infos) {
-    CHECK(device);
+static nvmlReturn_t list_processes(
+    nvmlDevice_t device, uint32_t draws, unsigned int *count, nvmlProcessInfo_t *infos) {
     gpu_t *gpu = of(device);
     if (gpu->flags & GUARDED) return NVML_ERROR_NO_PERMISSION;
     if (gpu->flags & NO_PROCESSES) { *count = 0; return NVML_SUCCESS; } /* no host namespace */
     held(gpu);
     unsigned int room = *count, found = 0;
     for (int i = 0; i < PROCESSES; i++) {
-        if (!gpu->holders[i].pid) continue;
+        if (!gpu->holders[i].pid || gpu->holders[i].draws != draws) continue;
         if (infos && found < room) {
             memset(&infos[found], 0, sizeof(nvmlProcessInfo_t));
             infos[found].pid = gpu->holders[i].pid;
-            infos[found].usedGpuMemory = gpu->holders[i].bytes;
+            infos[found].usedGpuMemory = gpu->flags & NO_PROCESS_MEMORY
+                ? (unsigned long long)NVML_VALUE_NOT_AVAILABLE : gpu->holders[i].bytes;
+            infos[found].gpuInstanceId = infos[found].computeInstanceId = 0xFFFFFFFF;
         }
         found++;
     }
     *count = found;
     return found > room ? NVML_ERROR_INSUFFICIENT_SIZE : NVML_SUCCESS;
+}
+
+nvmlReturn_t nvmlDeviceGetComputeRunningProcesses_v3(
+    nvmlDevice_t device, unsigned int *count, nvmlProcessInfo_t *infos) {
+    CHECK(device);
+    if (of(device)->flags & OLD_DRIVER) return NVML_ERROR_FUNCTION_NOT_FOUND;
+    return list_processes(device, 0, count, infos);
+}
+
+nvmlReturn_t nvmlDeviceGetComputeRunningProcesses_v2(
+    nvmlDevice_t device, unsigned int *count, nvmlProcessInfo_v2_t *infos) {
+    CHECK(device);
+    return list_processes(device, 0, count, infos);
+}
+
+nvmlReturn_t nvmlDeviceGetGraphicsRunningProcesses_v3(
+    nvmlDevice_t device, unsigned int *count, nvmlProcessInfo_t *infos) {
+    CHECK(device);
+    return list_processes(device, 1, count, infos);
+}
+
+/* Of each process that had some, its busy share since then, in whole windows. */
+nvmlReturn_t nvmlDeviceGetProcessUtilization(
+    nvmlDevice_t device, nvmlProcessUtilizationSample_t *samples, unsigned int *count,
+    unsigned long long last_seen) {
+    CHECK(device);
+    gpu_t *gpu = of(device);
+    if (gpu->flags & GUARDED) return NVML_ERROR_NO_PERMISSION;
+    if (gpu->flags & NO_UTILIZATION || gpu->parent >= 0) return NVML_ERROR_NOT_SUPPORTED;
+    uint64_t end = now_us() / WINDOW_US * WINDOW_US;
+    uint64_t first = end - BUFFERED * WINDOW_US, start = last_seen / WINDOW_US * WINDOW_US;
+    if (start < first) start = first;
+    if (end <= start) return NVML_ERROR_NOT_FOUND;
+    uint32_t pids[PROCESSES];
+    unsigned int found = 0;
+    for (int i = 0; i < INTERVALS && found < PROCESSES; i++) {
+        interval_t *b = &gpu->busy[i];
+        unsigned int known = 0;
+        if (b->end_us <= start || b->start_us >= end) continue;
+        while (known < found && pids[known] != b->pid) known++;
+        if (known == found) pids[found++] = b->pid;
+    }
+    if (!found) return NVML_ERROR_NOT_FOUND; /* as when all are idle */
+    if (!samples || *count < found) { *count = found; return NVML_ERROR_INSUFFICIENT_SIZE; }
+    for (unsigned int i = 0; i < found; i++) {
+        uint64_t memory, busy = busy_of(gpu, pids[i], start, end, &memory);
+        samples[i] = (nvmlProcessUtilizationSample_t){
+            .pid = pids[i], .timeStamp = end, .smUtil = percent(busy, end - start),
+            .memUtil = percent(memory, end - start)};
+    }
+    *count = found;
+    return NVML_SUCCESS;
 }
 
 nvmlReturn_t nvmlDeviceGetUtilizationRates(nvmlDevice_t device, nvmlUtilization_t *rates) {
@@ -259,8 +324,24 @@ nvmlReturn_t nvmlDeviceGetTotalEnergyConsumption(nvmlDevice_t device, unsigned l
 nvmlReturn_t nvmlDeviceGetCurrentClocksEventReasons(
     nvmlDevice_t device, unsigned long long *reasons) {
     CHECK(device);
+    if (of(device)->flags & OLD_DRIVER) return NVML_ERROR_FUNCTION_NOT_FOUND;
     if (of(device)->flags & GUARDED) return NVML_ERROR_NO_PERMISSION;
     *reasons = of(device)->throttles;
+    return NVML_SUCCESS;
+}
+
+nvmlReturn_t nvmlDeviceGetCurrentClocksThrottleReasons(
+    nvmlDevice_t device, unsigned long long *reasons) {
+    CHECK(device);
+    *reasons = of(device)->throttles;
+    return NVML_SUCCESS;
+}
+
+nvmlReturn_t nvmlDeviceGetTemperature(
+    nvmlDevice_t device, nvmlTemperatureSensors_t sensor, unsigned int *celsius) {
+    CHECK(device);
+    if (sensor != NVML_TEMPERATURE_GPU || of(device)->parent >= 0) return NVML_ERROR_INVALID_ARGUMENT;
+    *celsius = of(device)->throttles ? 88 : 54;
     return NVML_SUCCESS;
 }
 
@@ -275,7 +356,7 @@ nvmlReturn_t nvmlDeviceGetMaxMigDeviceCount(nvmlDevice_t device, unsigned int *c
     *count = 0;
     for (uint32_t i = 0; i < fleet->count; i++)
         *count += fleet->gpus[i].parent == (int32_t)((uintptr_t)device - 1);
-    if (*count) *count = 7; /* as of an A100: places, not all of them taken */
+    if (*count || of(device)->flags & MIG) *count = 7; /* as of an A100: places, not all taken */
     return NVML_SUCCESS;
 }
 
@@ -301,6 +382,7 @@ nvmlReturn_t nvmlDeviceGetMigDeviceHandleByIndex(
 
 nvmlReturn_t nvmlGpmQueryDeviceSupport(nvmlDevice_t device, nvmlGpmSupport_t *support) {
     CHECK(device);
+    if (support->version != NVML_GPM_SUPPORT_VERSION) return NVML_ERROR_ARGUMENT_VERSION_MISMATCH;
     if (of(device)->parent >= 0) return NVML_ERROR_INVALID_ARGUMENT; /* asked of the whole GPU */
     support->isSupportedDevice = (of(device)->flags & GPM) != 0;
     return NVML_SUCCESS;
@@ -336,6 +418,7 @@ nvmlReturn_t nvmlGpmMigSampleGet(nvmlDevice_t device, unsigned int id, nvmlGpmSa
 /* SM utilization is the busy share; occupancy is pretended to be half, bandwidth a quarter of it. */
 nvmlReturn_t nvmlGpmMetricsGet(nvmlGpmMetricsGet_t *get) {
     gpm_t *a = (gpm_t *)get->sample1, *b = (gpm_t *)get->sample2;
+    if (get->version != NVML_GPM_METRICS_GET_VERSION) return NVML_ERROR_ARGUMENT_VERSION_MISMATCH;
     if (b->at_us <= a->at_us) return NVML_ERROR_INVALID_ARGUMENT;
     double busy = 100.0 * (b->busy_us - a->busy_us) / (b->at_us - a->at_us);
     for (unsigned int i = 0; i < get->numMetrics; i++) {
@@ -391,15 +474,28 @@ int pretended_hold(int index, uint32_t pid, uint64_t bytes) {
     if (!place) return 0;
     if (place->pid == pid) others -= place->bytes;
     if (others + bytes + gpu->reserved > gpu->total) return 0;
-    *place = (holder_t){bytes ? pid : 0, bytes};
+    *place = (holder_t){bytes ? pid : 0, 0, bytes};
     return 1;
 }
 
-/* The GPU was busy, and moved memory in a share of that time. */
-void pretended_busy(int index, uint64_t start_us, uint64_t end_us, uint32_t memory_percent) {
+/* As `hold`, of a process that draws: a display, say. */
+int pretended_draw(int index, uint32_t pid, uint64_t bytes) {
+    if (!pretended_hold(index, pid, bytes)) return 0;
+    for (int i = 0; i < PROCESSES; i++)
+        if (fleet->gpus[index].holders[i].pid == pid) fleet->gpus[index].holders[i].draws = 1;
+    return 1;
+}
+
+/* A process kept the GPU busy, and moved memory in a share of that time. */
+void pretended_busy_by(
+    int index, uint32_t pid, uint64_t start_us, uint64_t end_us, uint32_t memory_percent) {
     if (attach()) return;
     gpu_t *gpu = &fleet->gpus[index];
     uint32_t place = __sync_fetch_and_add(&gpu->next, 1) % INTERVALS;
-    gpu->busy[place] = (interval_t){start_us, end_us, memory_percent};
+    gpu->busy[place] = (interval_t){start_us, end_us, memory_percent, pid};
     __sync_fetch_and_add(&gpu->busy_us, end_us - start_us);
+}
+
+void pretended_busy(int index, uint64_t start_us, uint64_t end_us, uint32_t memory_percent) {
+    pretended_busy_by(index, (uint32_t)getpid(), start_us, end_us, memory_percent);
 }

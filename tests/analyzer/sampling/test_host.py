@@ -8,11 +8,18 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import psutil
 import pytest
 
-from analyzer.sampling.host import HostSampler, memory_limit_bytes, process_tree, tree_memory_bytes
+from analyzer.sampling.host import (
+    HostSampler,
+    memory_in_use_bytes,
+    memory_limit_bytes,
+    process_tree,
+    tree_memory_bytes,
+)
 
 MIB = 2**20
 
@@ -108,3 +115,10 @@ def test_no_more_memory_may_be_used_than_the_machine_has():
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     assert 0 < memory_limit_bytes() <= total
     assert pytest.approx(total, rel=1.0) == memory_limit_bytes()
+
+
+def test_memory_in_use_leaves_out_what_the_kernel_would_give_back(tmp_path: Path):
+    """16 GiB less 10 GiB available, whatever is free."""
+    meminfo = tmp_path / "meminfo"
+    meminfo.write_text("MemTotal: 16777216 kB\nMemFree: 1048576 kB\nMemAvailable: 10485760 kB\n")
+    assert memory_in_use_bytes(meminfo) == 6 * 2**30

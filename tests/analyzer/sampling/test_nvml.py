@@ -8,8 +8,8 @@ import pytest
 from pretended_nvml import fleet as pretended
 from pretended_nvml.fleet import Fleet
 
-from analyzer.sampling import nvml
-from analyzer.sampling.device import wait_for_memory
+from analyzer.sampling import host, nvml
+from analyzer.sampling.device import DeviceFigures, Pids, wait_for_memory
 from analyzer.sampling.gpm import MOST_SAMPLES, GpmCounters
 from profiles.errors import InputError, SurroundingsError
 
@@ -27,6 +27,14 @@ def keep_busy(
     while time.monotonic() < end_s:
         time.sleep(0.02)
         fleet.busy(gpu, 0.02 * share, memory_percent)
+
+
+def figures_of(found: nvml.Gpu, pids: Pids = own_pids, seconds: float = 0.1) -> DeviceFigures:
+    """What a watch tells of a short span."""
+    with found.watch(pids) as watch:
+        start_s = time.monotonic()
+        time.sleep(seconds)
+        return watch.figures(start_s, time.monotonic())
 
 
 @pytest.fixture
@@ -74,11 +82,9 @@ def test_a_server_whose_processes_are_unknown_has_all_that_the_device_holds(flee
     """A remote server, or one in another process namespace, must not be taken for a foreigner."""
     gpu = fleet.add_gpu()
     fleet.hold(gpu, FOREIGN_PID, 3_000_000_000)
-    with nvml.gpus("0") as (found,), found.watch(list) as watch:
+    with nvml.gpus("0") as (found,):
         assert found.memory_bytes(list) == 3_000_000_000
-        start_s = time.monotonic()
-        time.sleep(0.1)
-        figures = watch.figures(start_s, time.monotonic())
+        figures = figures_of(found, list)
     assert figures.memory_bytes == 3_000_000_000
     assert figures.notes == ()
 
@@ -104,11 +110,106 @@ def test_memory_is_what_the_server_holds_without_reserve_and_others(fleet: Fleet
     assert fleet.hold(gpu, os.getpid(), 3_000_000_000)
     with nvml.gpus("0") as (found,):
         assert found.memory_bytes(own_pids) == 3_000_000_000
-        with found.watch(own_pids) as watch:
-            start_s = time.monotonic()
-            time.sleep(0.1)
-            figures = watch.figures(start_s, time.monotonic())
-    assert any(str(FOREIGN_PID) in note for note in figures.notes)
+        figures = figures_of(found)
+    assert figures.memory_bytes == 3_000_000_000
+    assert any(f"{FOREIGN_PID} (" in note and "954 MiB" in note for note in figures.notes)
+    assert figures.extra is not None
+    assert figures.extra["process_memory_bytes"] == 3_000_000_000
+
+
+def test_a_display_is_another_process_too(fleet: Fleet):
+    """It draws and does not compute: NVML lists it apart."""
+    gpu = fleet.add_gpu()
+    fleet.draw(gpu, FOREIGN_PID, 500_000_000)
+    fleet.hold(gpu, os.getpid(), 1_000_000_000)
+    with nvml.gpus("0") as (found,):
+        assert found.memory_bytes(own_pids) == 1_000_000_000
+        assert any("477 MiB" in note for note in figures_of(found).notes)
+
+
+def test_processes_whose_memory_is_not_told_are_named_and_counted_in(fleet: Fleet):
+    """As on WDDM: nothing can be taken off, so that must be said."""
+    gpu = fleet.add_gpu(flags=pretended.NO_PROCESS_MEMORY)
+    fleet.hold(gpu, FOREIGN_PID, 1_000_000_000)
+    fleet.hold(gpu, os.getpid(), 3_000_000_000)
+    with nvml.gpus("0") as (found,):
+        figures = figures_of(found)
+    assert figures.memory_bytes == 4_000_000_000
+    assert any("memory unknown" in note for note in figures.notes)
+    assert "process_memory_bytes" not in (figures.extra or {})
+
+
+def test_a_driver_before_510_is_asked_by_the_older_names(fleet: Fleet):
+    gpu = fleet.add_gpu(flags=pretended.OLD_DRIVER)
+    fleet.set(gpu, throttles=0x4)
+    fleet.hold(gpu, FOREIGN_PID, 1_000_000_000)
+    fleet.hold(gpu, os.getpid(), 3_000_000_000)
+    with nvml.gpus("0") as (found,):
+        figures = figures_of(found)
+    assert figures.memory_bytes == 3_000_000_000
+    assert any("the power cap" in note for note in figures.notes)
+
+
+def test_memory_held_by_no_one_knows_whom_before_the_start_is_said(fleet: Fleet):
+    """As by another container: NVML lists none of its processes."""
+    gpu = fleet.add_gpu(flags=pretended.NO_PROCESSES)
+    with nvml.gpus("0") as (found,):
+        found.look_around()
+        assert figures_of(found).notes == ()
+        fleet.hold(gpu, FOREIGN_PID, 2**30)
+        found.look_around()
+        assert any("1024 MiB" in note and "before" in note for note in figures_of(found).notes)
+
+
+def test_a_gpu_without_memory_of_its_own_has_the_hosts(fleet: Fleet):
+    fleet.add_gpu("NVIDIA GB10", flags=pretended.SHARED)
+    with nvml.gpus("0") as (found,):
+        assert found.device_type.memory_bytes == host.memory_limit_bytes()
+        figures = figures_of(found)
+    assert 0 < figures.memory_bytes < host.memory_limit_bytes()
+    assert any("shares the host's memory" in note for note in figures.notes)
+
+
+def test_the_time_of_each_process_is_told_apart(fleet: Fleet):
+    """Ours is busy 30 % of the time and the other 20 %; the GPU's utilization is of both."""
+    gpu = fleet.add_gpu()
+    fleet.hold(gpu, os.getpid(), 1_000_000_000)
+    fleet.hold(gpu, FOREIGN_PID, 1_000_000_000)
+    with nvml.gpus("0") as (found,), found.watch(own_pids) as watch:
+        start_s = time.monotonic()
+        while time.monotonic() < start_s + 2.2:
+            time.sleep(0.02)
+            fleet.busy(gpu, 0.004, pid=FOREIGN_PID)
+            time.sleep(0.02)
+            fleet.busy(gpu, 0.012)
+        figures = watch.figures(start_s, time.monotonic())
+    assert figures.extra is not None
+    ours = figures.extra["process_utilization_percent"]
+    assert figures.utilization_percent == pytest.approx(40, abs=10)
+    assert ours == pytest.approx(0.75 * figures.utilization_percent, rel=0.25)
+    assert any("busy" in note and f"{FOREIGN_PID} (" in note for note in figures.notes)
+
+
+def test_a_short_failure_of_nvml_costs_no_point_and_is_said(fleet: Fleet):
+    gpu = fleet.add_gpu()
+    fleet.hold(gpu, os.getpid(), 1_000_000_000)
+    with nvml.gpus("0") as (found,), found.watch(own_pids) as watch:
+        start_s = time.monotonic()
+        fleet.set(gpu, fault=pretended.UNKNOWN)
+        time.sleep(0.3)
+        fleet.set(gpu, fault=0)
+        time.sleep(0.1)
+        figures = watch.figures(start_s, time.monotonic())
+    assert figures.memory_bytes == 1_000_000_000
+    assert any("NVML failed" in note for note in figures.notes)
+
+
+def test_a_failure_that_lasts_is_an_error(fleet: Fleet):
+    gpu = fleet.add_gpu()
+    with nvml.gpus("0") as (found,), found.watch(own_pids) as watch:
+        fleet.set(gpu, fault=pretended.UNKNOWN)
+        with pytest.raises(SurroundingsError, match="Unknown Error"):
+            watch.figures(time.monotonic(), time.monotonic())
 
 
 def test_the_peak_between_two_instants_counts(fleet: Fleet):
@@ -177,6 +278,28 @@ def test_a_gpu_in_mig_mode_is_its_slices(fleet: Fleet):
     assert any("no utilization" in note for note in figures.notes)
 
 
+def test_mig_mode_without_a_slice_says_what_to_do(fleet: Fleet):
+    fleet.add_gpu("NVIDIA A100-SXM4-40GB", flags=pretended.MIG)
+    with pytest.raises(SurroundingsError, match="nvidia-smi mig -cgi"), nvml.gpus("0"):
+        pass
+
+
+def test_a_slices_figures_leave_the_other_slices_out(fleet: Fleet):
+    """Memory and processes are the slice's own; so are no clocks and no heat."""
+    whole = fleet.add_gpu("NVIDIA A100-SXM4-40GB")
+    first = fleet.add_gpu("NVIDIA A100-SXM4-40GB MIG 1g.5gb", "MIG-1", 5_000_000_000, parent=whole)
+    other = fleet.add_gpu("NVIDIA A100-SXM4-40GB MIG 1g.5gb", "MIG-2", 5_000_000_000, parent=whole)
+    fleet.hold(first, os.getpid(), 1_000_000_000)
+    fleet.hold(other, FOREIGN_PID, 2_000_000_000)
+    with nvml.gpus("MIG-1") as (found,):
+        figures = figures_of(found)
+    assert figures.memory_bytes == 1_000_000_000
+    assert not any("other processes" in note for note in figures.notes)
+    assert figures.extra == pytest.approx(
+        {"process_memory_bytes": 1e9, "sm_clock_mhz": 1590, "temperature_c": 54}
+    )
+
+
 def test_a_slice_of_a_newer_gpu_has_its_utilization_from_the_counters(fleet: Fleet):
     """The first of two slices is busy 60 % of the time, the second not at all."""
     whole = fleet.add_gpu("NVIDIA H100 80GB HBM3", "GPU-a", flags=pretended.GPM)
@@ -211,13 +334,19 @@ def test_counters_are_thinned_out_over_a_long_span(fleet: Fleet):
         counters.close()
 
 
-def test_throttling_is_said(fleet: Fleet):
+def test_throttling_is_said_with_its_share_of_the_time(fleet: Fleet):
     gpu = fleet.add_gpu()
-    fleet.set(gpu, throttles=0x40)
     with nvml.gpus("0") as (found,), found.watch(own_pids) as watch:
         start_s = time.monotonic()
-        time.sleep(0.1)
-        assert any("heat" in note for note in watch.figures(start_s, time.monotonic()).notes)
+        time.sleep(0.5)
+        fleet.set(gpu, throttles=0x40)
+        time.sleep(0.5)
+        figures = watch.figures(start_s, time.monotonic())
+    (note,) = figures.notes
+    assert "heat (hardware) in" in note
+    assert "100%" not in note
+    assert figures.extra is not None
+    assert (figures.extra["sm_clock_mhz"], figures.extra["temperature_c"]) == (1590, 88)
 
 
 def test_a_lost_gpu_is_named(fleet: Fleet):
@@ -244,7 +373,5 @@ def test_a_lost_gpu_is_named(fleet: Fleet):
 def test_what_is_not_supported_is_left_out_and_the_rest_stands(fleet: Fleet, flags: int):
     gpu = fleet.add_gpu(flags=flags)
     fleet.hold(gpu, os.getpid(), 2_000_000_000)
-    with nvml.gpus("0") as (found,), found.watch(own_pids) as watch:
-        start_s = time.monotonic()
-        time.sleep(0.1)
-        assert watch.figures(start_s, time.monotonic()).memory_bytes == 2_000_000_000
+    with nvml.gpus("0") as (found,):
+        assert figures_of(found).memory_bytes == 2_000_000_000
