@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from analyzer.cli.options import text_table
+from profiles.instances import added_instances
 from profiles.measurement import Baseline, Measurement
 
 MIB = 1 << 20
@@ -20,6 +21,8 @@ def measurements_table(measurements: Sequence[Measurement]) -> str:
             "cold MiB,hot MiB,util %,CPU cores"
         )
         parts.append(text_table(header.split(","), [_row(m) for m in good], left=3))
+    parts += _gpu_table(good)
+    parts += _added_instances(good)
     parts += _notes("Failed", ((m, m.reason or "") for m in measurements if m.status == "failed"))
     parts += _notes("Skipped", ((m, m.reason or "") for m in measurements if m.status == "skipped"))
     open_ones = sum(not settled(m) for m in good)
@@ -29,6 +32,56 @@ def measurements_table(measurements: Sequence[Measurement]) -> str:
     return "\n\n".join(parts) or "No measurements."
 
 
+GPU_COLUMNS: dict[str, Callable[[Measurement], float | None]] = {
+    "util %": lambda m: m.usage.utilization_percent if m.usage else None,
+    "process %": lambda m: m.extra.get("process_utilization_percent"),
+    "memory %": lambda m: m.usage.memory_utilization_percent if m.usage else None,
+    "SM %": lambda m: m.extra.get("sm_utilization_percent"),
+    "occupancy %": lambda m: m.extra.get("sm_occupancy_percent"),
+    "DRAM %": lambda m: m.extra.get("dram_bandwidth_percent"),
+    "process MiB": lambda m: (
+        m.extra["process_memory_bytes"] / MIB if "process_memory_bytes" in m.extra else None
+    ),
+    "W": lambda m: m.usage.power_w if m.usage else None,
+    "J/infer": lambda m: m.usage.energy_per_inference_j if m.usage else None,
+    "SM MHz": lambda m: m.extra.get("sm_clock_mhz"),
+    "°C": lambda m: m.extra.get("temperature_c"),
+}
+
+
+def _gpu_table(good: Sequence[Measurement]) -> list[str]:
+    """What only GPUs tell, without the columns that none of them does; nothing for CPU hosts."""
+    rows = [m for m in good if m.environment.device_uuid]
+    shown = {
+        name: figure
+        for name, figure in GPU_COLUMNS.items()
+        if any(figure(m) is not None for m in rows)
+    }
+    if not shown:
+        return []
+    cells = [
+        [m.model, str(m.variant), str(m.load), *(_figure(figure(m)) for figure in shown.values())]
+        for m in rows
+    ]
+    return [text_table(["on the GPU", "variant", "load", *shown], cells, left=3)]
+
+
+def _figure(value: float | None) -> str:
+    """Three digits that count."""
+    if value is None:
+        return "–"
+    return f"{value:.0f}" if abs(value) >= 100 or value == 0 else f"{value:.3g}"
+
+
+def _added_instances(good: Sequence[Measurement]) -> list[str]:
+    lines = [
+        f"  {added.variant.model} [{added.variant}]: {added.cold_bytes / MIB:.0f} MiB cold, "
+        f"{added.hot_bytes / MIB:.0f} MiB hot (from {added.fewest} to {added.most})"
+        for added in added_instances(good)
+    ]
+    return ["Memory of each added instance:\n" + "\n".join(lines)] if lines else []
+
+
 def settled(measurement: Measurement) -> bool:
     """Whether throughput and latency are as well known as was asked for."""
     return measurement.confidence is None or measurement.confidence.reached
@@ -36,16 +89,20 @@ def settled(measurement: Measurement) -> bool:
 
 def baselines_table(baselines: Iterable[Baseline]) -> str:
     """Triton alone, a row for each device type and server."""
+    listed = list(baselines)
     rows = [
         [
             b.device_type,
             b.environment.triton,
             f"{b.memory_bytes / MIB:.0f}",
             f"{b.utilization_percent:.1f}",
+            "–" if b.power_w is None else f"{b.power_w:.1f}",
         ]
-        for b in baselines
+        for b in listed
     ]
-    return text_table(["server alone on", "Triton", "memory MiB", "util %"], rows, left=2)
+    table = text_table(["server alone on", "Triton", "memory MiB", "util %", "W"], rows, left=2)
+    doubts = [f"  {b.device_type}: {'; '.join(b.warnings)}" for b in listed if b.warnings]
+    return table + ("\n\nDoubtful:\n" + "\n".join(doubts) if doubts else "")
 
 
 def summary_line(measurement: Measurement) -> str:
