@@ -7,9 +7,10 @@ import os
 import re
 import shutil
 import subprocess
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import Literal
 
+from analyzer.sampling import gpu_processes, nvml
 from analyzer.server import runtime
 from analyzer.server.docker import DEFAULT_IMAGE, connect, why_unreachable
 from analyzer.server.runtime import Binary
@@ -138,14 +139,31 @@ def gpus() -> list[Finding]:
     try:
         driver = _text(pynvml.nvmlSystemGetDriverVersion())
         found = [Finding("NVML", "ok", f"driver {driver}")]
-        count = pynvml.nvmlDeviceGetCount()
-        if count == 0:
+        if gpu_processes.in_own_namespace():
+            found[0] = replace(
+                found[0],
+                remedy="in a process namespace of its own: programs outside are not seen, so see "
+                "to it that none uses the GPU",
+            )
+        present, broken = nvml.present(pynvml)
+        if not present and not broken:
             found.append(
                 Finding("GPUs", "missing", "none", "measure on CPU (--gpus none), or attach one")
             )
-        found += [_gpu(pynvml, index) for index in range(count)]
+        found += [_gpu(gpu) for gpu in present]
+        found += [
+            Finding(
+                f"GPU {index}",
+                "broken",
+                what.removeprefix(f"GPU {index}: "),
+                "see what nvidia-smi and the kernel's log say",
+            )
+            for index, what in broken.items()
+        ]
     except pynvml.NVMLError as error:
         return [Finding("NVML", "broken", str(error), "see what nvidia-smi says")]
+    except SurroundingsError as error:
+        return [*found, Finding("GPUs", "broken", str(error), "see what nvidia-smi says")]
     else:
         return found
     finally:
@@ -219,16 +237,23 @@ def _binary(name: str, binary: Binary, remedy: str) -> Finding:
     return Finding(name, "ok", f"{binary.origin}", runs_triton=True)
 
 
-def _gpu(pynvml: Any, index: int) -> Finding:
+def _gpu(gpu: nvml.Gpu) -> Finding:
+    """One GPU or MIG slice, what NVML tells of it, and who uses it now."""
+    name = f"GPU {gpu.index}"
     try:
-        handle = pynvml.nvmlDeviceGetHandleByIndex(index)
-        device = _text(pynvml.nvmlDeviceGetName(handle))
-        memory_gib = pynvml.nvmlDeviceGetMemoryInfo(handle).total / 2**30
-    except pynvml.NVMLError as error:
-        return Finding(
-            f"GPU {index}", "broken", str(error), "see what nvidia-smi and the kernel's log say"
-        )
-    return Finding(f"GPU {index}", "ok", f"{device}, {memory_gib:.1f} GiB")
+        abilities = gpu.abilities()
+        listed = gpu.processes.listed()
+    except SurroundingsError as error:
+        return Finding(name, "broken", str(error), "see what nvidia-smi and the kernel's log say")
+    memory = f"{gpu.device_type.memory_bytes / 2**30:.1f} GiB"
+    shared = " of the host's" if gpu.shares_memory else ""
+    detail = f"{gpu.device_type.name}, {memory}{shared}, {gpu.uuid}; NVML tells " + ", ".join(
+        what for what, told in abilities.items() if told
+    )
+    missing = ", ".join(what for what, told in abilities.items() if not told)
+    users = gpu_processes.described((pid, listed[pid], None) for pid in sorted(listed))
+    remedy = f"in use by {users}: a measurement wants the GPU alone" if users else ""
+    return Finding(name, "ok", detail + (f"; not {missing}" if missing else ""), remedy)
 
 
 def _text(value: str | bytes) -> str:

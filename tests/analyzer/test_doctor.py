@@ -10,6 +10,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from pretended_nvml import fleet as pretended
+from pretended_nvml.fleet import Fleet
 
 from analyzer import doctor
 from analyzer.server.runtime import Binary
@@ -106,3 +108,29 @@ def test_with_nothing_to_run_triton_the_exit_code_is_3(tmp_path: Path) -> None:
         finding["name"] for finding in findings
     }
     assert all(finding["remedy"] for finding in findings if finding["state"] != "ok")
+
+
+def test_gpus_are_listed_with_what_nvml_tells_of_them_and_who_uses_them(
+    pretended_nvml: Fleet,
+) -> None:
+    """An H100 of which all is told and that is in use; two slices of an A100; one that is lost."""
+    used = pretended_nvml.add_gpu("NVIDIA H100 80GB HBM3", "GPU-a", 80 * 2**30, flags=pretended.GPM)
+    pretended_nvml.hold(used, os.getpid(), 2**30)
+    whole = pretended_nvml.add_gpu("NVIDIA A100-SXM4-40GB", "GPU-b")
+    for uuid in ("MIG-1", "MIG-2"):
+        pretended_nvml.add_gpu("NVIDIA A100-SXM4-40GB MIG 1g.5gb", uuid, 5 * 2**30, parent=whole)
+    pretended_nvml.set(pretended_nvml.add_gpu(), fault=pretended.GPU_IS_LOST)
+
+    _, h100, *slices, lost = doctor.gpus()
+    assert (h100.name, h100.state) == ("GPU 0", "ok")
+    assert "NVIDIA H100 80GB HBM3, 80.0 GiB, GPU-a" in h100.detail
+    assert "GPM counters" in h100.detail
+    assert "; not" not in h100.detail
+    assert f"in use by {os.getpid()} (" in h100.remedy
+    assert "1024 MiB" in h100.remedy
+    assert [found.name for found in slices] == ["GPU 1:0", "GPU 1:1"]
+    assert "MIG-1" in slices[0].detail
+    assert "not utilization" in slices[0].detail
+    assert slices[0].remedy == ""
+    assert (lost.name, lost.state) == ("GPU 2", "broken")
+    assert lost.detail == "NVML says: GPU is lost"
