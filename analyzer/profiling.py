@@ -328,19 +328,10 @@ def open_device(choice: str, cpus: Sequence[int] = ()) -> Iterator[DeviceSampler
     InputError
         The GPU is not there, or more than one is chosen.
     SurroundingsError
-        NVML does not work, and a GPU was asked for by name.
+        NVML shows no GPU, and one was asked for by name, or given to this machine or container.
     """
     with ExitStack() as stack:
-        try:
-            found = (
-                []
-                if choice == "none"
-                else stack.enter_context(nvml.gpus("all" if choice == "auto" else choice))
-            )
-        except SurroundingsError:
-            if choice != "auto":
-                raise
-            found = []
+        found = [] if choice == "none" else stack.enter_context(nvml.gpus(choice))
         if len(found) > 1 and choice != "auto":
             raise InputError(f"--gpus {choice}: name one GPU; a run measures on one at a time")
         yield found[0] if found else CpuHost(cpus)

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from analyzer.sampling import host
 from analyzer.sampling.device import Pids, Watch, seldom
 from analyzer.sampling.gpu_processes import ProcessList
+from analyzer.sampling.given import insist
 from analyzer.sampling.gpu_watch import GpuWatch
 from profiles.device import DeviceType
 from profiles.environment import Environment
@@ -29,19 +30,27 @@ T = TypeVar("T")
 def gpus(choice: str = "all") -> Iterator[list[Gpu]]:
     """The chosen GPUs: `all`, or indices and UUIDs with commas between; MIG slices by UUID.
 
+    `auto` is all of them, too, and may be none, on a machine that has no GPU; `first` is one.
+
     Raises
     ------
     InputError
         A chosen GPU is not there.
     SurroundingsError
-        There is no NVML, or it does not work; or a chosen GPU does not.
+        There is no NVML, or it does not work; or a chosen GPU does not. With `auto`: this machine
+        or container was given a GPU or slice, and none can be read.
     """
     import pynvml
 
     try:
         pynvml.nvmlInit()
     except pynvml.NVMLError as error:
-        raise SurroundingsError(f"no GPU can be read: NVML says: {error}") from None
+        reason = f"no GPU can be read: NVML says: {error}"
+        if choice not in {"auto", "first"}:
+            raise SurroundingsError(reason) from None
+        insist(choice, reason)
+        yield []
+        return
     try:
         yield _chosen(choice, *present(pynvml))
     finally:
@@ -50,10 +59,12 @@ def gpus(choice: str = "all") -> Iterator[list[Gpu]]:
 
 
 def _chosen(choice: str, found: list[Gpu], broken: dict[str, str]) -> list[Gpu]:
-    if choice == "all":
+    if choice in {"all", "auto", "first"}:
         if broken and not found:
             raise SurroundingsError("; ".join(broken.values()))
-        return found
+        if choice != "all" and not found:
+            insist(choice, "NVML shows neither a GPU nor a MIG slice")
+        return found[:1] if choice == "first" else found
     chosen: list[Gpu] = []
     for word in dict.fromkeys(choice.split(",")):
         matches = [gpu for gpu in found if word in (gpu.uuid, gpu.index)]
