@@ -10,6 +10,7 @@ import subprocess
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from analyzer.load.perf_analyzer import find
 from analyzer.sampling import gpu_processes, nvml
 from analyzer.server import runtime
 from analyzer.server.docker import DEFAULT_IMAGE, connect, why_unreachable
@@ -173,12 +174,12 @@ def gpus() -> list[Finding]:
 def perf_analyzer() -> Finding:
     """NVIDIA's load generator, an alternative to the one built in."""
     name = "perf_analyzer"
-    path = shutil.which("perf_analyzer")
+    path = find()
     if path is None:
         try:
             version = importlib.metadata.version("perf-analyzer")
         except importlib.metadata.PackageNotFoundError:
-            detail, remedy = "not on PATH", "pip install perf-analyzer"
+            detail, remedy = "not there", "pip install perf-analyzer"
         else:
             # On glibc older than 2.38 pip installs 0.1.0, an empty package, without a word.
             detail = f"the Python package {version} is installed, but has no program"

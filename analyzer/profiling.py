@@ -30,7 +30,7 @@ from analyzer.sweep import Point, Sweep, fitting, loads, variants
 from analyzer.watchdog import Patience
 from profiles import repository
 from profiles.digest import composed_digest, model_digest
-from profiles.errors import InputError, SurroundingsError
+from profiles.errors import InputError
 from profiles.measurement import Baseline, Measurement
 from profiles.model_config import is_stateful
 from profiles.repository import ModelDirectory
@@ -83,7 +83,7 @@ class Options:
     with_models: Mapping[str, Sequence[str]] = field(default_factory=dict)  # what a model calls
     inputs: Inputs = field(default_factory=Inputs)
     launch: LaunchOptions = field(default_factory=LaunchOptions)  # its GPUs come from `gpus`
-    gpus: str = "auto"  # auto, none, or the index or UUID of one
+    gpus: str = "auto"  # auto, first, none, or the index or UUID of one
     rule: SteadyStateRule = field(default_factory=SteadyStateRule)
     patience: Patience = field(default_factory=Patience)
     load_generator: Via = "http"
@@ -320,6 +320,8 @@ def start_generator(via: Via, cpus: Sequence[int]) -> AbstractContextManager[Gen
 @contextmanager
 def open_device(choice: str, cpus: Sequence[int] = ()) -> Iterator[DeviceSampler]:
     """The device to measure on: `none` is the CPU, `auto` the first GPU if there is one.
+
+    `first` is that GPU or MIG slice, and an error where there is none.
 
     A CPU host is the processors `cpus`, or all of this process's.
 

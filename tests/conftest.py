@@ -14,6 +14,8 @@ from typing import NoReturn
 import pytest
 from pretended_nvml import fleet
 from pretended_nvml.fleet import Fleet
+from product_images import build as product_images
+from product_images.build import Images
 
 from analyzer.server import runtime
 from analyzer.server.docker import connect, why_unreachable
@@ -60,6 +62,16 @@ def triton_image() -> str:
     if built.returncode:
         missing(f"cannot build {TRITON_IMAGE}: {built.stderr.strip()[-500:]}")
     return TRITON_IMAGE
+
+
+@pytest.fixture(scope="session")
+def images(triton_image: str, tmp_path_factory: pytest.TempPathFactory) -> Images:
+    """Both images of the Dockerfile, built on first use; mark such tests `docker`."""
+    try:
+        return product_images.build(triton_image, tmp_path_factory.mktemp("images"))
+    except subprocess.CalledProcessError as error:
+        said = f"{error.stdout or ''}{error.stderr or ''}".strip()[-1000:]
+        pytest.fail(f"the images cannot be built: {said}", pytrace=False)
 
 
 @pytest.fixture(scope="session")

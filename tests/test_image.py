@@ -1,150 +1,180 @@
-"""The image with a server inside, built and run on the local engine as the chart runs it."""
+"""Both images, built and run on the local engine, on the CPU and on pretended GPUs."""
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
-import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from pretended_nvml import toolkit
+from pretended_nvml.fleet import Fleet
+from product_images.build import PYTHON_IMAGE, Images
 
+from profiles.measurement import Measurement
 from profiles.store import ProfileStore
 
 pytestmark = pytest.mark.docker
 
-ROOT = Path(__file__).parents[1]
-IMAGE = "model-placer:test"
-SOURCE = ("Dockerfile", ".dockerignore", "pyproject.toml", "README.md", "LICENSE")
-LOCKED = ("--rm", "--read-only", "--tmpfs=/tmp", "--cap-drop=ALL", "--network=none")
-LOCKED_MORE = ("--security-opt=no-new-privileges", "--shm-size=256m")
+MODEL = Path(__file__).parent / "pretended_nvml" / "model"
+CONFIG = """
+backend: "python"
+max_batch_size: 2
+input { name: "INPUT" data_type: TYPE_FP32 dims: [ 4 ] }
+output { name: "OUTPUT" data_type: TYPE_FP32 dims: [ 4 ] }
+instance_group { count: 1 kind: KIND_CPU }
+parameters { key: "gpu" value { string_value: "0" } }
+parameters { key: "cold_bytes" value { string_value: "1000000000" } }
+parameters { key: "hot_bytes" value { string_value: "3000000000" } }
+parameters { key: "utilization_percent" value { string_value: "40" } }
+parameters { key: "memory_percent" value { string_value: "10" } }
+parameters { key: "service_ms" value { string_value: "8" } }
+"""
+LOCKED = (
+    *("--rm", "--read-only", "--tmpfs=/tmp", "--cap-drop=ALL"),
+    *("--security-opt=no-new-privileges", "--shm-size=256m"),
+)
+SWEEP = (
+    *("--batch-sizes=2", "--concurrency=4", "--max-duration=2s", "--input-data=zero"),
+    *("--store=/store/profiles.db",),
+)
 
 
-def run(*command: str) -> str:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, f"{' '.join(command[:4])}: {done.stdout}\n{done.stderr}"
-    return done.stdout
+def docker(*arguments: str, status: int = 0) -> str:
+    done = subprocess.run(["docker", *arguments], capture_output=True, text=True, check=False)
+    assert done.returncode == status, f"{arguments[:2]}: {done.stdout}\n{done.stderr}"
+    return done.stdout + done.stderr
 
 
-@pytest.fixture(scope="module")
-def image(triton_image: str, pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory):
-    """Wheels are fetched on the host: a build need not reach a package index."""
-    context = tmp_path_factory.mktemp("context")
-    for name in SOURCE:
-        shutil.copy(ROOT / name, context / name)
-    for package in ("analyzer", "placement", "profiles"):
-        shutil.copytree(ROOT / package, context / package)
-    wheels = context / "wheels"
-    fetch = [sys.executable, "-m", "pip", "wheel", "--quiet", "--wheel-dir", str(wheels)]
-    run(*fetch, str(ROOT), "pip", "hatchling")
-    for own in wheels.glob("model_placer-*"):
-        own.unlink()
-    (pip,) = wheels.glob("pip-*.whl")
-    arguments = {
-        "TRITON_IMAGE": triton_image,
-        "PYTHON_IMAGE": triton_image,
-        "PIP": f"python3 wheels/{pip.name}/pip",
-        "PIP_OPTIONS": "--no-index --find-links wheels",
-    }
-    given = [f"--build-arg={name}={value}" for name, value in arguments.items()]
-    environment = {**os.environ, "DOCKER_BUILDKIT": "0"}  # buildx is a package of its own on Debian
-    done = subprocess.run(
-        ["docker", "build", "--target=server", f"--tag={IMAGE}", *given, str(context)],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    return IMAGE
+@pytest.fixture(params=["command", "server"])
+def image(request: pytest.FixtureRequest, images: Images) -> str:
+    return str(getattr(images, request.param))
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    """One model, that holds 1 GB of a GPU when cold, 3 GB when hot, and 40 % of its time."""
+    shutil.copytree(MODEL, tmp_path / "models" / "busy")
+    (tmp_path / "models" / "busy" / "config.pbtxt").write_text(CONFIG)
+    return tmp_path / "models"
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    folder = tmp_path / "store"
+    folder.mkdir()
+    folder.chmod(0o777)  # the container's user is not ours
+    return folder
+
+
+def driver() -> Iterator[str]:
+    """Options of a container that was given a pretended GPU."""
+    for here, there in toolkit.mounts().items():
+        yield f"--volume={here}:{there}"
+    for key, value in toolkit.environment().items():
+        yield f"--env={key}={value}"
+
+
+def only_row(store: Path) -> Measurement:
+    shutil.copy(store / "profiles.db", store.parent / "copy.db")
+    with ProfileStore(store.parent / "copy.db") as found:
+        (row,) = found.measurements()
+    return row
+
+
+def assert_it_is_the_busy_model(row: Measurement, device_type: str) -> None:
+    """8 ms for a request of two inferences, one at a time: 250 inferences a second at the most."""
+    assert row.status == "ok", row.reason
+    assert row.device_type == device_type
+    assert 60 < row.throughput <= 251
+    assert row.usage is not None
+    assert row.usage.memory_cold_bytes == 1_000_000_000
+    assert row.usage.memory_hot_bytes == 3_000_000_000
 
 
 def test_it_starts_without_rights_and_is_not_root(image: str):
-    said = run("docker", "run", *LOCKED, *LOCKED_MORE, image)
-    assert "profile" in said
-    who = run("docker", "run", *LOCKED, "--entrypoint=id", image, "-u")
-    assert who.strip() == "1000"
+    assert "profile" in docker("run", *LOCKED, "--network=none", image)
+    assert docker("run", *LOCKED, "--entrypoint=id", image, "-u").strip() == "1000"
 
 
-def test_it_profiles_places_and_exports_as_the_chart_s_job_does(
-    image: str, example_repository: Path, tmp_path: Path
+def test_bad_usage_is_the_containers_status(image: str):
+    said = docker("run", *LOCKED, image, "place", "--store=/nowhere/profiles.db", status=2)
+    assert "/nowhere/profiles.db" in said
+    assert "Traceback" not in said
+
+
+def test_the_commands_image_has_perf_analyzer_and_little_else(images: Images):
+    """No pip, no compiler, no tests of libraries; what it adds to its base is what it imports."""
+    version = docker("run", *LOCKED, "--entrypoint=perf_analyzer", images.command, "--version")
+    assert "Perf Analyzer" in version
+    listed = ("find", "/opt/model-placer", "-name", "pip", "-o", "-name", "tests")
+    assert docker("run", *LOCKED, "--entrypoint=find", images.command, *listed[1:]) == ""
+    megabytes = [
+        int(docker("image", "inspect", "--format={{.Size}}", each)) / 1e6
+        for each in (images.command, PYTHON_IMAGE)
+    ]
+    assert megabytes[0] - megabytes[1] < 350
+
+
+def test_docker_mode_in_a_container_measures_a_gpu_through_the_hosts_socket(
+    images: Images,
+    triton_image: str,
+    pretended_nvml: Fleet,
+    repository: Path,
+    store: Path,
+    tmp_path: Path,
 ):
-    """Read-only root, no capabilities, no network: the Triton inside measures a real model."""
-    store = tmp_path / "store"
-    store.mkdir()
-    store.chmod(0o777)  # the container's user is not ours
-    config = tmp_path / "model-placer.yaml"
-    config.write_text(
-        "store: /store/profiles.db\nmodel_repository: /models\nlayout: /store/layout.yaml\n"
-        "profile: {models: [ocr_orientation], batch_sizes: [1], concurrency: [1], gpus: none,"
-        " max_duration: 1s}\n"
-        "place: {output: /store/layout.yaml}\n"
-        "export: {output: /store/deploy, format: [triton, kubernetes], copy: true}\n"
-    )
-    volumes = (
-        f"--volume={example_repository}:/models:ro",
-        f"--volume={store}:/store",
-        f"--volume={config}:/etc/model-placer/model-placer.yaml:ro",
-    )
-    run(
-        "docker", "run", *LOCKED, *LOCKED_MORE, *volumes,
-        image, "run", "--config-file=/etc/model-placer/model-placer.yaml",
-    )  # fmt: skip
-    shutil.copy(store / "profiles.db", tmp_path / "profiles.db")
-    with ProfileStore(tmp_path / "profiles.db") as found:
-        (measured,) = found.measurements()
-    assert measured.status == "ok"
-    assert measured.throughput > 0
-    assert "ocr_orientation" in (store / "layout.yaml").read_text()
-    (server,) = (path for path in (store / "deploy" / "triton").iterdir() if path.is_dir())
-    assert (server / "ocr_orientation" / "config.pbtxt").is_file()
-
-
-def test_shards_in_containers_side_by_side_are_merged_after_one_was_killed(
-    image: str, example_repository: Path, tmp_path: Path
-):
-    """As the Indexed Job and its last step: index 0 is killed after its first point."""
-    tmp_path.chmod(0o777)
-    volumes = (f"--volume={example_repository}:/models:ro", f"--volume={tmp_path}:/store")
-    models = "--models=file_type,ocr_orientation"
-    sweep = ("--batch-sizes=1", "--concurrency=1,2", "--max-duration=1s", "--gpus=none")
-
-    def start(name: str, *arguments: str) -> subprocess.Popen[str]:
-        command = ["docker", "run", f"--name={name}", *LOCKED, *LOCKED_MORE, *volumes, image]
-        return subprocess.Popen(
-            [*command, *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        )
-
-    def shard(index: int, name: str) -> subprocess.Popen[str]:
-        return start(
-            name, "profile", "--model-repository=/models", models, *sweep,
-            f"--shard={index}/2", f"--store=/store/{index}.db", f"--done=/store/{index}.done",
+    """The host has the models elsewhere than this container; perf_analyzer sends the load."""
+    pretended_nvml.add_gpu("Tesla T4", "GPU-a")
+    with toolkit.installed(tmp_path) as socket:
+        docker(
+            "run", *LOCKED, *driver(), "--network=host", "--pid=host",
+            f"--volume={socket}:/var/run/docker.sock", f"--group-add={socket.stat().st_gid}",
+            f"--volume={repository}:/models:ro", f"--volume={store}:/store", images.command,
+            "profile", "--model-repository=/models", "--launch-mode=docker",
+            f"--triton-image={triton_image}", "--load-generator=perf_analyzer", *SWEEP,
         )  # fmt: skip
+    row = only_row(store)
+    assert_it_is_the_busy_model(row, "Tesla T4")
+    assert triton_image in row.environment.triton
+    assert row.latency is not None
+    assert row.latency.max_ms == row.latency.p99_ms  # perf_analyzer tells no maximum
+    owner = "label=model-placer.owner-container"
+    left = docker("ps", "--all", f"--filter={owner}", "--format={{.Image}} {{.Mounts}}")
+    assert str(repository) not in left
 
-    ours = f"model-placer-{os.getpid()}"
-    first, second = shard(0, f"{ours}-0"), shard(1, f"{ours}-1")
-    assert first.stdout is not None
-    said: list[str] = []
-    for line in first.stdout:
-        said.append(line)
-        if line.startswith("[1/2]"):
-            break
-    run("docker", "kill", f"{ours}-0")
-    assert first.wait(60) == 137, said
-    first.stdout.close()
-    marks = [f"--wait-for=/store/{index}.done" for index in range(2)]
-    merging = start(
-        f"{ours}-m", "merge", "/store/0.db", "/store/1.db", "-o", "/store/all.db", *marks
-    )
-    again = shard(0, f"{ours}-0-again")
-    for process in (again, second, merging):
-        told, _ = process.communicate(timeout=120)
-        assert process.returncode == 0, told
-    shutil.copy(tmp_path / "all.db", tmp_path / "copy.db")
-    with ProfileStore(tmp_path / "copy.db") as found:
-        points = sorted((m.model, m.load.concurrency) for m in found.measurements())
-        rows = len(found.history())
-    both = ("file_type", "ocr_orientation")
-    assert points == [(model, concurrency) for model in both for concurrency in (1, 2)]
-    assert rows == 4  # nothing was measured twice
+
+@pytest.mark.parametrize("kind", ["gpu", "mig"])
+def test_local_mode_measures_the_gpu_or_slice_that_it_was_given(
+    images: Images, pretended_nvml: Fleet, repository: Path, store: Path, kind: str
+):
+    gpu = pretended_nvml.add_gpu("NVIDIA A100", "GPU-a")
+    if kind == "mig":
+        pretended_nvml.add_gpu("NVIDIA A100 MIG 1g.5gb", "MIG-b", 5_000_000_000, parent=gpu)
+        config = repository / "busy" / "config.pbtxt"
+        text = config.read_text()
+        config.write_text(text.replace('string_value: "0"', 'string_value: "1"', 1))
+    docker(
+        "run", *LOCKED, *driver(), "--network=none", "--env=NVIDIA_VISIBLE_DEVICES=0",
+        f"--volume={repository}:/models:ro", f"--volume={store}:/store", images.server,
+        "profile", "--model-repository=/models", *SWEEP,
+    )  # fmt: skip
+    row = only_row(store)
+    assert_it_is_the_busy_model(row, "NVIDIA A100" if kind == "gpu" else "NVIDIA A100 MIG 1g.5gb")
+    assert row.usage is not None
+    if kind == "gpu":  # a slice has no utilization
+        assert row.usage.utilization_percent == pytest.approx(40, abs=3)
+
+
+def test_a_slice_that_was_given_and_cannot_be_read_is_not_replaced_by_the_cpu(
+    images: Images, repository: Path, store: Path
+):
+    """The device plugin named a slice, and the container toolkit mounted no driver."""
+    said = docker(
+        "run", *LOCKED, "--network=none", "--env=NVIDIA_VISIBLE_DEVICES=MIG-b",
+        f"--volume={repository}:/models:ro", f"--volume={store}:/store", images.server,
+        "profile", "--model-repository=/models", *SWEEP, status=3,
+    )  # fmt: skip
+    assert "NVIDIA_VISIBLE_DEVICES is MIG-b, but no GPU can be read" in said
+    assert "--gpus none" in said

@@ -260,9 +260,9 @@ NOT_NEGATIVE = CommaList(swept_values.whole, "integers")
     "--gpus",
     default="auto",
     show_default=True,
-    metavar="auto|none|0|UUID",
-    help="The GPU to measure on, or with --parallel several; none: the CPU. auto: the first if "
-    "there is one, or with --parallel all.",
+    metavar="auto|first|none|0|UUID",
+    help="The GPU to measure on, or with --parallel several; none: the CPU. first: the "
+    "first GPU or MIG slice; auto: that if there is one, or with --parallel all.",
 )
 @click.option(
     "--parallel",
@@ -279,7 +279,7 @@ NOT_NEGATIVE = CommaList(swept_values.whole, "integers")
     type=click.Choice(["http", "grpc", "perf_analyzer"]),
     default="http",
     show_default=True,
-    help="What sends the requests; perf_analyzer must be on PATH.",
+    help="What sends the requests; perf_analyzer must be installed.",
 )
 @click.option(
     "--confidence-interval",

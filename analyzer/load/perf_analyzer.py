@@ -1,17 +1,21 @@
-"""NVIDIA's perf_analyzer as the load generator, where its binary is on PATH.
+"""NVIDIA's perf_analyzer as the load generator, where its binary is installed.
 
 It measures three windows and keeps nothing of a point that it calls unstable, so it is told that
 any three windows agree (`--stability-percentage`), and how far they do is judged here: Student's t
 with two degrees of freedom over the windows. Its pip wrapper always exits with 0, so what counts
-is whether it wrote its table.
+is whether it wrote its table; and lives on without it when killed alone, so its group is killed.
 """
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import importlib.util
 import math
+import os
 import re
 import shutil
+import signal
 import statistics
 import subprocess
 import tempfile
@@ -119,7 +123,8 @@ class PerfAnalyzer:
                         break
                     time.sleep(POLL_S)
             finally:
-                process.kill()
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
             output.seek(0)
             return output.read(), cpu_s
@@ -181,17 +186,27 @@ def _without_figures(
     return LoadResult(0.0, None, nothing, 0, len(refused), texts, now, now, cpu_s)
 
 
+def find() -> str | None:
+    """The program: in the Python package that is installed beside ours, else on PATH."""
+    package = importlib.util.find_spec("perf_analyzer")
+    for folder in (package.submodule_search_locations or ()) if package else ():
+        program = Path(folder, "bin", "perf_analyzer")
+        if program.is_file():
+            return str(program)
+    return shutil.which("perf_analyzer")
+
+
 @contextmanager
 def start(cpus: Sequence[int] = ()) -> Iterator[PerfAnalyzer]:
     """A generator that runs perf_analyzer, on `cpus` alone where these are given.
 
     Raises InputError when it is not there.
     """
-    binary = shutil.which("perf_analyzer")
+    binary = find()
     if binary is None:
         raise InputError(
-            "perf_analyzer is not on PATH; `pip install perf-analyzer` brings it where glibc is "
-            "2.38 or newer, and --load-generator http needs nothing"
+            "perf_analyzer is neither installed nor on PATH; `pip install perf-analyzer` brings it "
+            "where glibc is 2.38 or newer, and --load-generator http needs nothing"
         )
     with tempfile.TemporaryDirectory(prefix="model-placer-") as directory:
         yield PerfAnalyzer(binary, Path(directory), cpus)

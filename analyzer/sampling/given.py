@@ -1,4 +1,4 @@
-"""Whether this machine or container was given a GPU: to measure the CPU then would be a surprise."""
+"""Whether this machine or container was given a GPU: measuring the CPU would be a surprise then."""
 
 from __future__ import annotations
 

@@ -14,8 +14,8 @@ from typing import Any, TypeVar
 
 from analyzer.sampling import host
 from analyzer.sampling.device import Pids, Watch, seldom
-from analyzer.sampling.gpu_processes import ProcessList
 from analyzer.sampling.given import insist
+from analyzer.sampling.gpu_processes import ProcessList
 from analyzer.sampling.gpu_watch import GpuWatch
 from profiles.device import DeviceType
 from profiles.environment import Environment

@@ -10,7 +10,7 @@ set -eu
 
 image=${1:?usage: build.sh IMAGE}
 here=$(cd "$(dirname "$0")" && pwd)
-recipe=$(cat "$here/build.sh" "$here/Dockerfile" | sha256sum | cut -c1-16)
+recipe=$(cat "$here/build.sh" "$here/debian.sh" "$here/Dockerfile" | sha256sum | cut -c1-16)
 label=model-placer.recipe
 
 found=$(docker image inspect --format "{{ index .Config.Labels \"$label\" }}" "$image" 2>/dev/null || true)
@@ -19,7 +19,7 @@ if [ "$found" = "$recipe" ]; then
     exit 0
 fi
 python=${PYTHON:-python3}
-for tool in debootstrap docker "$python"; do
+for tool in docker "$python"; do
     command -v "$tool" >/dev/null || { echo "$0: $tool is missing" >&2; exit 1; }
 done
 
@@ -27,14 +27,7 @@ base=model-placer-debian:bookworm
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT INT TERM
 
-if ! docker image inspect "$base" >/dev/null 2>&1; then
-    echo "Making $base" >&2
-    debootstrap --variant=minbase \
-        --include=python3,python3-numpy,libpython3.11,ca-certificates \
-        bookworm "$work/root" >"$work/debootstrap.log" 2>&1 || { tail -n 20 "$work/debootstrap.log" >&2; exit 1; }
-    rm -rf "$work/root/var/cache/apt/archives" "$work/root/var/lib/apt/lists"
-    tar -C "$work/root" --numeric-owner -c . | docker import - "$base" >/dev/null
-fi
+sh "$here/debian.sh" bookworm "$base" python3,python3-numpy,libpython3.11,ca-certificates
 
 mkdir -p "$work/context"
 cp "$here/Dockerfile" "$work/context"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
+import os
+from pathlib import Path
 
 import pytest
 
@@ -64,8 +65,11 @@ def test_where_it_is_not_there_the_way_out_is_said(monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.triton
-@pytest.mark.skipif(shutil.which("perf_analyzer") is None, reason="perf_analyzer is not on PATH")
-def test_the_real_one_drives_a_real_model(triton: LocalServer):
+@pytest.mark.docker
+def test_the_real_one_drives_a_real_model(
+    triton: LocalServer, perf_analyzer_folder: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("PATH", str(perf_analyzer_folder), prepend=os.pathsep)
     with perf_analyzer.start() as generator:
         requests = make_requests(
             triton.http_url, "add_one", 2, shapes={"IN": (16,)}, via="perf_analyzer"
