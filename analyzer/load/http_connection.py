@@ -1,42 +1,116 @@
-"""One keep-alive HTTP connection of a worker: requests as ready bytes, answers not decoded."""
+"""One keep-alive HTTP connection of a worker: requests as ready bytes, answers not decoded.
+
+It reads and writes its socket itself (see `sockets.py`). Answers of one model are alike: where the
+head is the last one's, byte for byte, and the length fits it, the answer is whole and good. Any
+other goes through httptools.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import httptools
 
-RETRY_S = 0.02  # after a failure, so that a refusing server is not flooded
+from analyzer.load.sockets import Sockets
 
 if TYPE_CHECKING:
     from analyzer.load.worker import Pump, Request
 
+RETRY_S = 0.02  # after a failure, so that a refusing server is not flooded
+CONNECT_TIMEOUT_S = 10.0
+READ_BYTES = 1 << 16
+HEAD_END = b"\r\n\r\n"
 
-class HttpConnection(asyncio.Protocol):
+
+class HttpConnection:
     """One connection with at most one request in flight."""
 
-    def __init__(self, pump: Pump) -> None:
+    def __init__(self, own: socket.socket, sockets: Sockets, pump: Pump) -> None:
+        own.setblocking(False)
+        own.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.pump = pump
-        self.transport: asyncio.Transport | None = None
+        self.socket = own
+        self.sockets = sockets
+        self.receive, self.write = own.recv, own.send
         self.parser = httptools.HttpResponseParser(self)
         self.sent_s = 0.0
         self.in_flight = False
+        self.unsent = memoryview(b"")
+        self.between = True  # of answers: the next byte begins one
+        self.head = HEAD_END  # of the last answer that was a success; no answer begins like this
+        self.size = 0  # of that answer
         self.body = b""
+        sockets.add(own, self.read)
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = cast("asyncio.Transport", transport)  # uvloop's own, which is no subclass
+    def send(self, request: Request, due_s: float | None = None) -> None:
+        """Send a request; its latency counts from when it was due, by default now."""
+        self.in_flight = True
+        self.sent_s = time.monotonic() if due_s is None else due_s
+        try:
+            sent = self.write(request.body)
+        except BlockingIOError:
+            sent = 0
+        except OSError as error:
+            self.pump.lost(self, error)
+            return
+        if sent < len(request.body):
+            self.unsent = memoryview(request.body)[sent:]
+            self.sockets.add_writer(self.socket, self.send_rest)
 
-    def connection_lost(self, error: Exception | None) -> None:
-        self.pump.lost(self, error)
+    def send_rest(self) -> None:
+        """Send what the socket did not take at once."""
+        try:
+            self.unsent = self.unsent[self.write(self.unsent) :]
+        except BlockingIOError:
+            return
+        except OSError as error:
+            self.pump.lost(self, error)
+            return
+        if not self.unsent:
+            self.sockets.remove_writer(self.socket)
 
-    def data_received(self, data: bytes) -> None:
+    def read(self) -> None:
+        """Take what came."""
+        try:
+            data = self.receive(READ_BYTES)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            self.pump.lost(self, error)
+            return
+        if self.between and len(data) == self.size and data.startswith(self.head):
+            self.in_flight = False
+            self.pump.succeeded(self)
+        elif data:
+            self.parse(data)
+        else:
+            self.pump.lost(self, None)
+
+    def parse(self, data: bytes) -> None:
+        """Take an answer that is not like the last, or a part of one."""
+        began, self.between = self.between, False
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserError as error:
             self.pump.note(f"not an HTTP answer: {error}")
             self.pump.ended(self, RETRY_S)  # what follows on it would mean nothing
+            return
+        if began and self.between:
+            self.remember(data)
+
+    def remember(self, data: bytes) -> None:
+        """Know the next answer by this one, which came in one piece."""
+        head = data[: data.find(HEAD_END) + len(HEAD_END)]
+        lower = head.lower()
+        if (
+            self.parser.get_status_code() == 200
+            and b"\r\ncontent-length:" in lower
+            and b"\r\nconnection: close" not in lower
+        ):
+            self.head, self.size = head, len(data)
 
     def on_body(self, body: bytes) -> None:
         # Only a refusal's text is of interest; a success is not decoded.
@@ -45,6 +119,7 @@ class HttpConnection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         self.in_flight = False
+        self.between = True
         status = self.parser.get_status_code()
         if not self.parser.should_keep_alive():  # proxies end a connection after some requests
             self.pump.ended(self)
@@ -55,24 +130,18 @@ class HttpConnection(asyncio.Protocol):
             self.pump.failed(self, f"HTTP {status}: {words}")
             self.body = b""
 
-    def send(self, request: Request, due_s: float | None = None) -> None:
-        """Send a request; its latency counts from when it was due, by default now."""
-        assert self.transport is not None
-        self.in_flight = True
-        self.sent_s = time.monotonic() if due_s is None else due_s
-        self.transport.write(request.body)
-
     def close(self) -> None:
         """Close it at once: an open one holds up Triton's shutdown for half a minute."""
-        if self.transport is not None:
-            self.transport.abort()
+        self.sockets.remove(self.socket)
+        self.socket.close()
 
 
 async def connect(address: str, pump: Pump) -> HttpConnection:
     """Open a connection; raises OSError."""
     host, _, port = address.rpartition(":")
+    place = (host.strip("[]"), int(port))
     loop = asyncio.get_running_loop()
-    _, connection = await loop.create_connection(
-        lambda: HttpConnection(pump), host.strip("[]"), int(port)
-    )
-    return connection
+    own = await loop.run_in_executor(None, socket.create_connection, place, CONNECT_TIMEOUT_S)
+    if pump.sockets is None:
+        pump.sockets = Sockets(lambda: pump.running and not pump.paced and not pump.reopening)
+    return HttpConnection(own, pump.sockets, pump)

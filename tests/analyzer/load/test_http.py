@@ -108,6 +108,26 @@ def test_what_the_server_refuses_is_counted_and_quoted():
     assert "no luck" in result.failure_texts[0]
 
 
+def test_bodies_larger_than_a_socket_takes_arrive_whole():
+    """20 MB at a time, two in flight: the server reads every byte before it answers."""
+    large = [PreparedRequest("/v2/models/bert/infer", b"x" * (20 << 20))]
+    with a_server(0.001, workers=2) as url, http.start() as generator:
+        generator.aim(url, large)
+        result = generator.run(LoadPoint(1, 2), SteadyStateRule(0.5, max_duration_s=2.0))
+    assert result.failure_texts == ()
+    assert result.requests >= 2
+
+
+def test_a_refusal_between_successes_is_seen():
+    """Successes are known by the last one's head; a refusal in between is none of them."""
+    rule = SteadyStateRule(relative_half_width=0.0, max_duration_s=1.0)
+    with a_server(0.001, workers=1, fail_every=50) as url, http.start() as generator:
+        generator.aim(url, REQUEST)
+        result = generator.run(LoadPoint(1, 1), rule)
+    assert result.completed is not None
+    assert result.failures == pytest.approx(result.completed / 49, abs=1.1)
+
+
 def test_no_server_is_said():
     with http.start() as generator:
         generator.aim("127.0.0.1:1", REQUEST)
