@@ -41,6 +41,8 @@ def validate(problem: PlacementProblem) -> None:
                 )
             _figures(f"{here}.needs", option.needs, resources)
             _amount(f"{here}.throughput", option.throughput)
+            _amount(f"{here}.busy", option.busy)
+            _amount(f"{here}.sensitivity", option.sensitivity)
         if model.count < 1:
             raise InputError(f"{at}.count: must be at least 1.")
         if model.min_replicas < 0:
