@@ -69,7 +69,7 @@ def colocations(
                 uses=uses[r.model],
                 variant=r.variant,
                 option=r.option,
-                solo_latency_ms=r.latency_ms,
+                solo_latency_ms=r.latency_ms * r.kept if r.latency_ms else None,
                 latency_ms=result.latency.percentile(r.percentile) if result.latency else None,
                 percentile=r.percentile,
                 failures=result.failures,

@@ -99,9 +99,8 @@ class Bench:
     def place(self, title: str, when: str, kind: str, *arguments: object) -> tuple[str, Path]:
         file = self.directory / f"{title.replace(' ', '-')}-{when}.yaml"
         if not file.exists():
-            self.model_placer(
-                "place", "--store", self.store, "--device", kind, "-o", file, *arguments
-            )
+            common = ("--store", self.store, "--device", kind, "--time-limit", "5s")
+            self.model_placer("place", *common, "-o", file, *arguments)
         return title, file
 
 

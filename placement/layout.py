@@ -32,7 +32,7 @@ class Resident:
     share: float = 1.0  # of the option's measured throughput that this replica carries, 0 to 1
     rate: float = 0.0  # the same in inferences per second
     uses: Mapping[str, float] = field(default_factory=dict)  # by resource, at that share
-    latency_ms: float | None = None  # predicted, at the demanded percentile
+    latency_ms: float | None = None  # predicted in full load, at the demanded percentile
     variant: Variant | None = None
     load: LoadPoint | None = None
     latency_limit_ms: float | None = None  # demanded

@@ -33,6 +33,9 @@ def build_layout(
             carried = list(zip(options, _reached(options, shares), strict=True))
             for number, replica in enumerate(here[seat.name]):
                 option, part = carried[number]
+                left = kept(option, carried[:number] + carried[number + 1 :])
+                left = part if part < shares[number] else max(part, left)
+                latency_ms = option.latency_ms
                 residents.append(
                     Resident(
                         model=replica.model,
@@ -40,14 +43,12 @@ def build_layout(
                         share=shares[number],
                         rate=option.throughput * part,
                         uses={r.name: use(r, option, part) for r in problem.resources},
-                        latency_ms=option.latency_ms,
+                        latency_ms=latency_ms / left if latency_ms and left else latency_ms,
                         variant=option.variant,
                         load=option.load,
                         latency_limit_ms=models[replica.model].latency_limit_ms,
                         percentile=models[replica.model].percentile,
-                        kept=part
-                        if part < shares[number]
-                        else max(part, kept(option, carried[:number] + carried[number + 1 :])),
+                        kept=left,
                     )
                 )
             kind = kinds[seat.device_type]

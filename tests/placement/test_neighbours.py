@@ -55,6 +55,7 @@ def test_a_layout_predicts_what_neighbours_leave():
         assert resident.share == 1.0
         assert resident.rate == pytest.approx(66.7, abs=0.5)
         assert resident.kept == pytest.approx(2 / 3, abs=0.005)
+        assert resident.latency_ms == pytest.approx(15.0, abs=0.1), "10 ms alone"
         assert resident.uses["utilization"] == pytest.approx(33.3, abs=0.3)
     assert device.uses["utilization"] == pytest.approx(66.7, abs=0.6)
 
