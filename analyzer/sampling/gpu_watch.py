@@ -254,8 +254,9 @@ class GpuWatch:
         rows = self.series.buffered.setdefault(kind, [])
         for sample in answer[1]:
             if sample.timeStamp > since_us:
-                rows.append((sample.timeStamp / 1e6 - self._epoch_s, sample.sampleValue.uiVal))
                 self._seen_us[kind] = max(self._seen_us.get(kind, 0), sample.timeStamp)
+                if sample.sampleValue.uiVal <= 100:  # else it is not valid
+                    rows.append((sample.timeStamp / 1e6 - self._epoch_s, sample.sampleValue.uiVal))
 
     def _read_shares(self, since_s: float) -> None:
         """Take the processes' utilization since the last time; NVML finds none when all idle."""

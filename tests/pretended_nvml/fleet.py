@@ -20,6 +20,7 @@ LIBRARY = "libnvidia-ml.so.1"  # the name under which nvidia-ml-py looks for it
 NO_UTILIZATION, NO_PROCESSES, NO_ENERGY, NO_SAMPLES = 1, 2, 4, 8
 NO_MEMORY_V2, GPM, GUARDED = 16, 32, 64  # guarded: what only root may read is refused
 SHARED, OLD_DRIVER, NO_PROCESS_MEMORY, MIG = 128, 256, 512, 1024
+ODD_CLOCK, ODD_SAMPLES = 2048, 4096  # buffered samples that cannot be taken as they are
 NO_PERMISSION, GPU_IS_LOST, UNKNOWN = 4, 15, 999  # nvmlReturn_t
 
 

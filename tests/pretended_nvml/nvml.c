@@ -29,7 +29,9 @@ enum { NO_UTILIZATION = 1, NO_PROCESSES = 2, NO_ENERGY = 4, NO_SAMPLES = 8, NO_M
        SHARED = 128, /* the GPU has no memory of its own, as on Jetson and GB10 */
        OLD_DRIVER = 256, /* without what came with 510 and 535 */
        NO_PROCESS_MEMORY = 512, /* processes are listed, what they hold is not told, as on WDDM */
-       MIG = 1024 /* in MIG mode, even without a slice */ };
+       MIG = 1024, /* in MIG mode, even without a slice */
+       ODD_CLOCK = 2048, /* buffered samples carry times that are not the wall clock's */
+       ODD_SAMPLES = 4096 /* and every other one holds no percentage */ };
 
 typedef struct { uint64_t start_us, end_us; uint32_t memory_percent, pid; } interval_t;
 typedef struct { uint32_t pid, draws; uint64_t bytes; } holder_t;
@@ -283,12 +285,15 @@ nvmlReturn_t nvmlDeviceGetSamples(
     if (!samples) { *count = BUFFERED; return NVML_SUCCESS; }
     unsigned int found = 0;
     uint64_t last = now_us() / WINDOW_US * WINDOW_US;
+    uint64_t later = gpu->flags & ODD_CLOCK ? 3600000000ULL : 0;
     for (uint64_t end = last - (BUFFERED - 1) * WINDOW_US; end <= last; end += WINDOW_US) {
-        if (end <= last_seen || end < gpu->start_us || found >= *count) continue;
+        if (end + later <= last_seen || end < gpu->start_us || found >= *count) continue;
         uint64_t memory, busy = busy_within(gpu, end - WINDOW_US, end, &memory);
-        samples[found].timeStamp = end;
-        samples[found++].sampleValue.uiVal =
+        samples[found].timeStamp = end + later;
+        samples[found].sampleValue.uiVal =
             percent(type == NVML_GPU_UTILIZATION_SAMPLES ? busy : memory, WINDOW_US);
+        if (gpu->flags & ODD_SAMPLES && end / WINDOW_US % 2) samples[found].sampleValue.uiVal = ~0U;
+        found++;
     }
     *count = found;
     return found ? NVML_SUCCESS : NVML_ERROR_NOT_FOUND;

@@ -225,9 +225,14 @@ def test_the_peak_between_two_instants_counts(fleet: Fleet):
         assert watch.figures(start_s, end_s).memory_bytes == 5_000_000_000
 
 
-@pytest.mark.parametrize("flags", [0, pretended.NO_SAMPLES])
+@pytest.mark.parametrize(
+    "flags", [0, pretended.NO_SAMPLES, pretended.ODD_CLOCK, pretended.ODD_SAMPLES]
+)
 def test_utilization_is_the_mean_over_the_span(fleet: Fleet, flags: int):
-    """Busy 40 % of the time, moving memory in half of that, by buffered samples or polled."""
+    """Busy 40 % of the time, moving memory in half of that, by buffered samples or polled.
+
+    Samples that are not of the span by their time, or are no percentage, are left out.
+    """
     gpu = fleet.add_gpu(flags=flags)
     keep_busy(fleet, gpu, 1.0, 0.4)  # before the span: must not count
     with nvml.gpus("0") as (found,), found.watch(own_pids) as watch:
