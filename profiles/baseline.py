@@ -30,9 +30,14 @@ def less_baseline(measurement: Measurement, baseline: Baseline) -> Measurement:
             power_w=above(usage.power_w, baseline.power_w),
         )
     if host is not None and baseline.host is not None:
+        alone = dict(baseline.host.cores_by_process)
         host = replace(
             host,
             cpu_cores=max(0.0, host.cpu_cores - baseline.host.cpu_cores),
             memory_bytes=max(0, host.memory_bytes - baseline.host.memory_bytes),
+            cores_by_process=tuple(
+                (name, max(0.0, cores - alone.get(name, 0.0)))
+                for name, cores in host.cores_by_process
+            ),
         )
     return replace(measurement, usage=usage, host=host)

@@ -64,7 +64,7 @@ class Usage:
     and utilization its CPU time, relative to all cores of the host.
     """
 
-    memory_cold_bytes: int  # loaded, warmed up and idle
+    memory_cold_bytes: int  # loaded and idle, before the first request
     memory_hot_bytes: int  # peak under load
     utilization_percent: float | None  # None: the device does not tell, as many a MIG slice
     memory_utilization_percent: float | None = None  # GPU memory bandwidth; None on a CPU host
@@ -85,6 +85,8 @@ class HostUsage:
     context_switches_per_s: float = 0.0
     throttled_share: float = 0.0  # part of the periods in which the cgroup was throttled
     throttled_s_per_s: float = 0.0  # for how long threads were held, summed over processors
+    cores_by_process: tuple[tuple[str, float], ...] = ()  # of `cpu_cores`, by program, most first
+    cpu_limit_cores: float | None = None  # the least quota of the server's cgroups; None: no quota
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,7 @@ def show(
     model-placer show --store profiles.db
     model-placer show --models bert --output-format json
     """  # noqa: D301
-    from analyzer.report.tables import baselines_table, measurements_table
+    from analyzer.report.tables import baselines_table, host_table, measurements_table
     from profiles.repository import select
     from profiles.store import ProfileStore, to_document
 
@@ -57,9 +57,14 @@ def show(
             "measurements": [to_document(m) for m in measurements],
         },
         output_format,
-        lambda: (
-            measurements_table(measurements)
-            + (f"\n\n{baselines_table(baselines)}" if baselines else "")
+        lambda: "\n\n".join(
+            part
+            for part in (
+                measurements_table(measurements),
+                host_table(measurements),
+                baselines_table(baselines) if baselines else "",
+            )
+            if part
         ),
     )
 

@@ -66,6 +66,29 @@ def _gpu_table(good: Sequence[Measurement]) -> list[str]:
     return [text_table(["on the GPU", "variant", "load", *shown], cells, left=3)]
 
 
+def host_table(measurements: Iterable[Measurement]) -> str:
+    """What the server's processes used of the host, a row for each point that has figures."""
+    rows = [
+        [
+            m.model,
+            str(m.variant),
+            str(m.load),
+            f"{m.host.cpu_cores:.2f}",
+            "–" if m.host.cpu_limit_cores is None else f"{m.host.cpu_limit_cores:g}",
+            f"{m.host.system_share:.0%}",
+            f"{m.host.context_switches_per_s:.0f}",
+            f"{m.host.throttled_share:.0%}",
+            f"{m.host.memory_bytes / MIB:.0f}",
+            ", ".join(f"{name} {cores:.2f}" for name, cores in m.host.cores_by_process) or "–",
+        ]
+        for m in measurements
+        if m.status == "ok" and m.host is not None
+    ]
+    columns = "CPU cores,limit,system,switches/s,held,RAM MiB,CPU cores by program"
+    header = ["on the host", "variant", "load", *columns.split(",")]
+    return text_table(header, rows, left=3) if rows else ""
+
+
 def _figure(value: float | None) -> str:
     """Three digits that count."""
     if value is None:

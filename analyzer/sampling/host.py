@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,7 @@ class _Sample:
     switches: int
     throttling: Throttling
     memory_bytes: int | None  # None: not read this time
+    by_program: dict[str, float]  # CPU seconds
 
 
 class HostSampler:
@@ -40,6 +42,8 @@ class HostSampler:
         self._samples: list[_Sample] = []
         self._ended: dict[int, tuple[float, float, int]] = {}  # CPU time of ended processes stays
         self._last: dict[int, tuple[float, float, int]] = {}
+        self._programs: dict[int, str] = {}
+        self._limit_cores: float | None = None
         self._stop = threading.Event()
         self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="host sampler", daemon=True)
@@ -77,6 +81,8 @@ class HostSampler:
             context_switches_per_s=(last.switches - first.switches) / span_s,
             throttled_share=(after.throttled - before.throttled) / periods if periods > 0 else 0.0,
             throttled_s_per_s=max(0.0, after.held_s - before.held_s) / span_s,
+            cores_by_process=_by_program(first, last, span_s),
+            cpu_limit_cores=self._limit_cores,
         )
 
     def _run(self) -> None:
@@ -101,6 +107,13 @@ class HostSampler:
         every = [*now.values(), *self._ended.values()]
         user_s, system_s = sum(used[0] for used in every), sum(used[1] for used in every)
         switches = sum(used[2] for used in every)
+        by_program: dict[str, float] = defaultdict(float)
+        for pid, used in [*now.items(), *self._ended.items()]:
+            if pid not in self._programs or (with_memory and pid in now):
+                self._programs[pid] = program(pid)  # again: a new process is first its parent's
+            by_program[self._programs[pid]] += used[0] + used[1]
+        if with_memory and tree:
+            self._limit_cores = cgroup.cpu_limit_cores(tree[0])
         self._samples.append(
             _Sample(
                 time.monotonic(),
@@ -109,12 +122,31 @@ class HostSampler:
                 switches,
                 throttling(tree[0]) if tree else Throttling(),
                 tree_memory_bytes(tree) if with_memory else None,
+                dict(by_program),
             )
         )
 
 
 def _at(sample: _Sample) -> float:
     return sample.at_s
+
+
+def _by_program(first: _Sample, last: _Sample, span_s: float) -> tuple[tuple[str, float], ...]:
+    cores = {
+        name: (used_s - first.by_program.get(name, 0.0)) / span_s
+        for name, used_s in last.by_program.items()
+    }
+    rows = [(name, value) for name, value in cores.items() if value > 0]
+    return tuple(sorted(rows, key=lambda row: (-row[1], row[0])))
+
+
+def program(pid: int) -> str:
+    """The file name of the program that a process runs; empty when it cannot be seen."""
+    try:
+        line = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0]
+    except OSError:
+        return ""
+    return line.decode(errors="replace").rpartition("/")[2]
 
 
 def process_tree(roots: Iterable[int]) -> Iterator[int]:

@@ -14,12 +14,12 @@ SERVER = Baseline(
     utilization_percent=9,
     memory_utilization_percent=1,
     power_w=30,
-    host=HostUsage(cpu_cores=0.25, system_share=0.5, memory_bytes=100_000_000),
+    host=HostUsage(0.25, 0.5, 100_000_000, cores_by_process=(("tritonserver", 0.25),)),
 )
 
 
 def a_measurement(usage: Usage | None) -> Measurement:
-    host = HostUsage(cpu_cores=1.0, system_share=0.2, memory_bytes=400_000_000)
+    host = HostUsage(1.0, 0.2, 400_000_000, cores_by_process=(("stub", 0.5), ("tritonserver", 0.5)))
     return Measurement(
         Variant("bert"), LoadPoint(), "Tesla T4", Environment(), usage=usage, host=host
     )
@@ -33,7 +33,8 @@ def test_what_the_idle_server_uses_is_no_need_of_the_model():
     measured = a_measurement(Usage(1_000, 2_000, 59, 11, 70, 0.5))
     left = less_baseline(measured, SERVER)
     assert left.usage == Usage(1_000, 2_000, 50, 10, 40, 0.5)
-    assert left.host == HostUsage(cpu_cores=0.75, system_share=0.2, memory_bytes=300_000_000)
+    by_process = (("stub", 0.5), ("tritonserver", 0.25))
+    assert left.host == HostUsage(0.75, 0.2, 300_000_000, cores_by_process=by_process)
 
 
 def test_a_quiet_model_leaves_nothing_and_never_less():

@@ -2,9 +2,9 @@
 
 from dataclasses import replace
 
-from analyzer.report.tables import baselines_table, measurements_table
+from analyzer.report.tables import baselines_table, host_table, measurements_table
 from profiles.environment import Environment
-from profiles.measurement import Baseline, LoadPoint, Measurement, Usage
+from profiles.measurement import Baseline, HostUsage, LoadPoint, Measurement, Usage
 from profiles.variant import Variant
 
 MIB = 2**20
@@ -42,6 +42,15 @@ def test_the_memory_of_each_added_instance_is_told():
     assert "bert [as configured]: 400 MiB cold, 600 MiB hot (from 1 to 2)" in measurements_table(
         [one, two]
     )
+
+
+def test_the_host_has_a_table_with_cpu_time_by_program():
+    programs = (("triton_python_backend_stub", 0.55), ("tritonserver", 0.2))
+    host = HostUsage(0.75, 0.14, 300 * MIB, 1234.4, 0.25, 0.1, programs, 2.0)
+    row = host_table([replace(a_measurement(), host=host)]).splitlines()[1]
+    assert row.split()[4:11] == ["c1", "0.75", "2", "14%", "1234", "25%", "300"]
+    assert row.endswith("triton_python_backend_stub 0.55, tritonserver 0.20")
+    assert host_table([a_measurement()]) == ""
 
 
 def test_a_doubtful_baseline_says_why():

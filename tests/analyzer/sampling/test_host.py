@@ -122,3 +122,18 @@ def test_memory_in_use_leaves_out_what_the_kernel_would_give_back(tmp_path: Path
     meminfo = tmp_path / "meminfo"
     meminfo.write_text("MemTotal: 16777216 kB\nMemFree: 1048576 kB\nMemAvailable: 10485760 kB\n")
     assert memory_in_use_bytes(meminfo) == 6 * 2**30
+
+
+def test_cpu_time_is_told_apart_by_program():
+    """Ours sleeps while a child of another name is busy."""
+    command = ["sh", "-c", "while :; do :; done"]
+    with HostSampler(lambda: [os.getpid()]) as sampler, subprocess.Popen(command) as child:
+        time.sleep(0.2)
+        start_s = time.monotonic()
+        time.sleep(0.6)
+        usage = sampler.window(start_s, time.monotonic())
+        child.kill()
+    cores = dict(usage.cores_by_process)
+    assert cores["sh"] > 0.1
+    assert sum(cores.values()) == pytest.approx(usage.cpu_cores)
+    assert usage.cores_by_process[0][0] == "sh"
