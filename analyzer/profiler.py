@@ -42,6 +42,10 @@ BASELINE_S = 1.0  # the server alone is watched so long
 GIVE_BACK_S = 3.0  # how long unloaded models may keep a GPU's memory
 SETTLE_S = 0.2  # between loading and the reading of cold memory
 CROWDED = 0.9  # of the host's processors: from here on models on different GPUs disturb each other
+LOADED_BEFORE_NOTE = (
+    "this Triton has no model control: the model was loaded before, so that its memory is not "
+    "known, only what the load added to it"
+)
 CROWDED_NOTE = (
     "the host's processors were busy while models were measured side by side: without --parallel "
     "it may be faster"
@@ -359,6 +363,7 @@ def _measure_point(bench: Bench, point: Point, loaded: _Loaded) -> Measurement:
             *_doubts(point.load, result, served, figures),
             *figures.notes,
             *([CROWDED_NOTE] if crowded else []),
+            *([] if server.supports_model_control else [LOADED_BEFORE_NOTE]),
         ),
         extra=_device_size(bench) | (figures.extra or {}),
     )

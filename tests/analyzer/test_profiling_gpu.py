@@ -13,6 +13,8 @@ from analyzer import profiling
 from analyzer.profiler import Progress
 from analyzer.profiling import Options
 from analyzer.sampling import nvml
+from analyzer.server import local
+from analyzer.server.launch import LaunchOptions
 from analyzer.server.runtime import Binary
 from analyzer.steady_state import SteadyStateRule
 from analyzer.sweep import Sweep
@@ -88,3 +90,28 @@ def test_a_lost_gpu_and_too_little_memory_cost_only_their_own_points(
         # 30 W idle and 40 W more when busy, which is 40 % of the time: 16 W are the model's.
         assert fits.usage.power_w == pytest.approx(16, abs=4)
         assert fits.usage.energy_per_inference_j == pytest.approx(46 / fits.throughput, rel=0.15)
+
+
+def test_of_a_model_that_was_loaded_before_only_what_the_load_adds_is_known(
+    tmp_path: Path, embedded_triton: Binary, pretended_nvml: Fleet
+):
+    """A running server without model control: 3 GB hot less the 1 GB that it held at the start."""
+    pretended_nvml.add_gpu()
+    repository = tmp_path / "models"
+    add_model(repository, "there", cold_bytes=1 * GB, hot_bytes=3 * GB)
+    with local.launch(
+        repository, embedded_triton, arguments=["--model-control-mode=none"]
+    ) as there:
+        options = Options(
+            model_repository=repository,
+            store=tmp_path / "profiles.db",
+            sweep=Sweep(batch_sizes=(1,), concurrency=(1,)),
+            gpus="0",
+            launch=LaunchOptions(mode="remote", http_url=there.http_url),
+            rule=SteadyStateRule(relative_half_width=0.2, max_duration_s=2),
+        )
+        (measurement,) = profiling.run(options, lambda _: None).measurements
+    assert measurement.usage is not None
+    assert measurement.usage.memory_cold_bytes == 0
+    assert measurement.usage.memory_hot_bytes == 2 * GB
+    assert any("no model control" in warning for warning in measurement.warnings)
