@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from analyzer.load import grpc, http, input_data, perf_analyzer
+from analyzer.load import grpc, http, input_data, perf_analyzer, shared_memory
 from analyzer.load.generator import Generator, Via
 from analyzer.load.inputs import make_requests
 from analyzer.load.pump import spare_cpus
@@ -87,6 +87,7 @@ class Options:
     rule: SteadyStateRule = field(default_factory=SteadyStateRule)
     patience: Patience = field(default_factory=Patience)
     load_generator: Via = "http"
+    shared_memory: bool = False  # inputs lie there, instead of in every request
     search: Search | None = None  # None: the whole grid
     remeasure: bool = False
     retry_failed: bool = False
@@ -282,8 +283,12 @@ def start_bench(
             gpus=(device.uuid,) if isinstance(device, nvml.Gpu) else (),
             arguments=(*options.launch.arguments, *arguments),
         )
+        if options.shared_memory and options.load_generator == "perf_analyzer":
+            raise InputError("--shared-memory: with --load-generator http or grpc")
+        server = stack.enter_context(launch(options.model_repository, launch_options, say))
+        blocks = stack.enter_context(shared_memory.open_blocks()) if options.shared_memory else None
         yield Bench(
-            server=stack.enter_context(launch(options.model_repository, launch_options, say)),
+            server=server,
             device=device,
             models=models,
             generator=stack.enter_context(
@@ -297,6 +302,7 @@ def start_bench(
                 data=options.inputs.data_of(model),
                 via=options.load_generator,
                 sequence_length=options.sweep_by_model.get(model, options.sweep).sequence_length,
+                blocks=blocks,
             ),
             rule=replace(
                 options.rule,

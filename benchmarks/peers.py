@@ -3,21 +3,28 @@
     python benchmarks/peers.py --perf-analyzer "perf_analyzer" [--model-analyzer "model-analyzer"]
 
 Starts the embedded Triton and measures the 3 x 3 points (batch sizes and concurrency 1, 2, 4), ours
-and perf_analyzer's in turn, so that a machine that changes its speed changes both. Prints the ratio
-of throughput for each point and of the time for all. The commands may have a prefix, such as a
-chroot, as long as they reach this machine's loopback addresses.
+and perf_analyzer's in turn and several rounds of each, so that a machine that changes its speed
+changes both. Prints the ratio of throughput for each point, the median over the rounds, and the
+ratio of the time for all. With `--server-cpus 0` Triton has that processor for itself, and all
+clients have the others. The commands may have a prefix, such as a chroot, as long as they reach
+this machine's loopback addresses.
 """
 
 import argparse
+import os
 import re
 import shlex
+import statistics
 import subprocess
 import tempfile
 import time
+from collections import defaultdict
 from pathlib import Path
 
 from analyzer.load import http
+from analyzer.load.generator import Generator, LoadResult
 from analyzer.load.inputs import make_requests
+from analyzer.load.pump import spare_cpus
 from analyzer.server import local
 from analyzer.steady_state import SteadyStateRule
 from profiles.measurement import LoadPoint
@@ -26,18 +33,29 @@ EXAMPLES = Path(__file__).parents[1] / "examples" / "model_repository"
 LOADS = [LoadPoint(batch_size, c) for batch_size in (1, 2, 4) for c in (1, 2, 4)]
 
 
-def perf_analyzer(command: str, url: str, model: str, load: LoadPoint) -> float | None:
+def ours(generator: Generator, url: str, model: str, load: LoadPoint) -> LoadResult:
+    """Our measurement by our own rule."""
+    generator.aim(url, make_requests(url, model, load.batch_size))
+    result = generator.run(load, SteadyStateRule())
+    assert not result.failures, result.failure_texts
+    return result
+
+
+def perf_analyzer(
+    command: str, url: str, model: str, load: LoadPoint, window_ms: int
+) -> float | None:
     """Inferences per second by perf_analyzer's own rule; None when it never found it stable."""
     done = subprocess.run(
         [
             *(*shlex.split(command), "-m", model, "-u", url, "-i", "http"),
             *("-b", str(load.batch_size), "--concurrency-range", str(load.concurrency)),
+            *("--measurement-interval", str(window_ms)),
         ],
-        check=True,
+        check=False,
         capture_output=True,
         text=True,
     )
-    found = re.search(r"throughput: ([\d.]+) infer/sec", done.stdout)
+    found = re.search(r"throughput: ([\d.]+) infer/sec, latency", done.stdout)
     return float(found[1]) if found else None
 
 
@@ -58,45 +76,72 @@ def model_analyzer(command: str, server: local.LocalServer, model: str) -> float
                 *("--checkpoint-directory", f"{directory}/checkpoints"),
             ],
             check=True,
+            stdout=subprocess.DEVNULL,
         )
         return time.monotonic() - started_s
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", default="ocr_orientation")
-    parser.add_argument("--perf-analyzer", default="perf_analyzer", metavar="COMMAND")
-    parser.add_argument("--model-analyzer", metavar="COMMAND")
-    arguments = parser.parse_args()
-
+def compare(
+    server: local.LocalServer, generator: Generator, arguments: argparse.Namespace, model: str
+) -> float:
+    """Print the points of one model; the mean seconds that ours took for the nine."""
+    url = server.http_url
+    ratios: dict[LoadPoint, list[float]] = defaultdict(list)
+    rates: dict[LoadPoint, list[tuple[float, float]]] = defaultdict(list)
     ours_s = theirs_s = 0.0
-    ratios = []
-    with local.launch(EXAMPLES) as server, http.start() as generator:
-        server.load(arguments.model)
-        print("load     ours infer/s   ±%  perf_analyzer  ratio")
+    for _ in range(arguments.rounds):
         for load in LOADS:
             started_s = time.monotonic()
-            requests = make_requests(server.http_url, arguments.model, load.batch_size)
-            generator.aim(server.http_url, requests)
-            result = generator.run(load, SteadyStateRule())
+            result = ours(generator, url, model, load)
             ours_s += time.monotonic() - started_s
-            started_s = time.monotonic()
-            theirs = perf_analyzer(arguments.perf_analyzer, server.http_url, arguments.model, load)
-            theirs_s += time.monotonic() - started_s
-            own = f"{load!s:8} {result.throughput:12.1f} {result.confidence.throughput * 100:4.1f} "
-            if theirs is None:
-                print(f"{own} did not settle", flush=True)
+            if arguments.perf_analyzer is None:
                 continue
-            ratios.append(result.throughput / theirs)
-            print(f"{own}{theirs:14.1f}  {ratios[-1]:.3f}", flush=True)
-        if arguments.model_analyzer:
-            server.unload(arguments.model)
-            seconds = model_analyzer(arguments.model_analyzer, server, arguments.model)
-            print(f"Model Analyzer: {seconds:.1f} s, {seconds / ours_s:.1f} times ours")
-    print(
-        f"ours: {ours_s:.1f} s, perf_analyzer: {theirs_s:.1f} s, {theirs_s / ours_s:.1f} times ours"
-    )
-    print(f"throughput: ratio {min(ratios):.3f} to {max(ratios):.3f}")
+            started_s = time.monotonic()
+            theirs = perf_analyzer(arguments.perf_analyzer, url, model, load, arguments.window_ms)
+            theirs_s += time.monotonic() - started_s
+            if theirs is None:
+                print(f"{model} {load}: perf_analyzer did not settle", flush=True)
+                continue
+            ratios[load].append(result.throughput / theirs)
+            rates[load].append((result.throughput, theirs))
+    for load, each in ratios.items():
+        own, their = (statistics.median(pair[i] for pair in rates[load]) for i in (0, 1))
+        spread = " ".join(f"{ratio:.3f}" for ratio in sorted(each))
+        print(
+            f"{model} {load!s:6} ours {own:7.1f}/s, theirs {their:7.1f}/s, "
+            f"ratio {statistics.median(each):.3f} (of {spread})"
+        )
+    print(f"{model}: ours {ours_s / arguments.rounds:.1f} s for nine points", flush=True)
+    if theirs_s:
+        print(
+            f"{model}: perf_analyzer {theirs_s / arguments.rounds:.1f} s, with windows of "
+            f"{arguments.window_ms} ms, {theirs_s / ours_s:.1f} times ours",
+            flush=True,
+        )
+    return ours_s / arguments.rounds
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--models", default="ocr_orientation")
+    parser.add_argument("--perf-analyzer", metavar="COMMAND")
+    parser.add_argument("--model-analyzer", metavar="COMMAND")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--window-ms", type=int, default=5000, help="perf_analyzer's windows")
+    parser.add_argument("--server-cpus", default="", help="that Triton alone has, such as 0")
+    arguments = parser.parse_args()
+
+    cpus = tuple(int(cpu) for cpu in arguments.server_cpus.split(",") if cpu)
+    with local.launch(EXAMPLES, cpus=cpus) as server, http.start(spare_cpus(cpus)) as generator:
+        if cpus:
+            os.sched_setaffinity(0, spare_cpus(cpus))  # and so whatever is started from here
+        for model in arguments.models.split(","):
+            server.load(model)
+            ours_s = compare(server, generator, arguments, model)
+            server.unload(model)
+            if arguments.model_analyzer:
+                seconds = model_analyzer(arguments.model_analyzer, server, model)
+                print(f"{model}: Model Analyzer {seconds:.1f} s, {seconds / ours_s:.1f} times ours")
 
 
 if __name__ == "__main__":

@@ -282,6 +282,12 @@ NOT_NEGATIVE = CommaList(swept_values.whole, "integers")
     help="What sends the requests; perf_analyzer must be installed.",
 )
 @click.option(
+    "--shared-memory",
+    is_flag=True,
+    help="Put inputs into system shared memory instead of sending them; for large tensors. "
+    "Triton must run on this machine, and not in a container of its own.",
+)
+@click.option(
     "--confidence-interval",
     type=Share(),
     default="5%",
@@ -488,6 +494,7 @@ def _options(given: dict[str, Any], meta: Mapping[str, Any]) -> Options:
         patience=Patience(model_s=given["answer_timeout"], load_s=given["load_timeout"]),
         search=None if given["search"] == "grid" else search,
         load_generator=given["load_generator"],
+        shared_memory=given["shared_memory"],
         remeasure=given["remeasure"],
         retry_failed=given["retry_failed"],
         shard=given["shard"],

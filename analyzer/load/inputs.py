@@ -15,6 +15,7 @@ from analyzer.load import input_data
 from analyzer.load.generator import PreparedRequest, Via
 from analyzer.load.input_data import Given
 from analyzer.load.sequences import FIRST_ID, SequenceStep, lengths, varint
+from analyzer.load.shared_memory import Blocks, Place
 from profiles.errors import InputError, SurroundingsError
 
 if TYPE_CHECKING:
@@ -47,9 +48,9 @@ class ModelInputs:
 
 
 Tensors = Mapping[str, "NDArray[Any]"]  # of one request, by input name
-Ends = tuple[
-    bool, bool
-]  # whether a request is the first, and whether it is the last, of a sequence
+Places = Mapping[int, Place]  # of tensors in shared memory, by the array's id
+# Whether a request is the first, and whether it is the last, of a sequence.
+Ends = tuple[bool, bool]
 
 
 def make_requests(
@@ -62,6 +63,7 @@ def make_requests(
     seed: int = 0,
     via: Via = "http",
     sequence_length: int = 20,
+    blocks: Blocks | None = None,
 ) -> list[PreparedRequest]:
     """Requests for a loaded model, each the bytes that go over the wire.
 
@@ -86,6 +88,8 @@ def make_requests(
     sequence_length
         Of a stateful model: requests in a sequence, give or take a fifth. Data that has sequences
         of its own is sent as it is.
+    blocks
+        Of shared memory, that the tensors are put into; by default the requests carry them.
 
     Raises
     ------
@@ -107,18 +111,21 @@ def make_requests(
     prepare = {"http": _for_http, "grpc": _for_grpc}[via]
     if described.idle_limit_s is None:
         every = make_tensors(described, batch_size, shapes=shapes or {}, data=data, seed=seed)
-        return [prepare(described, tensors, None) for tensors in every]
+        places = _placed(url, described, every, blocks)
+        return [prepare(described, tensors, None, places) for tensors in every]
     if batch_size != 1:
         raise InputError(
             f"{model} is stateful: Triton takes its requests one inference each; --batch-sizes 1"
         )
     made: dict[tuple[int, Ends], PreparedRequest] = {}  # few tensors make many steps
     requests = []
-    for sequence in _sequences(described, shapes or {}, data, seed, sequence_length):
+    sequences = _sequences(described, shapes or {}, data, seed, sequence_length)
+    places = _placed(url, described, [step for steps in sequences for step in steps], blocks)
+    for sequence in sequences:
         for number, tensors in enumerate(sequence):
             ends = (number == 0, number == len(sequence) - 1)
             key = (id(tensors), ends)
-            made[key] = made.get(key) or prepare(described, tensors, ends)
+            made[key] = made.get(key) or prepare(described, tensors, ends, places)
             requests.append(made[key])
     return requests
 
@@ -308,14 +315,37 @@ def _filled(datatype: str, shape: Sequence[int], generator: Any) -> NDArray[Any]
     return np.asarray(generator.integers(0, 2, shape).astype(dtype))  # valid as index and as mask
 
 
-def _for_http(described: ModelInputs, tensors: Tensors, ends: Ends | None) -> PreparedRequest:
+def _placed(
+    url: str, described: ModelInputs, requests: Sequence[Tensors], blocks: Blocks | None
+) -> Places:
+    """Where each tensor is, by its array's id; nothing when requests carry them."""
+    if blocks is None:
+        return {}
+    datatypes = {entry.name: entry.datatype for entry in described.inputs}
+    arrays = {
+        id(array): (array, datatypes[name])
+        for tensors in requests
+        for name, array in tensors.items()
+        if array.size  # Triton takes no empty place
+    }
+    places = blocks.place(url, [_raw(array, datatype) for array, datatype in arrays.values()])
+    return dict(zip(arrays, places, strict=True))
+
+
+def _for_http(
+    described: ModelInputs, tensors: Tensors, ends: Ends | None, places: Places
+) -> PreparedRequest:
     from tritonclient.http import InferenceServerClient, InferInput
 
     datatypes = {entry.name: entry.datatype for entry in described.inputs}
     inputs = []
     for name, array in tensors.items():
         inputs.append(InferInput(name, list(array.shape), datatypes[name]))
-        inputs[-1].set_data_from_numpy(array)
+        place = places.get(id(array))
+        if place is None:
+            inputs[-1].set_data_from_numpy(array)
+        else:
+            inputs[-1].set_shared_memory(place.region, place.size_bytes, place.offset)
     starts, stops = ends or (False, False)
     body, json_size = InferenceServerClient.generate_request_body(
         inputs,
@@ -331,14 +361,22 @@ def _for_http(described: ModelInputs, tensors: Tensors, ends: Ends | None) -> Pr
     return PreparedRequest(path, bytes(body), tuple(headers), step)
 
 
-def _for_grpc(described: ModelInputs, tensors: Tensors, ends: Ends | None) -> PreparedRequest:
+def _for_grpc(
+    described: ModelInputs, tensors: Tensors, ends: Ends | None, places: Places
+) -> PreparedRequest:
     from tritonclient.grpc import service_pb2
 
     datatypes = {entry.name: entry.datatype for entry in described.inputs}
     message = service_pb2.ModelInferRequest(model_name=described.model)
     for name, array in tensors.items():
-        message.inputs.add(name=name, datatype=datatypes[name], shape=array.shape)
-        message.raw_input_contents.append(_raw(array, datatypes[name]))
+        entry = message.inputs.add(name=name, datatype=datatypes[name], shape=array.shape)
+        place = places.get(id(array))
+        if place is None:
+            message.raw_input_contents.append(_raw(array, datatypes[name]))
+            continue
+        entry.parameters["shared_memory_region"].string_param = place.region
+        entry.parameters["shared_memory_byte_size"].int64_param = place.size_bytes
+        entry.parameters["shared_memory_offset"].int64_param = place.offset
     if ends is not None:
         message.parameters["sequence_id"].int64_param = FIRST_ID
         message.parameters["sequence_start"].bool_param = ends[0]

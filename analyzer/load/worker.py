@@ -381,7 +381,8 @@ def main() -> None:
     else:
         from analyzer.load import http_connection as protocol  # type: ignore[no-redef]
     gc.freeze()  # what is imported stays: collections need not look at it
-    uvloop.run(serve(protocol.connect, number))
+    with contextlib.suppress(BrokenPipeError):  # the parent is gone: so is our task
+        uvloop.run(serve(protocol.connect, number))
 
 
 if __name__ == "__main__":
