@@ -8,7 +8,7 @@ from dataclasses import replace
 from fractions import Fraction
 from math import ceil, gcd, lcm
 
-from placement import assignment, check, filling, heuristics, neighbours, planned
+from placement import assignment, check, heuristics, neighbours, planned
 from placement.aggregate import melt
 from placement.assignment import Answer, Replica
 from placement.colocation import Scale, scale
@@ -109,8 +109,6 @@ def _least_hardware(
             return answer, method
         if answer.status == "infeasible":
             return answer, method
-    if fleet and filling.applies(problem, fleet):
-        return _filled(problem, scaled, fleet, deadline, seed)
     first = heuristics.construct(problem, scaled, fleet, _part(deadline, 0.1), seed)
     if first is not None:
         fleet = _enough(problem, fleet, worth(problem, fleet, first))
@@ -184,31 +182,6 @@ def _exact(
     value = worth(problem, fleet, best)
     status: Status = "optimal" if value <= least + 1e-9 else "feasible"
     return Answer(status, best, value, min(least, value)), "CP-SAT and neighbourhood search"
-
-
-def _filled(
-    problem: PlacementProblem, scaled: Scale, fleet: list[Unit], deadline: Deadline, seed: int
-) -> tuple[Answer, str]:
-    """Equal devices: filling, then the compact model if it is small, else neighbourhoods."""
-    filled = filling.fill(problem, scaled, fleet, deadline, seed)
-    count = fleet[0].pool.count
-    if filled is None or (count is not None and filled.bound > len(fleet)):
-        return Answer("infeasible"), "filling"
-    price = fleet[0].pool.price
-    bound = filled.bound * price
-    if filled.replicas is None:
-        if _size(problem, fleet) <= EXACT:
-            return assignment.search(problem, scaled, fleet, deadline, seed), "CP-SAT"
-        return Answer("unknown", bound=bound), "filling"
-    fleet = fleet[: filled.devices]
-    if _size(problem, fleet) <= EXACT:
-        return _exact(problem, scaled, fleet, deadline, seed, filled.replicas, bound)
-    best = filled.replicas
-    if filled.devices > filled.bound:
-        best = improve(problem, scaled, fleet, best, bound, deadline, seed)
-    value = worth(problem, fleet, best)
-    status: Status = "optimal" if value <= bound + 1e-9 else "feasible"
-    return Answer(status, best, value, bound), "filling and neighbourhood search"
 
 
 def _most_throughput(

@@ -11,14 +11,20 @@ import numpy as np
 
 from placement.packing.instance import Packing
 from placement.packing.table import Table
+from placement.result import Deadline
 
 CHEAPEST = 4  # options looked at for an item in open bins, those of least surrogate size
 
 
 def best_fit(
-    table: Table, sizes: Any, rest: Any, left: list[int | None], weights: list[Any]
+    table: Table,
+    sizes: Any,
+    rest: Any,
+    left: list[int | None],
+    weights: list[Any],
+    deadline: Deadline,
 ) -> list[Packing] | None:
-    """Bins for the copies `rest`; None where the bins of a type that is needed run out.
+    """Bins for the copies `rest`; None where the bins of a type, or the time, run out.
 
     `sizes` rank the items; `weights` are those per bin type and resource that make one size of
     needs, in money, so that sizes compare across bin types.
@@ -35,7 +41,9 @@ def best_fit(
             choices.setdefault(i, []).append((size, b, e))
     for i in np.argsort(-sizes, kind="stable").tolist():
         ways = sorted(choices.get(i, ()))
-        for _ in range(int(rest[i])):
+        for number in range(int(rest[i])):
+            if number % 1000 == 999 and deadline.left_s <= 0:
+                return None
             best: tuple[float, int, int, int] | None = None
             for size, b, e in ways[:CHEAPEST] if any(used) else []:
                 if not used[b]:

@@ -15,7 +15,7 @@ from placement.packing.listing import least_values, listed
 from placement.packing.progress import Progress
 from placement.packing.table import Table
 
-COLUMNS = 60_000  # packings from which HiGHS chooses
+COLUMNS = 30_000  # packings from which HiGHS chooses
 FULL = 0.999  # part of a bin's value above which bins are full
 WORK_S = 15.0  # CP-SAT's own time
 

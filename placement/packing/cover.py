@@ -19,6 +19,8 @@ from placement.packing.instance import Packing
 from placement.packing.table import Table
 from placement.result import Deadline
 
+START_S = 0.3  # to load and fill a solver takes about so long
+
 
 @dataclass(frozen=True)
 class Cover:
@@ -45,10 +47,10 @@ def cover(
     Impossible is what these packings cannot do: others may. With `once`, no copy may be in two
     packings, and any price within the limit will do: quicker where bins have to be full.
     """
+    if deadline.left_s <= START_S:
+        return Cover()
     from ortools.sat.python import cp_model
 
-    if deadline.left_s <= 0.05:
-        return Cover()
     cp = cp_model.CpModel()
     uses = []
     holders: dict[int, list[Any]] = {int(i): [] for i in counts.nonzero()[0]}
@@ -100,10 +102,10 @@ def cover_many(
     work_s: float,
 ) -> Cover:
     """As `cover`, by HiGHS until the deadline; `work_s` is for CP-SAT to prove the impossible."""
+    if deadline.left_s <= START_S:
+        return Cover()
     from ortools.math_opt.python import mathopt
 
-    if deadline.left_s <= 0.1:
-        return Cover()
     model = mathopt.Model()
     rows = {int(i): model.add_linear_constraint(lb=float(counts[i])) for i in counts.nonzero()[0]}
     step = table.instance.step()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,11 +16,12 @@ from placement.packing.cover import cover
 from placement.packing.diving import dive
 from placement.packing.filling import Values, fill
 from placement.packing.generation import Generation, Master
-from placement.packing.instance import PackingInstance, PackingResult
+from placement.packing.instance import PackingInstance, PackingResult, price_of
 from placement.packing.neighbourhood import repack
 from placement.packing.progress import Progress
 from placement.packing.table import Table, table
-from placement.result import Deadline
+from placement.packing.units import in_units, measured, need_units, price_unit
+from placement.result import Deadline, Status
 
 PASSES = 40  # of filling before column generation, at most
 NARROW, WIDE = (4, 60), (10, 240)  # width and window of the first passes, and of later ones
@@ -27,6 +29,7 @@ DISTINCT = 1600  # item types up to which packings are generated
 ROUNDS = 10_000
 ATTEMPTS = 13  # of diving and covering
 FULL = 0.03  # of a bin: where no more is left unused, packings are listed at once
+LAST_S = 0.3  # a neighbourhood takes about so long
 SIZES = (30, 45, 60, 80)  # items of a neighbourhood
 
 
@@ -39,8 +42,39 @@ def solve_packing(
     """The cheapest bins for all items that are found before the deadline, with a proven bound.
 
     `on_progress` is called with the price and the bound whenever one gets better. The same
-    instance and seed give the same answer when the search ends before the deadline.
+    instance and seed give the same answer when the search ends before the deadline. Figures too
+    large for 64 bits are counted in larger units; what these round may leave a proof open.
     """
+    units, unit = need_units(instance), price_unit(instance)
+    if unit == 1 and all(u == 1 for u in units):
+        return _solve(instance, deadline, seed, on_progress)
+
+    def tell(price: int | None, bound: int) -> None:
+        if on_progress is not None:
+            on_progress(None if price is None else price * unit, bound * unit)
+
+    result = _solve(in_units(instance, units, unit), deadline, seed, tell)
+    bound = result.bound * unit
+    if not measured(instance, units):
+        loose = in_units(instance, units, unit, loose=True)
+        fits = all(any(map(loose.fits, item.options)) for item in loose.items if item.count)
+        if not fits:
+            return PackingResult("infeasible", None, None, 0, "no bin is large enough")
+        bound = surrogate(table(loose)).bound * unit
+    if result.bins is None:
+        exact = result.status == "infeasible" and measured(instance, units)
+        return replace(result, status="infeasible" if exact else "unknown", bound=bound)
+    price = price_of(instance, result.bins)
+    status: Status = "optimal" if price <= bound else "feasible"
+    return replace(result, status=status, price=price, bound=min(price, bound))
+
+
+def _solve(
+    instance: PackingInstance,
+    deadline: Deadline,
+    seed: int,
+    on_progress: Callable[[int | None, int], None] | None,
+) -> PackingResult:
     wanted = [item for item in instance.items if item.count > 0]
     if not wanted:
         return PackingResult("optimal", (), 0, 0, "nothing to pack")
@@ -50,7 +84,7 @@ def solve_packing(
     rough = surrogate(search.table)
     search.raise_bound(rough.bound)
     y = _weights(search.table, rough)
-    bins = best_fit(search.table, rough.sizes, search.table.counts, search.left, y)
+    bins = best_fit(search.table, rough.sizes, search.table.counts, search.left, y, deadline)
     search.offer(bins, "best fit")
     values, most = rough.sizes, [search.table.worth(b) for b in range(len(instance.bins))]
     if not search.over and _is_full(search, values):
@@ -160,7 +194,9 @@ def _compact(search: Progress) -> bool:
 def _repack(search: Progress, values: Any, most: list[int], y: list[Any]) -> None:
     """Neighbourhood after neighbourhood."""
     failed = 0
-    while search.bins is not None and not search.over and failed < 400:
+    while search.bins is not None and not search.done and failed < 400:
+        if search.deadline.left_s < LAST_S:
+            return
         size = SIZES[failed // 10 % len(SIZES)]
         bins, better = repack(
             search.table, search.bins, values, most, y, search.random, size, search.deadline

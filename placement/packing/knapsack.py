@@ -25,6 +25,7 @@ FINE = 14  # bits by which values are scaled, so that whole-numbered weights y a
 RATIO = 12  # bits of rho
 STEEP = 1 << 20  # ratios from here on bound nothing
 LARGEST_VALUE = 10**7  # of a bin: 10^7 · 2^14 · 2^12 · some slack stays below 2^63
+LOOKED = 200  # entries that a narrow search looks at, and 8 times its width
 CELLS = 1_000_000  # states times entries looked at in one go
 
 
@@ -121,7 +122,15 @@ def search(
     whole = int(entries.capacity @ fine) + int((gain * count).sum())
     if whole <= floor:
         return none
-    keep = whole - np.repeat(gain, sizes) + profit > floor  # an entry that no such packing has
+    # What a packing with this entry is worth at most.
+    with_it = whole - np.repeat(gain, sizes) + profit
+    keep = np.flatnonzero(with_it > floor)
+    looked = LOOKED + 8 * width
+    upper = floor
+    if len(keep) > looked:
+        best = np.argsort(-with_it[keep], kind="stable")
+        upper = int(with_it[keep[best[looked]]])
+        keep = np.sort(keep[best[:looked]])
     live, needs, value, cost, profit = (
         live[keep], needs[keep], value[keep], cost[keep], profit[keep],
     )  # fmt: skip
@@ -151,12 +160,11 @@ def search(
     last = np.full(1, -1)
     used = np.zeros(1, np.int64)
     levels: list[_Level] = []
-    upper = floor
     while len(got):
         parts = []
         chunk = max(1, CELLS // len(live))
         for start in range(0, len(got), chunk):
-            if deadline is not None and start and deadline.left_s <= 0:
+            if deadline is not None and (start or levels) and deadline.left_s <= 0:
                 return Found([], [], max(above, -(-whole >> FINE)))
             stop = start + chunk
             before = last[start:stop, None]

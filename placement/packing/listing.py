@@ -98,7 +98,7 @@ def listed(
     if not len(live) or int(entries.capacity.max()) > np.iinfo(np.int64).max // FINE:
         return None
     steps = list(_steps(entries, counts, live))
-    relaxations = _relaxations(entries, values, steps, y)
+    relaxations = _relaxations(entries, values, steps, y, deadline)
     if not relaxations:
         return None
     rem = entries.capacity[None, :].astype(np.int64)
@@ -154,7 +154,9 @@ def _steps(entries: Entries, counts: Any, live: Any) -> Iterator[_Step]:
             yield _Step(owner, choices, 1)
 
 
-def _relaxations(entries: Entries, values: Any, steps: list[_Step], y: Any) -> list[_Relaxation]:
+def _relaxations(
+    entries: Entries, values: Any, steps: list[_Step], y: Any, deadline: Deadline
+) -> list[_Relaxation]:
     capacity = entries.capacity.astype(np.int64)
     resources = len(capacity)
     units = min(FINEST, CELLS // (len(steps) + 1))
@@ -167,6 +169,8 @@ def _relaxations(entries: Entries, values: Any, steps: list[_Step], y: Any) -> l
     if resources > 1:
         rows += list(np.eye(resources, dtype=np.int64))
     for weights in rows:
+        if deadline.left_s <= 0:
+            return []
         room = int(capacity[0]) if exact else units
         sizes = _units(entries.needs, capacity, weights, room, exact)
         reach = [np.zeros(room + 1, np.int64)]

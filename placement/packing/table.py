@@ -73,10 +73,11 @@ def table(instance: PackingInstance) -> Table:
 
 
 def _undominated(options: list[tuple[int, Choice]]) -> list[tuple[int, tuple[int, ...]]]:
-    kept: list[tuple[int, tuple[int, ...]]] = []
-    for k, option in sorted(options, key=lambda pair: (sum(pair[1].needs), pair[1].needs)):
-        if not any(
-            all(a <= b for a, b in zip(other, option.needs, strict=True)) for _, other in kept
-        ):
-            kept.append((k, option.needs))
-    return kept
+    """The options (number, needs) that need more of something than any other; the leanest first."""
+    ordered = sorted(options, key=lambda pair: (sum(pair[1].needs), pair[1].needs))
+    if len(ordered) > 1:
+        needs = np.asarray([option.needs for _, option in ordered])
+        worse = (needs[:, None] <= needs[None, :]).all(axis=2)
+        keep = ~np.triu(worse, 1).any(axis=0)  # of equal ones the first stays
+        ordered = [pair for pair, kept in zip(ordered, keep.tolist(), strict=True) if kept]
+    return [(k, option.needs) for k, option in ordered]

@@ -161,6 +161,57 @@ def test_the_same_seed_gives_the_same_bins():
     assert first == second
 
 
+@pytest.mark.parametrize("price", [10**12, 10**18, 2**70])
+def test_prices_of_any_size_are_exact_where_they_have_a_common_measure(price):
+    """Three of size 4: one bin of 12 at five prices, or three bins of 5 at two prices each."""
+    options = (Choice(0, (4,)), Choice(1, (4,)))
+    instance = PackingInstance(
+        (ItemType(options, 3),), (BinType((12,), 5 * price), BinType((5,), 2 * price))
+    )
+    result = solve_packing(instance, Deadline(5))
+    assert (result.status, result.price, result.bound) == ("optimal", 5 * price, 5 * price)
+
+
+def test_prices_without_a_common_measure_keep_an_honest_bound():
+    options = (Choice(0, (4,)), Choice(1, (4,)))
+    prices = (5 * 10**18 + 1, 2 * 10**18 - 1)
+    instance = PackingInstance(
+        (ItemType(options, 3),), (BinType((12,), prices[0]), BinType((5,), prices[1]))
+    )
+    result = solve_packing(instance, Deadline(5))
+    assert result.price == prices[0]
+    assert prices[0] * (1 - 1e-8) < result.bound <= prices[0]
+
+
+def test_thousands_of_copies_are_packed():
+    """3 + 5 in bins of 8, twenty thousand times."""
+    items = (ItemType((Choice(0, (3,)),), 20_000), ItemType((Choice(0, (5,)),), 20_000))
+    result = solve_packing(PackingInstance(items, (BinType((8,)),)), Deadline(10))
+    assert (result.status, result.price) == ("optimal", 20_000)
+
+
+def test_a_thousand_models_are_packed_within_the_time_limit():
+    sizes = [(1 + i % 7, 5 + i * 37 % 60) for i in range(1000)]
+    instance = PackingInstance(
+        tuple(ItemType((Choice(0, size),)) for size in sizes), (BinType((15, 100)),)
+    )
+    deadline = Deadline(2)
+    result = solve_packing(instance, deadline)
+    assert deadline.spent_s < 3
+    assert result.price <= 1.05 * result.bound
+
+
+@pytest.mark.parametrize("unit", [10**8, 2**60, 10**40])
+def test_capacities_of_any_size_are_packed_as_small_ones(unit):
+    """3 + 5 and 4 + 4 in bins of 8; two of 5 do not meet."""
+    instance = one_resource(8 * unit + 1, *(n * unit for n in (3, 5, 4, 4)))
+    assert solve_packing(instance, Deadline(5)).price == 2
+    odd = one_resource(8 * unit, 5 * unit + 1, 5 * unit - 1, 3 * unit - 1, 3 * unit - 3)
+    result = solve_packing(odd, Deadline(5))
+    assert (result.status, result.price) == ("optimal", 2)
+    assert solve_packing(one_resource(8 * unit, 9 * unit + 1), Deadline(5)).status == "infeasible"
+
+
 def test_the_deadline_holds():
     """300 items of five resources, half a second."""
     numbers = itertools.count(1)
