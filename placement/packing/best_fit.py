@@ -39,10 +39,12 @@ def best_fit(
     for b, entries in enumerate(table.entries):
         for e, (i, size) in enumerate(zip(entries.owner.tolist(), cost[b].tolist(), strict=True)):
             choices.setdefault(i, []).append((size, b, e))
+    placed = 0
     for i in np.argsort(-sizes, kind="stable").tolist():
         ways = sorted(choices.get(i, ()))
-        for number in range(int(rest[i])):
-            if number % 1000 == 999 and deadline.left_s <= 0:
+        for _ in range(int(rest[i])):
+            placed += 1
+            if placed % 1000 == 0 and deadline.left_s <= 0:
                 return None
             best: tuple[float, int, int, int] | None = None
             for size, b, e in ways[:CHEAPEST] if any(used) else []:

@@ -25,6 +25,7 @@ from placement.result import Deadline, Status
 
 PASSES = 40  # of filling before column generation, at most
 NARROW, WIDE = (4, 60), (10, 240)  # width and window of the first passes, and of later ones
+FEW = 400  # item types up to which filling soon gives way to column generation
 DISTINCT = 1600  # item types up to which packings are generated
 ROUNDS = 10_000
 ATTEMPTS = 13  # of diving and covering
@@ -84,7 +85,9 @@ def _solve(
     rough = surrogate(search.table)
     search.raise_bound(rough.bound)
     y = _weights(search.table, rough)
-    bins = best_fit(search.table, rough.sizes, search.table.counts, search.left, y, deadline)
+    bins = best_fit(
+        search.table, rough.sizes, search.table.counts, search.left, y, deadline.part(0.3)
+    )
     search.offer(bins, "best fit")
     values, most = rough.sizes, [search.table.worth(b) for b in range(len(instance.bins))]
     if not search.over and _is_full(search, values):
@@ -129,12 +132,17 @@ def _fill(search: Progress, rough: Surrogate, y: list[Any]) -> None:
     small = len(table.counts) <= DISTINCT
     part = search.deadline.part(0.3 if small else 0.9)
     for number in range(PASSES):
-        if search.over or failed >= (3 if small else 5) or (number > 0 and part.left_s <= 0):
+        if (
+            search.over
+            or failed >= (3 if len(table.counts) <= FEW else 8)
+            or (number > 0 and part.left_s <= 0)
+        ):
             return
         values = passes.next(search.random, 0.03)
         width, window = NARROW if number < 4 or len(values) > DISTINCT else WIDE
+        until = part if number and search.bins else search.deadline
         bins = fill(
-            table, values, table.counts, search.left, y, search.random, part, width, window=window
+            table, values, table.counts, search.left, y, search.random, until, width, window=window
         )
         failed = 0 if search.offer(bins, "filling") else failed + 1
         if bins is not None:

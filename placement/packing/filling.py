@@ -74,13 +74,18 @@ def fill(
             return None
         _, kind, chosen = best
         chosen = _closed(table.entries[kind], chosen, rest, table.rows(kind, items))
+        # Copies are many at times: the same bin once more, as often as it can be.
+        need = np.bincount(table.entries[kind].owner[chosen], minlength=len(rest))
+        inside = np.flatnonzero(need)
+        times = int((rest[inside] // need[inside]).min())
         number = left[kind]
         if number is not None:
-            left[kind] = number - 1
-        np.subtract.at(rest, table.entries[kind].owner[chosen], 1)
+            times = min(times, number)
+            left[kind] = number - times
+        rest -= times * need
         order = order[rest[order] > 0]
-        bins.append(table.packing(kind, chosen))
-        spent += table.instance.bins[kind].price
+        bins += [table.packing(kind, chosen)] * times
+        spent += table.instance.bins[kind].price * times
         if limit is not None and spent > limit:
             return None
     return bins

@@ -128,9 +128,9 @@ def search(
     looked = LOOKED + 8 * width
     upper = floor
     if len(keep) > looked:
-        best = np.argsort(-with_it[keep], kind="stable")
-        upper = int(with_it[keep[best[looked]]])
-        keep = np.sort(keep[best[:looked]])
+        first = np.argsort(-with_it[keep], kind="stable")
+        upper = int(with_it[keep[first[looked]]])
+        keep = np.sort(keep[first[:looked]])
     live, needs, value, cost, profit = (
         live[keep], needs[keep], value[keep], cost[keep], profit[keep],
     )  # fmt: skip
