@@ -78,6 +78,6 @@ def _undominated(options: list[tuple[int, Choice]]) -> list[tuple[int, tuple[int
     if len(ordered) > 1:
         needs = np.asarray([option.needs for _, option in ordered])
         worse = (needs[:, None] <= needs[None, :]).all(axis=2)
-        dominated: list[bool] = np.triu(worse, 1).any(axis=0).tolist()  # of equals the first stays
+        dominated: Any = np.triu(worse, 1).any(axis=0)  # of equals the first stays
         ordered = [pair for pair, out in zip(ordered, dominated, strict=True) if not out]
     return [(k, option.needs) for k, option in ordered]
