@@ -130,7 +130,7 @@ def _carry_out(step: Step, fleet: Fleet, new: Layout) -> None:
     states = http_api.states(url)
     for model in parts:
         is_step = model.placed is None
-        if is_step and is_up(url, model.name):
+        if is_step and _is_as_meant(url, model):
             continue
         known = model.name in states
         files = None if known else _files(model, step.device)
@@ -200,13 +200,17 @@ def _held(
         own = next(part for part in parts if part.placed == model)
         if not is_up(url, own.name):
             continue
-        if same(http_api.config(url, own.name), own.config):
+        if all(_is_as_meant(url, part) for part in parts):
             yield resident
         elif model in old and model in new:
             yield old[model]
         else:
             yield replace(resident, variant=ANOTHER)
     strangers += [(model, name) for model in sorted(ready - expected)]
+
+
+def _is_as_meant(url: str, model: ServedModel) -> bool:
+    return is_up(url, model.name) and same(http_api.config(url, model.name), model.config)
 
 
 def is_up(url: str, model: str) -> bool:
@@ -231,6 +235,11 @@ def same(server: ModelConfig, meant: ModelConfig) -> bool:
         g.count for g in server.instance_group
     ]:
         return False
+    for ours, theirs in zip(meant.instance_group, server.instance_group, strict=False):
+        if ours.host_policy not in {"", theirs.host_policy}:
+            return False
+        if ours.HasField("rate_limiter") and ours.rate_limiter != theirs.rate_limiter:
+            return False
     if meant.HasField("dynamic_batching"):
         if not server.HasField("dynamic_batching"):
             return False

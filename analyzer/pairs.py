@@ -211,7 +211,9 @@ def _drive(
 
     def requests(url: str, model: str, batch_size: int) -> list[PreparedRequest]:
         inputs = options.inputs
-        return make_requests(url, model, batch_size, shapes=inputs.of(model), data=inputs.data)
+        return make_requests(
+            url, model, batch_size, shapes=inputs.of(model), data=inputs.data_of(model)
+        )
 
     (seen,) = drive([server], requests, options.rule.max_duration_s)
     return side_by_side.colocations(server, driven, seen, profile)

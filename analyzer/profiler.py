@@ -83,12 +83,23 @@ class Bench:
     gpus: tuple[int, ...] | None = None  # that instances are put on; None on a CPU host
     patience: Patience = field(default_factory=Patience)
     in_parallel: bool = False  # other models are measured meanwhile, on other GPUs of this host
+    streams: Callable[[], Generator] | None = None  # for decoupled models, if `generator` is not
     rate_limits: tuple[str, ...] = ()  # arguments of the server that change how all is served
 
     @property
     def server_description(self) -> str:
         """The server as measurements name it: figures under a rate limit are figures of it."""
         return " ".join((self.server.description, *self.rate_limits))
+
+    def aim(self, model: str, batch_size: int) -> Generator:
+        """The generator for a loaded model, with its requests; raises as `make_requests` does."""
+        requests = self.make_requests(self.server.http_url, model, batch_size)
+        generator = self.generator
+        if self.streams is not None and requests[0].streams:
+            generator = self.streams()
+        grpc = generator.protocol == "grpc"
+        generator.aim(self.server.grpc_url if grpc else self.server.http_url, requests)
+        return generator
 
 
 def missing_points(
@@ -172,7 +183,7 @@ def _measure_variant(
 ) -> Iterator[Measurement]:
     """Load a variant, measure its points, unload it; after a failure it is loaded afresh."""
     loaded: _Loaded | None = None
-    aimed = 0  # the client batch size that the generator sends now
+    generator, aimed = bench.generator, 0  # the client batch size that it sends now
     ran_out: list[LoadPoint] = []
     hung: list[LoadPoint] = []
     crashes = 0  # of the server, while it loaded the variant
@@ -199,12 +210,8 @@ def _measure_variant(
                 continue
         try:
             if aimed != point.load.batch_size:
-                url, aimed = bench.server.http_url, point.load.batch_size
-                grpc = bench.generator.protocol == "grpc"
-                bench.generator.aim(
-                    bench.server.grpc_url if grpc else url,
-                    bench.make_requests(url, variant.model, aimed),
-                )
+                aimed = point.load.batch_size
+                generator = bench.aim(variant.model, aimed)
         except (InputError, SurroundingsError) as error:
             aimed = 0
             yield _failed(bench, point, str(error))
@@ -214,7 +221,7 @@ def _measure_variant(
             continue
         mark, ill = bench.server.log_mark(), False
         try:
-            measurement = _measure_point(bench, point, loaded)
+            measurement = _measure_point(bench, generator, point, loaded)
         except ModelPlacerError as error:  # the server or the device, not a request
             ill = True
             if isinstance(error, ModelHangsError):
@@ -326,7 +333,9 @@ def _load_one(bench: Bench, variant: Variant) -> None:
     bench.server.load(variant.model, varied, files, timeout_s=bench.patience.load_s)
 
 
-def _measure_point(bench: Bench, point: Point, loaded: _Loaded) -> Measurement:
+def _measure_point(
+    bench: Bench, generator: Generator, point: Point, loaded: _Loaded
+) -> Measurement:
     """Drive one load and put together what all who watched it saw.
 
     Requests that fail are a failed measurement; raises ModelPlacerError when the server or the
@@ -339,7 +348,7 @@ def _measure_point(bench: Bench, point: Point, loaded: _Loaded) -> Measurement:
         Watchdog(server.http_url, model, bench.patience) as watchdog,
         bench.device.watch(server.pids) as watch,
     ):
-        result = bench.generator.run(point.load, bench.rule, watchdog.check)
+        result = generator.run(point.load, bench.rule, watchdog.check)
         watchdog.check()
         crowded = bench.in_parallel and busy.now() > CROWDED
         figures = watch.figures(result.start_s, result.end_s)
@@ -359,6 +368,8 @@ def _measure_point(bench: Bench, point: Point, loaded: _Loaded) -> Measurement:
         confidence=result.confidence,
         requests=result.requests,
         duration_s=result.duration_s,
+        responses=result.responses,
+        first_response=result.first_response,
         warnings=(
             *_doubts(point.load, result, served, figures),
             *figures.notes,

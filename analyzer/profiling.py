@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 
 from analyzer.load import grpc, http, input_data, perf_analyzer, shared_memory
@@ -287,13 +288,19 @@ def start_bench(
             raise InputError("--shared-memory: with --load-generator http or grpc")
         server = stack.enter_context(launch(options.model_repository, launch_options, say))
         blocks = stack.enter_context(shared_memory.open_blocks()) if options.shared_memory else None
+        spare = spare_cpus(launch_options.cpus)
+
+        @cache
+        def streams() -> Generator:
+            say("A decoupled model answers in a stream: it is measured over gRPC.")
+            return stack.enter_context(start_generator("grpc", spare))
+
         yield Bench(
             server=server,
             device=device,
             models=models,
-            generator=stack.enter_context(
-                start_generator(options.load_generator, spare_cpus(launch_options.cpus))
-            ),
+            generator=stack.enter_context(start_generator(options.load_generator, spare)),
+            streams=streams if options.load_generator == "http" else None,
             make_requests=lambda url, model, batch_size: make_requests(
                 url,
                 model,

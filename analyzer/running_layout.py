@@ -32,6 +32,7 @@ class RunningServer:
     sampler: DeviceSampler | None  # None: out of sight
     description: str = ""  # of the server
     cpus: tuple[int, ...] = ()  # that it is pinned to; (): none in particular
+    grpc_url: str = ""
 
     @property
     def here(self) -> bool:
@@ -147,7 +148,8 @@ def _launch(
     say: Callable[[str], None],
 ) -> Iterator[RunningServer]:
     gpus = (sampler.uuid,) if isinstance(sampler, nvml.Gpu) else ()
-    with launch(repository, replace(options, gpus=gpus), say) as server:
+    arguments = (*options.arguments, *plan.extra_arguments)
+    with launch(repository, replace(options, gpus=gpus, arguments=arguments), say) as server:
         for model in plan.models:
             server.load(model.name)
         yield RunningServer(
@@ -158,6 +160,7 @@ def _launch(
             sampler,
             server.description,
             options.cpus,
+            server.grpc_url,
         )
 
 
@@ -187,4 +190,6 @@ def _attach(plan: Server, url: str) -> RunningServer:
                 f"{states.get(model.name, ('it', 'does not know it'))[1] or 'not loaded'}. "
                 "`export` writes its repository; `apply` loads it."
             )
-    return RunningServer(plan, url, list, lambda: "", None)
+    host, _, port = url.rpartition(":")
+    grpc_url = f"{host}:{int(port) + 1}" if port.isdecimal() else ""  # Triton's convention
+    return RunningServer(plan, url, list, lambda: "", None, grpc_url=grpc_url)

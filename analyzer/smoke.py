@@ -32,11 +32,16 @@ def check_repository(
     """
     latencies_ms: dict[str, float] = {}
     with local.launch(repository) as server:
-        for model in model_names(repository):
+        models = model_names(repository)
+        for model in models:  # all first: business logic calls others
             server.load(model)
+        for model in models:
             request = make_requests(server.http_url, model, 1)[0]
             started_s = time.monotonic()
-            _send(server.http_url, model, request)
+            if request.streams:
+                _stream(server.grpc_url, model, request)
+            else:
+                _send(server.http_url, model, request)
             latencies_ms[model] = (time.monotonic() - started_s) * 1000
             say(f"{repository.name}: {model} answered in {latencies_ms[model]:.0f} ms")
     return latencies_ms
@@ -54,3 +59,18 @@ def _send(url: str, model: str, request: PreparedRequest) -> None:
         connection.close()
     if answer.status != http.client.OK:
         raise NoAnswerError(f"{model} refuses: {content.decode(errors='replace').strip()}")
+
+
+def _stream(url: str, model: str, request: PreparedRequest) -> None:
+    import grpc
+    from tritonclient.grpc import service_pb2
+
+    with grpc.insecure_channel(url) as channel:
+        responses = channel.stream_stream(request.path)(iter([request.body]), timeout=TIMEOUT_S)
+        try:
+            answers = [service_pb2.ModelStreamInferResponse.FromString(one) for one in responses]
+        except grpc.RpcError as error:
+            raise NoAnswerError(f"{model} gives no answer: {error}") from None
+    refusal = next((answer.error_message for answer in answers if answer.error_message), "")
+    if refusal or not answers:
+        raise NoAnswerError(f"{model} refuses: {refusal or 'its stream ended without an answer'}")

@@ -58,7 +58,9 @@ def run(
 
     def requests(url: str, model: str, batch_size: int) -> list[PreparedRequest]:
         inputs = options.inputs
-        return make_requests(url, model, batch_size, shapes=inputs.of(model), data=inputs.data)
+        return make_requests(
+            url, model, batch_size, shapes=inputs.of(model), data=inputs.data_of(model)
+        )
 
     def learn(server: RunningServer, device: PlacedDevice, seen: Seen) -> None:
         beside.extend(side_by_side.colocations(server, device, seen, profiled))

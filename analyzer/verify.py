@@ -17,7 +17,7 @@ from typing import Literal
 
 import psutil
 
-from analyzer.load import http
+from analyzer.load import grpc, http
 from analyzer.load.generator import Generator, LoadResult, PreparedRequest
 from analyzer.load.pump import spare_cpus
 from analyzer.running_layout import RunningServer
@@ -346,9 +346,11 @@ def drive(
                 if not resident.rate:
                     continue  # it stands by
                 load = placed_load(resident, factor)
-                generator = stack.enter_context(http.start(spare))
                 name = server.served_name(resident.model)
-                generator.aim(server.url, make_requests(server.url, name, load.batch_size))
+                requests = make_requests(server.url, name, load.batch_size)
+                streams = requests[0].streams  # of a decoupled model, which gRPC alone carries
+                generator = stack.enter_context((grpc if streams else http).start(spare))
+                generator.aim(server.grpc_url if streams else server.url, requests)
                 runs.append((number, resident.model, generator, load))
         psutil.cpu_percent()  # the next call tells the time since this one
         watches = [stack.enter_context(server.watch()) for server in group]

@@ -11,6 +11,7 @@ from analyzer.steady_state import SteadyStateRule
 from profiles.measurement import Confidence, Latency, LoadPoint
 
 Via = Literal["http", "grpc", "perf_analyzer"]
+STREAM_METHOD = "/ModelStreamInfer"  # of gRPC: one request, any number of responses
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,11 @@ class PreparedRequest:
     body: bytes  # perf_analyzer: an entry of its input data
     headers: tuple[tuple[str, str], ...] = ()
     sequence: SequenceStep | None = None  # of a stateful model
+
+    @property
+    def streams(self) -> bool:
+        """Whether it may get any number of responses, which gRPC alone carries."""
+        return self.path.endswith(STREAM_METHOD)
 
     def http(self, host: str) -> bytes:
         """The bytes that go over the wire to `host` (host:port): HTTP head and body."""
@@ -54,6 +60,8 @@ class LoadResult:
     client_limited: str | None = None  # why the client, not the server, may be what was measured
     drift: str | None = None  # how the figures moved within the span
     completed: int | None = None  # successes in the whole run, as the server must count them
+    responses: int = 0  # to the requests of the span, of a decoupled model
+    first_response: Latency | None = None  # of a decoupled model; `latency` is to the last one
 
     @property
     def duration_s(self) -> float:

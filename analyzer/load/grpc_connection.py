@@ -1,4 +1,7 @@
-"""gRPC for a worker: serialized requests over one channel, answers not decoded."""
+"""gRPC for a worker: serialized requests over one channel, answers not decoded.
+
+Those of a decoupled model are, since only they tell their end; see `grpc_stream.py`.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import grpc
 
 if TYPE_CHECKING:
+    from analyzer.load.grpc_stream import Stream
     from analyzer.load.worker import Pump, Request
 
 OPTIONS = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
@@ -22,6 +26,7 @@ class GrpcConnection:
         self.channel = channel
         self.pump = pump
         self.methods: dict[str, Any] = {}
+        self.stream = _stream(channel) if pump.streams else None
         self.sent_s = 0.0
         self.in_flight = False
         self.exchange: asyncio.Task[None] | None = None
@@ -30,7 +35,21 @@ class GrpcConnection:
         """Send a request; its latency counts from when it was due, by default now."""
         self.in_flight = True
         self.sent_s = time.monotonic() if due_s is None else due_s
-        self.exchange = asyncio.get_running_loop().create_task(self._exchange(request))
+        self.exchange = asyncio.get_running_loop().create_task(
+            self._exchange(request) if self.stream is None else self._ask(self.stream, request)
+        )
+
+    async def _ask(self, stream: Stream, request: Request) -> None:
+        from analyzer.load.grpc_stream import StreamError
+
+        try:
+            answer = await stream.ask(request)
+        except StreamError as error:
+            self.in_flight = False
+            self.pump.failed(self, str(error))
+        else:
+            self.in_flight = False
+            self.pump.answered(self, answer.first_s, answer.responses)
 
     async def _exchange(self, request: Request) -> None:
         method = self.methods.get(request.path)
@@ -49,8 +68,16 @@ class GrpcConnection:
         """Give up what is in flight; the channel goes with the last connection."""
         if self.exchange is not None:
             self.exchange.cancel()
+        if self.stream is not None:
+            self.stream.close()
         if _channels.pop(self.pump.address, None) is not None:
             self.pump.closing = asyncio.get_running_loop().create_task(self.channel.close(None))
+
+
+def _stream(channel: grpc.aio.Channel) -> Stream:
+    from analyzer.load.grpc_stream import Stream  # brings tritonclient.grpc, which takes a second
+
+    return Stream(channel)
 
 
 _channels: dict[str, grpc.aio.Channel] = {}

@@ -67,7 +67,8 @@ def make_requests(
 ) -> list[PreparedRequest]:
     """Requests for a loaded model, each the bytes that go over the wire.
 
-    Those of a stateful model are whole sequences, one after another.
+    Those of a stateful model are whole sequences, one after another. Those of a decoupled model
+    are for gRPC streams, since HTTP does not carry its responses: they say so (`streams`).
 
     Parameters
     ----------
@@ -100,14 +101,16 @@ def make_requests(
         The server does not answer.
     """
     described = describe(url, model)
-    if described.decoupled and via != "grpc":
-        raise InputError(
-            f"{model} is decoupled: it may answer a request many times, which only a gRPC stream "
-            "carries; --load-generator grpc"
-        )
     if via == "perf_analyzer":  # which makes sequences itself
+        if described.decoupled:
+            raise InputError(
+                f"{model} is decoupled: it may answer a request many times, which is measured over "
+                "gRPC streams only; --load-generator grpc, or http, which switches to it"
+            )
         every = make_tensors(described, batch_size, shapes=shapes or {}, data=data, seed=seed)
         return [r for tensors in every for r in _for_perf_analyzer(described, tensors)]
+    if described.decoupled:
+        via = "grpc"
     prepare = {"http": _for_http, "grpc": _for_grpc}[via]
     if described.idle_limit_s is None:
         every = make_tensors(described, batch_size, shapes=shapes or {}, data=data, seed=seed)

@@ -45,6 +45,8 @@ class Series:
     failures: int = 0
     texts: list[str] = field(default_factory=list)
     raw: array[float] = field(default_factory=lambda: array("d"))  # sent, completed, by turns
+    # Of a decoupled model, for each of these: time to the first response, number of responses.
+    answers: array[float] = field(default_factory=lambda: array("d"))
 
     @property
     def in_flight(self) -> int:
@@ -62,6 +64,7 @@ class Series:
             self.workers[number] = Worker(report["cpu_s"], report["waits"])
         self.workers[number].add(report)
         self.raw.frombytes(report["done"])
+        self.answers.frombytes(report["answers"])
         return bool(report["done"])
 
     def columns(self) -> tuple[Floats, Floats]:
@@ -116,6 +119,7 @@ class Series:
             return LoadResult(0.0, None, nothing, 0, self.failures, texts, now, now, cpu_s)
         span_s = float(ends[-1] - ends[0])
         latencies = latencies[1:]  # the first completion opens the span
+        firsts, responses = self._answers(len(latencies))
         return LoadResult(
             throughput=len(latencies) * self.load.batch_size / span_s,
             latency=_latency(latencies * 1000),
@@ -131,7 +135,18 @@ class Series:
             ),
             drift=steady_state.drift(latencies),
             completed=self.count,
+            responses=responses,
+            first_response=None if firsts is None else _latency(firsts * 1000),
         )
+
+    def _answers(self, last: int) -> tuple[Floats | None, int]:
+        """Of the last completions: times to the first response, and the number of responses."""
+        if not self.answers:
+            return None, 0
+        ends = np.frombuffer(self.raw.tobytes(), dtype=np.float64)[1::2]
+        pairs = np.frombuffer(self.answers.tobytes(), dtype=np.float64).reshape(-1, 2)
+        pairs = pairs[np.argsort(ends, kind="stable")][-last:]
+        return pairs[:, 0], int(pairs[:, 1].sum())
 
     def busy(self, elapsed_s: float) -> float:
         """CPU share of the busiest worker."""

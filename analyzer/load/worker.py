@@ -26,6 +26,7 @@ from typing import NamedTuple, Protocol
 import uvloop
 
 from analyzer.load.alarm import Alarm
+from analyzer.load.generator import STREAM_METHOD
 from analyzer.load.sequences import Sequences, SequenceStep
 from analyzer.load.sockets import Sockets
 
@@ -75,6 +76,8 @@ class Pump:
         self.connections: dict[Connection, None] = {}  # in the order in which they were opened
         self.running = False
         self.done = array("d")  # send and completion times, by turns
+        self.streams = False  # a request may get any number of responses
+        self.answers = array("d")  # to these: time to the first and their number, by turns
         self.failures = 0
         self.texts: list[str] = []
         self.paced = False  # requests are sent when they are due, not when one completes
@@ -88,6 +91,7 @@ class Pump:
         """Send these requests to this address from now on."""
         self.close()
         self.address, self.requests, self.next = address, requests, 0
+        self.streams = bool(requests) and requests[0].path.endswith(STREAM_METHOD)
         stateful = bool(requests) and requests[0].sequence is not None
         self.sequences = Sequences(requests, self.number) if stateful else None
 
@@ -196,6 +200,12 @@ class Pump:
         else:
             self.go_on(connection)
 
+    def answered(self, connection: Connection, first_s: float, responses: int) -> None:
+        """Record the completion of a request to a decoupled model, go on."""
+        self.answers.append(first_s - connection.sent_s)
+        self.answers.append(responses)
+        self.succeeded(connection)
+
     def failed(self, connection: Connection, text: str) -> None:
         """Record a failure; go on after a moment."""
         self.note(text)
@@ -257,8 +267,10 @@ class Pump:
     def report(self) -> dict[str, object]:
         """What completed since the last report."""
         done, self.done = self.done, array("d")
+        answers, self.answers = self.answers, array("d")
         return {
             "done": done.tobytes(),
+            "answers": answers.tobytes(),
             "failures": self.failures,
             "texts": list(self.texts),
             "cpu_s": time.process_time(),

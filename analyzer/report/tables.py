@@ -25,6 +25,7 @@ def measurements_table(measurements: Sequence[Measurement]) -> str:
     parts += _added_instances(good)
     parts += _notes("Failed", ((m, m.reason or "") for m in measurements if m.status == "failed"))
     parts += _notes("Skipped", ((m, m.reason or "") for m in measurements if m.status == "skipped"))
+    parts += _notes("Answered in streams", ((m, stream_line(m)) for m in good if m.first_response))
     open_ones = sum(not settled(m) for m in good)
     if open_ones:
         parts.append(f"{open_ones} points are known less well than was asked for: ±% ends in !")
@@ -137,7 +138,20 @@ def summary_line(measurement: Measurement) -> str:
     confidence = measurement.confidence
     width = f" ±{confidence.throughput:.1%}" if confidence else ""
     p95_ms = measurement.latency.p95_ms
-    return f"{name}: {measurement.throughput:.1f} infer/s{width}, p95 {p95_ms:.1f} ms"
+    stream = f", {stream_line(measurement)}" if measurement.first_response else ""
+    return f"{name}: {measurement.throughput:.1f} infer/s{width}, p95 {p95_ms:.1f} ms{stream}"
+
+
+def stream_line(measurement: Measurement) -> str:
+    """Of a decoupled model: responses per second, and how long the first and the last take."""
+    first, last = measurement.first_response, measurement.latency
+    if first is None or last is None:
+        return ""
+    return (
+        f"{measurement.responses_per_s or 0.0:.1f} responses/s, "
+        f"first p50 {first.p50_ms:.1f} p95 {first.p95_ms:.1f} ms, "
+        f"last p50 {last.p50_ms:.1f} p95 {last.p95_ms:.1f} ms"
+    )
 
 
 def _row(m: Measurement) -> list[str]:

@@ -18,7 +18,7 @@ from profiles import model_config, repository
 from profiles.errors import InputError
 from profiles.model_config import ModelConfig
 from profiles.repository import ModelDirectory
-from profiles.variant import Variant
+from profiles.variant import AS_CONFIGURED, Variant, server_arguments
 
 HTTP_PORT = 8000  # Triton's own defaults; the next server on a host is PORT_STEP above
 PORT_STEP = 10
@@ -49,6 +49,7 @@ class Server:
     device_ids: tuple[str, ...]  # numbers on their host, or UUIDs; empty on a CPU host
     http_port: int  # a suggestion: distinct among the servers of a host
     models: tuple[ServedModel, ...] = field(default=())
+    extra_arguments: tuple[str, ...] = ()  # of tritonserver, for what the variants ask
 
     @property
     def grpc_port(self) -> int:
@@ -79,6 +80,7 @@ class Server:
         return [
             f"--model-repository={repository}",
             "--model-control-mode=explicit",
+            *self.extra_arguments,
             *(f"--load-model={model.name}" for model in self.models),
         ]
 
@@ -100,8 +102,15 @@ def servers(layout: Layout, models: Path, *, per_host: bool = False) -> tuple[Se
         found: dict[str, ServedModel] = {}
         for name, placed in names.items():
             found[name] = _served(server, name, placed, models, known)
-        _add_members(server, found, models, known)
-        made.append(replace(server, models=tuple(found[name] for name in sorted(found))))
+        variants = [r.variant for d in group for r in d.residents if r.variant is not None]
+        _add_members(server, found, models, known, variants)
+        made.append(
+            replace(
+                server,
+                models=tuple(found[name] for name in sorted(found)),
+                extra_arguments=_arguments(server, variants),
+            )
+        )
     return tuple(made)
 
 
@@ -261,29 +270,78 @@ def _configured(source: ModelDirectory, variant: Variant, gpus: list[int] | None
     return config
 
 
+def _arguments(server: Server, variants: Iterable[Variant]) -> tuple[str, ...]:
+    try:
+        return server_arguments(variants)
+    except InputError as error:
+        raise InputError(f"{server.name}: {error} Or keep the models apart in `rules`.") from None
+
+
 def _add_members(
-    server: Server, found: dict[str, ServedModel], models: Path, known: tuple[str, ...]
+    server: Server,
+    found: dict[str, ServedModel],
+    models: Path,
+    known: tuple[str, ...],
+    variants: Iterable[Variant],
 ) -> None:
-    """An ensemble runs only where the models of its steps are: those not placed come with it."""
-    queue = list(found.values())
-    while queue:
-        ensemble = queue.pop()
-        for step in ensemble.config.ensemble_scheduling.step:
-            if step.model_name in found:
-                continue
-            if step.model_name not in known:
+    """What the placed models are composed of and is not placed itself comes with them.
+
+    That is an ensemble's steps, and what a variant names as its members: business logic calls
+    these from its code. A member that its variant varies gets that configuration.
+    """
+    wanted: dict[str, tuple[str, Variant]] = {}  # by member: who calls it, and how it is to be
+    for variant in variants:
+        for member in variant.members:
+            varied = str(member) != AS_CONFIGURED
+            owner, before = wanted.get(member.model, (variant.model, member))
+            if varied and str(before) != AS_CONFIGURED and before != member:
                 raise InputError(
-                    f"{ensemble.source.path / 'config.pbtxt'}: "
-                    + repository.unknown_name("model", step.model_name, known)
+                    f"{server.name}: {owner} was measured with {member.model} as {before}, "
+                    f"{variant.model} with it as {member}, and a server holds one of them: keep "
+                    f"both apart in `rules`, or measure them alike."
                 )
-            source = repository.read_model(models, step.model_name)
-            gpus = None if server.kind == "cpu" else list(range(len(server.devices)))
-            config = _configured(source, Variant(model=source.name), gpus)
-            origin = f"{source.name}: a step of {ensemble.name}"
-            found[source.name] = ServedModel(
-                source.name, source, config, origin, weight=ensemble.weight
+            if varied or member.model not in wanted:
+                wanted[member.model] = (variant.model, member)
+    queue = [(model, step) for model in found.values() for step in model_config.steps(model.config)]
+    calls = [(owner, name) for name, (owner, _) in wanted.items()]
+    for owner, name in calls:
+        caller = next((m for m in found.values() if m.source.name == owner), None)
+        if caller is not None:
+            queue.append((caller, name))
+    while queue:
+        caller, name = queue.pop()
+        if name in found:
+            _check_same(server, found[name], wanted.get(name))
+            continue
+        if name not in known:
+            raise InputError(
+                f"{caller.source.path / 'config.pbtxt'}: "
+                + repository.unknown_name("model", name, known)
             )
-            queue.append(found[source.name])
+        source = repository.read_model(models, name)
+        gpus = None if server.kind == "cpu" else list(range(len(server.devices)))
+        variant = wanted[name][1] if name in wanted else Variant(model=name)
+        config = _configured(source, variant, gpus)
+        step = name in model_config.steps(caller.config)
+        what = f"a step of {caller.name}" if step else f"called by {caller.name}"
+        how = "" if str(variant) == AS_CONFIGURED else f": {variant}"
+        found[name] = ServedModel(
+            name, source, config, f"{name}: {what}{how}", weight=caller.weight
+        )
+        queue += [(found[name], step) for step in model_config.steps(config)]
+
+
+def _check_same(server: Server, placed: ServedModel, wanted: tuple[str, Variant] | None) -> None:
+    """A model that is placed itself and is also a member must be what both were measured with."""
+    if wanted is None or placed.placed is None or str(wanted[1]) == AS_CONFIGURED:
+        return
+    config = placed.config
+    if model_config.apply_variant(config, wanted[1]) != config:
+        raise InputError(
+            f"{server.name}: {placed.name} is placed there as {placed.origin.rpartition(': ')[2]}, "
+            f"and {wanted[0]} was measured with it as {wanted[1]}: keep both apart in `rules`, or "
+            "measure them alike."
+        )
 
 
 def memory_use_bytes(server: Server) -> float | None:

@@ -12,10 +12,14 @@ from tritonclient.http import InferenceServerClient, InferInput
 
 from analyzer import profiling
 from analyzer.profiling import Options
+from analyzer.report.tables import measurements_table
 from analyzer.server import local
 from analyzer.server.runtime import Binary
+from analyzer.smoke import check_repository
 from analyzer.steady_state import SteadyStateRule
 from analyzer.sweep import Sweep
+from placement import export
+from placement.layout import Layout, PlacedDevice, Resident
 from profiles import model_config, repository
 from profiles.errors import InputError
 from profiles.measurement import Measurement
@@ -143,3 +147,46 @@ def test_a_stateful_model_is_measured_by_sequences(options: Options):
         assert (m.status, m.reason, m.failures) == ("ok", None, 0)
         assert not [warning for warning in m.warnings if "counted" in warning]
     assert "counter is stateful: Triton takes its requests one inference each." in said
+
+
+def test_a_decoupled_model_is_measured_by_streams_which_is_said(options: Options, tmp_path: Path):
+    """Two responses to each request, 5 ms apart: 10 ms at least to the last of them."""
+    data = tmp_path / "two.json"
+    data.write_text('{"data": [{"COUNT": [2]}]}')
+    said: list[str] = []
+    asked = replace(
+        options,
+        models=["streamer", "rester"],
+        sweep=Sweep((1,), (2,)),
+        inputs=profiling.Inputs(data_by_model={"streamer": str(data)}),
+    )
+    stream, plain = profiling.run(asked, lambda _: None, said.append).measurements
+    assert [m.status for m in (stream, plain)] == ["ok", "ok"]
+    assert stream.responses == 2 * stream.requests
+    assert stream.responses_per_s == pytest.approx(2 * stream.throughput, rel=0.05)
+    assert stream.first_response is not None
+    assert stream.latency is not None
+    assert stream.latency.p50_ms > stream.first_response.p50_ms + 5
+    assert not [warning for warning in stream.warnings if "counted" in warning]
+    assert any("over gRPC" in line for line in said)
+    assert "responses/s, first p50" in measurements_table([stream])
+    assert (plain.responses, plain.first_response, plain.responses_per_s) == (0, None, None)
+
+
+def test_a_layout_of_composed_models_is_exported_with_its_members_and_answers(
+    tmp_path: Path, embedded_triton: Binary
+):
+    """An ensemble with two instances of its member, business logic that calls the same member,
+    and a decoupled model: every one loads, and answers a request."""
+    doubler = Variant("doubler", instance_count=2)
+    residents = [
+        Resident("pipeline", "o", variant=Variant("pipeline", members=(doubler,))),
+        Resident("caller", "o", variant=Variant("caller", members=(Variant("doubler"),))),
+        Resident("streamer", "o"),
+    ]
+    layout = Layout((PlacedDevice("cpu-1", "Xeon (2 cores)", tuple(residents)),))
+    export.export(layout, MODELS, tmp_path)
+    repository = tmp_path / "triton" / "cpu-1"
+    config = model_config.read(repository / "doubler" / "config.pbtxt")
+    assert [group.count for group in config.instance_group] == [2]
+    assert set(check_repository(repository)) == {"caller", "doubler", "pipeline", "streamer"}

@@ -11,10 +11,17 @@ from analyzer.server import http_api, local
 from analyzer.server.runtime import Binary
 from analyzer.smoke import check_repository
 from placement import export
+from placement.export.servers import servers
 from placement.layout import Layout, PlacedDevice, Resident
 from profiles import model_config
 from profiles.errors import InputError
-from profiles.variant import DynamicBatching, Variant
+from profiles.variant import (
+    DynamicBatching,
+    HostPolicy,
+    RateLimiter,
+    RateLimitResource,
+    Variant,
+)
 
 CPU = "Xeon (2 cores)"
 
@@ -118,6 +125,53 @@ def test_an_ensemble_brings_the_models_of_its_steps(models, tmp_path):
     ensemble = model_config.read(tmp_path / "triton" / "gpu-1" / "pipeline" / "config.pbtxt")
     assert not ensemble.instance_group
     assert (tmp_path / "triton" / "gpu-1" / "pipeline" / "1").is_dir()
+
+
+def a_pipeline(name: str, bert: Variant) -> Resident:
+    return Resident(name, "o", variant=Variant(name, members=(bert,)))
+
+
+def test_a_member_gets_the_configuration_that_it_was_measured_in(models, tmp_path):
+    resident = a_pipeline("pipeline", Variant("bert", instance_count=3))
+    export.export(Layout((a_device("gpu-1", resident),)), models, tmp_path)
+    config = model_config.read(tmp_path / "triton" / "gpu-1" / "bert" / "config.pbtxt")
+    assert [group.count for group in config.instance_group] == [3]
+
+
+def test_what_business_logic_calls_comes_with_it(models, tmp_path):
+    """Its calls are in its code: the variant that was measured names them."""
+    resident = a_pipeline("bare", Variant("bert"))
+    export.export(Layout((a_device("gpu-1", resident),)), models, tmp_path)
+    (server,) = json.loads((tmp_path / "triton" / "manifest.json").read_text())["servers"]
+    assert server["models"] == ["bare", "bert"]
+
+
+def test_one_server_cannot_hold_a_member_in_two_configurations(models, tmp_path):
+    two, three = (Variant("bert", instance_count=count) for count in (2, 3))
+    together = a_device("gpu-1", a_pipeline("pipeline", two), a_pipeline("bare", three))
+    with pytest.raises(InputError, match=r"bert as instances=2, bare .* instances=3"):
+        export.export(Layout((together,)), models, tmp_path)
+    placed = a_device("gpu-1", a_pipeline("pipeline", two), a_resident("bert", instance_count=3))
+    with pytest.raises(InputError, match=r"bert is placed there as instances=3, and pipeline"):
+        export.export(Layout((placed,)), models, tmp_path)
+    alike = a_device("gpu-1", a_pipeline("pipeline", two), a_resident("bert", instance_count=2))
+    export.export(Layout((alike,)), models, tmp_path)
+
+
+def test_a_server_is_started_with_what_its_variants_ask_of_it(models, tmp_path):
+    limiter = RateLimiter((RateLimitResource("R1", 1, 2),))
+    near = HostPolicy("near", (("cpu-cores", "0-3"),))
+    chosen = a_resident("bert", rate_limiter=limiter, host_policy=near)
+    (server,) = servers(Layout((a_device("gpu-1", chosen),)), models)
+    assert set(server.arguments("/models")) >= {
+        "--rate-limit=execution_count",
+        "--rate-limit-resource=R1:2",
+        "--host-policy=near,cpu-cores=0-3",
+    }
+    other = RateLimiter((RateLimitResource("R1", 1, 5),))
+    crowd = a_device("gpu-1", chosen, a_resident("bare", max_batch_size=1, rate_limiter=other))
+    with pytest.raises(InputError, match=r"gpu-1: Resource R1 is 2 .* [Kk]eep the models apart"):
+        servers(Layout((crowd,)), models)
 
 
 def test_a_model_without_configuration_gets_one_with_the_variant_alone(models, tmp_path):

@@ -1,0 +1,70 @@
+"""Decoupled models: a request goes over a gRPC stream, and any number of responses come back."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import grpc
+from tritonclient.grpc import service_pb2
+
+if TYPE_CHECKING:
+    from analyzer.load.worker import Request
+
+
+class StreamError(Exception):
+    """The server answered with an error, or ended the stream."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """All responses to one request."""
+
+    first_s: float  # when the first came, by time.monotonic; the end, if there was none
+    responses: int  # those that carry outputs
+
+
+class Stream:
+    """A connection's stream, with at most one request under way."""
+
+    def __init__(self, channel: grpc.aio.Channel) -> None:
+        self._channel = channel
+        self._call: Any = None
+
+    async def ask(self, request: Request) -> Answer:
+        """All responses to the request; raises StreamError."""
+        try:
+            if self._call is None:  # without serializers: bytes go, bytes come
+                self._call = self._channel.stream_stream(request.path)()
+            await self._call.write(request.body)
+            return await self._receive()
+        except StreamError:
+            self.close()  # what else belongs to the request must not be taken for the next one's
+            raise
+        except grpc.aio.AioRpcError as error:
+            self.close()
+            raise StreamError(f"gRPC {error.code().name}: {error.details()}") from None
+
+    async def _receive(self) -> Answer:
+        first_s, responses = 0.0, 0
+        while True:
+            message = await self._call.read()
+            if message is grpc.aio.EOF:
+                raise StreamError("the server ended the stream")
+            answer = service_pb2.ModelStreamInferResponse.FromString(message)
+            if answer.error_message:
+                raise StreamError(answer.error_message)
+            now_s = time.monotonic()
+            response = answer.infer_response
+            if response.outputs:
+                responses += 1
+                first_s = first_s or now_s
+            if response.parameters["triton_final_response"].bool_param:
+                return Answer(first_s or now_s, responses)
+
+    def close(self) -> None:
+        """Give up what is under way."""
+        if self._call is not None:
+            self._call.cancel()
+            self._call = None
