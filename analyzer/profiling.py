@@ -33,7 +33,7 @@ from profiles import repository
 from profiles.digest import composed_digest, model_digest
 from profiles.errors import InputError
 from profiles.measurement import Baseline, Measurement
-from profiles.model_config import is_stateful
+from profiles.model_config import is_stateful, steps
 from profiles.repository import ModelDirectory
 from profiles.store import ProfileStore
 from profiles.variant import server_arguments
@@ -235,14 +235,15 @@ def grid(
     points = []
     for name, model in models.items():
         sweep = options.sweep_by_model.get(name, options.sweep)
-        sweep, notes = fitting(name, sweep, model.config)
+        members = members_of(options, model)
+        calls = members.values() if model.config is not None and steps(model.config) else ()
+        stateful = any(m.config is not None and is_stateful(m.config) for m in (model, *calls))
+        sweep, notes = fitting(name, sweep, model.config, stateful=stateful)
         for note in notes:
             say(note)
-        members = members_of(options, model)
         digest = composed_digest(
             model_digest(model.path), {n: model_digest(m.path) for n, m in members.items()}
         )
-        stateful = model.config is not None and is_stateful(model.config)
         for variant in variants(name, sweep, tuple(members), options.inputs.of):
             points += [Point(variant, load, digest) for load in loads(sweep, stateful=stateful)]
     return points
@@ -270,8 +271,10 @@ def start_bench(
         Triton or the device is not there.
     """
     arguments = server_arguments(point.variant for point in points)
+    running = options.launch.mode == "remote"
     if arguments:
-        say(f"Triton is started with {' '.join(arguments)}.")
+        must = "The running Triton must have been" if running else "Triton is"
+        say(f"{must} started with {' '.join(arguments)}.")
     for model in list(models.values()):
         models = {**members_of(options, model), **models}
     with ExitStack() as stack:
@@ -282,7 +285,7 @@ def start_bench(
         launch_options = replace(
             options.launch,
             gpus=(device.uuid,) if isinstance(device, nvml.Gpu) else (),
-            arguments=(*options.launch.arguments, *arguments),
+            arguments=(*options.launch.arguments, *(() if running else arguments)),
         )
         if options.shared_memory and options.load_generator == "perf_analyzer":
             raise InputError("--shared-memory: with --load-generator http or grpc")

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from profiles import model_config
 from profiles.measurement import LoadPoint
 from profiles.model_config import ModelConfig
 from profiles.variant import (
@@ -68,12 +67,15 @@ _NOT_OF_STATEFUL: dict[str, Any] = {
 }
 
 
-def fitting(model: str, sweep: Sweep, config: ModelConfig | None) -> tuple[Sweep, list[str]]:
-    """The sweep without what this kind of model has not, and what was left out, in words."""
-    if config is None:
-        return sweep, []
+def fitting(
+    model: str, sweep: Sweep, config: ModelConfig | None, *, stateful: bool = False
+) -> tuple[Sweep, list[str]]:
+    """The sweep without what this kind of model has not, and what was left out, in words.
+
+    `stateful` is true of a model with sequence batching, and of an ensemble that calls one.
+    """
     notes = []
-    if config.HasField("ensemble_scheduling"):
+    if config is not None and config.HasField("ensemble_scheduling"):
         left = _varied(sweep, _NOT_OF_ENSEMBLES)
         sweep = replace(sweep, **_NOT_OF_ENSEMBLES)
         if left:
@@ -81,7 +83,7 @@ def fitting(model: str, sweep: Sweep, config: ModelConfig | None) -> tuple[Sweep
                 f"{model} is an ensemble: {left} are of its models, not of itself; `members:` in "
                 "the configuration file's `models:` varies them."
             )
-    if model_config.is_stateful(config):
+    if stateful:
         left = _varied(sweep, _NOT_OF_STATEFUL)
         sweep = replace(sweep, **_NOT_OF_STATEFUL)
         if left:

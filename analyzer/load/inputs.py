@@ -166,6 +166,7 @@ def describe(url: str, model: str) -> ModelInputs:
         try:
             metadata: dict[str, Any] = client.get_model_metadata(model)
             config: dict[str, Any] = client.get_model_config(model)
+            every = _with_steps(client, config)
         finally:
             client.close()
     except (InferenceServerException, OSError) as error:
@@ -181,15 +182,27 @@ def describe(url: str, model: str) -> ModelInputs:
         )
         for entry in metadata["inputs"]
     ]
-    batching = config.get("sequence_batching")
+    batching = next((c["sequence_batching"] for c in every if "sequence_batching" in c), None)
     idle_us = int((batching or {}).get("max_sequence_idle_microseconds", 0)) or SEQUENCE_IDLE_US
     return ModelInputs(
         model,
         limit,
         tuple(inputs),
-        decoupled=bool(config.get("model_transaction_policy", {}).get("decoupled", False)),
+        decoupled=any(c.get("model_transaction_policy", {}).get("decoupled") for c in every),
         idle_limit_s=None if batching is None else idle_us / 1e6,
     )
+
+
+def _with_steps(client: Any, config: dict[str, Any]) -> list[dict[str, Any]]:
+    """The configuration of a model, and of those that it calls if it is an ensemble.
+
+    An ensemble is stateful or decoupled as soon as one of these is.
+    """
+    steps = config.get("ensemble_scheduling", {}).get("step", [])
+    found = [config]
+    for name in dict.fromkeys(step["model_name"] for step in steps):
+        found += _with_steps(client, client.get_model_config(name))
+    return found
 
 
 def make_tensors(

@@ -98,7 +98,7 @@ def test_what_an_ensemble_has_not_is_left_out_and_said():
 def test_a_stateful_model_gets_single_inferences_in_sequences():
     config = model_config.parse("sequence_batching { }", "config.pbtxt")
     asked = Sweep(batch_sizes=(1, 4), concurrency=(2,), max_queue_delays_us=(9,), sequence_length=7)
-    sweep, notes = fitting("counter", asked, config)
+    sweep, notes = fitting("counter", asked, config, stateful=True)
     assert list(loads(sweep, stateful=True)) == [LoadPoint(1, 2, sequence_length=7)]
     assert str(LoadPoint(1, 2, sequence_length=7)) == "b1 c2 s7"
     assert variants("counter", sweep) == [Variant("counter")]

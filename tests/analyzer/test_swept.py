@@ -137,16 +137,18 @@ def test_a_members_name_is_checked_before_anything_starts(options: Options):
         measured(options, with_models={"coller": ["doubler"]})
 
 
-def test_a_stateful_model_is_measured_by_sequences(options: Options):
-    """The model refuses what is no sequence; Triton's count is the client's, ends included."""
+@pytest.mark.parametrize("model", ["counter", "counted"])
+def test_a_stateful_model_is_measured_by_sequences(options: Options, model: str):
+    """So is an ensemble around it. The model refuses what is no sequence; Triton's count is the
+    client's, ends included."""
     said: list[str] = []
-    asked = replace(options, models=["counter"], sweep=Sweep((1, 4), (1, 4), sequence_length=5))
+    asked = replace(options, models=[model], sweep=Sweep((1, 4), (1, 4), sequence_length=5))
     outcome = profiling.run(asked, lambda _: None, said.append)
     assert [str(m.load) for m in outcome.measurements] == ["b1 c1 s5", "b1 c4 s5"]
     for m in outcome.measurements:
         assert (m.status, m.reason, m.failures) == ("ok", None, 0)
         assert not [warning for warning in m.warnings if "counted" in warning]
-    assert "counter is stateful: Triton takes its requests one inference each." in said
+    assert f"{model} is stateful: Triton takes its requests one inference each." in said
 
 
 def test_a_decoupled_model_is_measured_by_streams_which_is_said(options: Options, tmp_path: Path):
