@@ -41,7 +41,7 @@ class PumpGenerator:
         self._most_workers = most_workers
         self._busy_share = busy_share
         self._start_worker = start
-        self._aim: tuple[str, list[tuple[str, bytes, SequenceStep | None]]] = ("", [])
+        self._aim: tuple[str, list[tuple[str, bytes, SequenceStep | None, bool]]] = ("", [])
         self._workers: list[_Worker] = []
         self._add_worker()
 
@@ -50,7 +50,7 @@ class PumpGenerator:
         http = self.protocol == "http"
         # Steps of sequences recur: each is made, held and sent to a worker once.
         made = {id(r): r.over_http(url) if http else r for r in requests}
-        ready = {key: (r.path, r.body, r.sequence) for key, r in made.items()}
+        ready = {key: (r.path, r.body, r.sequence, r.streams) for key, r in made.items()}
         self._aim = (url, [ready[id(r)] for r in requests])
         for worker in self._workers:
             worker.tell("requests", self._aim)

@@ -64,7 +64,7 @@ class Series:
             self.workers[number] = Worker(report["cpu_s"], report["waits"])
         self.workers[number].add(report)
         self.raw.frombytes(report["done"])
-        self.answers.frombytes(report["answers"])
+        self.answers.frombytes(report.get("answers", b""))
         return bool(report["done"])
 
     def columns(self) -> tuple[Floats, Floats]:

@@ -26,7 +26,6 @@ from typing import NamedTuple, Protocol
 import uvloop
 
 from analyzer.load.alarm import Alarm
-from analyzer.load.generator import STREAM_METHOD
 from analyzer.load.sequences import Sequences, SequenceStep
 from analyzer.load.sockets import Sockets
 
@@ -42,6 +41,7 @@ class Request(NamedTuple):
     path: str  # of the gRPC method; HTTP has it in the body
     body: bytes
     sequence: SequenceStep | None = None
+    streams: bool = False  # it may get any number of responses
 
 
 class Connection(Protocol):
@@ -91,7 +91,7 @@ class Pump:
         """Send these requests to this address from now on."""
         self.close()
         self.address, self.requests, self.next = address, requests, 0
-        self.streams = bool(requests) and requests[0].path.endswith(STREAM_METHOD)
+        self.streams = bool(requests) and requests[0].streams
         stateful = bool(requests) and requests[0].sequence is not None
         self.sequences = Sequences(requests, self.number) if stateful else None
 
