@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from math import ceil
 from typing import Any
 
@@ -52,16 +52,36 @@ class Melted:
 
     bound: float
     plan: dict[str, tuple[tuple[int, int], ...]]  # by model: (option, share) of each replica
+    used: dict[str, int] = field(default_factory=dict)  # devices by pool
 
 
 def melt(
     problem: PlacementProblem, scale: Scale, fleet: list[Unit], deadline: Deadline
 ) -> Melted | None:
-    """The bound, and the replicas that reach it on melted devices; None: no layout exists."""
+    """The bound, and the replicas that reach it on melted devices; None: no layout exists.
+
+    The linear relaxation comes first: it leaves a bound where the time is too short for more.
+    """
+    rough = _melt(problem, scale, fleet, deadline, "GLOP")
+    if rough is None or deadline.left_s <= 0:
+        return rough
+    fine = _melt(problem, scale, fleet, deadline, "SCIP")
+    if fine is None:
+        return None
+    tighter = max if problem.objective == "min-hardware" else min
+    return replace(fine, bound=tighter(rough.bound, fine.bound))
+
+
+def _melt(
+    problem: PlacementProblem, scale: Scale, fleet: list[Unit], deadline: Deadline, solver: str
+) -> Melted | None:
     from ortools.linear_solver import pywraplp
 
-    mip = pywraplp.Solver.CreateSolver("SCIP")
-    seats, prices = _seats(mip, fleet)
+    mip = pywraplp.Solver.CreateSolver(solver)
+    whole = mip.NumVar if solver == "GLOP" else mip.IntVar
+    seats, prices = _seats(mip, whole, fleet)
+    if problem.max_devices is not None:
+        mip.Add(sum(used for _, used in prices.values()) <= problem.max_devices)
     rooms = {kind.name: scale.room(kind) for kind in problem.types}
     models = list(problem.copies())
     most = Counter(seat.device_type for unit in fleet for seat in unit.seats)
@@ -82,14 +102,14 @@ def melt(
                 continue
             key = (name, k)
             keys.append(key)
-            x[key] = mip.IntVar(0, most[kind], "")
+            x[key] = whole(0, most[kind], "")
             mip.Add(x[key] <= seats[kind])
             s[key] = x[key] if fixed else mip.NumVar(0, most[kind], "")
             if not fixed:
                 mip.Add(s[key] <= x[key])
             on[kind].append(_Item(x[key], s[key], needs, fixed))
         if not keys:
-            if model.min_replicas or problem.objective == "min-hardware":
+            if model.min_replicas or (model.rate and problem.objective == "min-hardware"):
                 return None
             carried[name] = 0.0
             continue
@@ -110,13 +130,20 @@ def melt(
     mip.SetTimeLimit(int(1000 * deadline.left_s) + 1)
     parameters = pywraplp.MPSolverParameters()
     parameters.SetDoubleParam(pywraplp.MPSolverParameters.RELATIVE_MIP_GAP, GAP)
+    deadline.watch(mip.InterruptSolve)
     status = mip.Solve(parameters)
+    deadline.unwatch(mip.InterruptSolve)
     if status == pywraplp.Solver.INFEASIBLE:
         return None
-    best = mip.Objective().BestBound()
+    known = {pywraplp.Solver.OPTIMAL} if solver == "GLOP" else {
+        pywraplp.Solver.OPTIMAL, pywraplp.Solver.FEASIBLE
+    }  # fmt: skip
+    if status not in known:
+        return Melted(0.0 if least else _most(problem, models, most), {})
+    best = mip.Objective().Value() if solver == "GLOP" else mip.Objective().BestBound()
     slack = TOLERANCE * max(1.0, abs(best))
     best = max(0.0, best - slack) if least else best + slack
-    if status not in {pywraplp.Solver.OPTIMAL, pywraplp.Solver.FEASIBLE}:
+    if solver == "GLOP":
         return Melted(best, {})
     plan = {
         name: tuple(
@@ -131,7 +158,25 @@ def melt(
         )
         for name, model in models
     }
-    return Melted(best, plan)
+    used = {name: round(count.solution_value()) for name, (_, count) in prices.items()}
+    return Melted(best, plan, used)
+
+
+def _most(problem: PlacementProblem, models: list[tuple[str, Model]], seats: Counter[str]) -> float:
+    """What cannot be exceeded whatever the devices' capacities."""
+    if problem.fairness == "sum":
+        return sum(model.weight for _, model in models)
+    return min(
+        (
+            sum(
+                seats[option.device_type] * option.throughput / reference(model)
+                for _, option in worthwhile(problem, model)
+            )
+            for _, model in models
+            if reference(model)
+        ),
+        default=0.0,
+    )
 
 
 def _even(k: int, replicas: int, shares: int) -> list[tuple[int, int]]:
@@ -139,21 +184,23 @@ def _even(k: int, replicas: int, shares: int) -> list[tuple[int, int]]:
     return [(k, min(SHARES, shares // replicas + (i < shares % replicas))) for i in range(replicas)]
 
 
-def _seats(mip: Any, fleet: list[Unit]) -> tuple[dict[str, Any], list[tuple[float, Any]]]:
+def _seats(
+    mip: Any, integer: Callable[..., Any], fleet: list[Unit]
+) -> tuple[dict[str, Any], dict[str, tuple[float, Any]]]:
     """Seats in use by device type, and (price, devices in use) of each pool."""
     seats: dict[str, Any] = defaultdict(int)
-    prices = []
+    prices = {}
     counts = Counter(unit.pool.name for unit in fleet)
     pools = {unit.pool.name: unit.pool for unit in fleet}
     for name, count in counts.items():
         pool = pools[name]
-        used = mip.IntVar(0, count, "")
-        prices.append((pool.price, used))
+        used = integer(0, count, "")
+        prices[name] = pool.price, used
         if not pool.partitions:
             seats[pool.device_type] += used
             continue
-        cuts = [mip.IntVar(0, count, "") for _ in pool.partitions]
-        whole = mip.IntVar(0, count, "")
+        cuts = [integer(0, count, "") for _ in pool.partitions]
+        whole = integer(0, count, "")
         mip.Add(whole + sum(cuts) == used)
         seats[pool.device_type] += whole
         for cut, partition in zip(cuts, pool.partitions, strict=True):
@@ -201,12 +248,12 @@ def _goal(
     mip: Any,
     problem: PlacementProblem,
     models: list[tuple[str, Model]],
-    prices: list[tuple[float, Any]],
+    prices: dict[str, tuple[float, Any]],
     carried: dict[str, Any],
 ) -> bool:
     """Sets the objective; returns whether it is to be least."""
     if problem.objective == "min-hardware":
-        mip.Minimize(sum(price * used for price, used in prices))
+        mip.Minimize(sum(price * used for price, used in prices.values()))
         return True
     if problem.fairness == "max-min":
         factor = mip.NumVar(0, mip.infinity(), "")

@@ -173,6 +173,9 @@ def _fleet(problem: PlacementProblem, layout: Layout) -> list[str]:
             found.append(f"{parent}: is used whole and in slices at once.")
         if pool and not any(kinds <= Counter(partition) for partition in pool.partitions):
             found.append(f"{parent}: {sorted(kinds.elements())} is no legal partition.")
+    count = len(whole | set(slices))
+    if problem.max_devices is not None and count > problem.max_devices:
+        found.append(f"{count} devices are in use, at most {problem.max_devices} are allowed.")
     return found
 
 

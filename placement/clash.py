@@ -51,7 +51,7 @@ def clash(problem: PlacementProblem, deadline: Deadline) -> tuple[str, ...]:
         for fact in every:
             if id(fact) not in keep:
                 reduced = fact.without(reduced)
-        part = Deadline(min(ASK_S, deadline.left_s))
+        part = deadline.at_most(ASK_S)
         return has_layout(reduced, part) is False
 
     smallest = _smallest(clashes, [], every, has_new=False, deadline=deadline)

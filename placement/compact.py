@@ -11,6 +11,7 @@ slices), units u (physical devices, each with its seats), resources r.
     sum_{m,k} need[k,r]·S·x        <= room[d,r]·S·used     hard resources
     sum_{m,k} need[k,r]·s          <= room[d,r]·S·used     resources that scale
     sum_{k,d} x[m,k,d] >= replicas[m]
+    sum_u used[u] <= the most devices, if that is said
     min-hardware:   sum_{k,d} cover[m,k]·s >= rate[m], or s = S·x without a rate
                     minimise sum price[u]·used[u] + move price · moves
     max-throughput: carried[m] <= sum_{k,d} cover[m,k]·s
@@ -130,6 +131,8 @@ def build(
         _demand(cp, problem, name, model, of_model[name], x, s, carried, rest)
     rules.constrain(cp, problem, fleet, x, of_model)
     moves = rules.moves(cp, problem, x)
+    if problem.max_devices is not None:
+        cp.add(sum(used) <= problem.max_devices)
     cost, cost_unit = _cost(problem, fleet, used, moves)
     _symmetry(cp, problem, scale, fleet, used, on_seat, x)
     goal, unit_of_goal = cost, cost_unit

@@ -60,7 +60,7 @@ def _hardware(problem: PlacementProblem, result: Result, deadline: Deadline) -> 
             if deadline.left_s <= 0 or (binding and len(names) > 1):
                 break
             bound = _bound(problem, names, deadline)
-            if len(names) == 1:
+            if len(names) == 1 and bound > 0:
                 bounds[names[0]] = bound
             if not binding and bound >= result.value - 1e-9:
                 binding = names
@@ -111,7 +111,7 @@ def _throughput(problem: PlacementProblem, result: Result) -> Explanation:
 
 def _bound(problem: PlacementProblem, names: tuple[str, ...], deadline: Deadline) -> float:
     """A proven least price when only these resources are limited."""
-    part = Deadline(min(ASK_S, deadline.left_s))
+    part = deadline.at_most(ASK_S)
     result = solve(limited(problem, names), deadline=part, tie_break=False)
     return max(0.0, result.bound or 0.0)
 

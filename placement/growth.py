@@ -4,12 +4,15 @@ A plan says with which options and shares each model runs; the relaxation that g
 it for free (`aggregate.py`). What it leaves out, that devices are whole, is a packing. A plan for a
 little less than the fleet has (the sum), or for a little less than the bound (max-min: a rate of f
 times each model's reference, f found by bisection), leaves the packing some air.
+
+With f fixed the relaxation is much tighter than with f to be raised, since it counts replicas that
+carry little as whole ones: so f is bisected for the bound as well.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from placement import planned
 from placement.aggregate import melt
@@ -23,15 +26,23 @@ from placement.problem import PlacementProblem
 from placement.result import Deadline
 from placement.shares import polish
 
+TOLERANCE = 1e-5  # of a solver that counts in floats
 LEAST = 1e-3  # of a factor: about standing by
 FIRST = 0.06  # part of the bound that the first attempt gives up
 CLOSE = 0.004  # parts of the bound that are not told apart any more
 AIR = (0.0, 0.02, 0.05)  # parts of the capacities that plans for a factor leave free
-SUM_AIR = (0.005, 0.01, 0.015, 0.02, 0.03, 0.05, 0.1, 0.2)  # likewise, for the sum
-ENOUGH = 2  # plans that were packed
-PART = 0.15  # of the time left, for one packing or one plan
+TIGHTER, LOOSER = (0.02, 0.01, 0.005), (0.04, 0.07, 0.12, 0.2)  # likewise, for the sum
+PART = 0.2  # of the time left, for one packing or one plan
 
 Plan = Mapping[str, tuple[tuple[int, int], ...]]
+
+
+@dataclass(frozen=True)
+class Grown:
+    """A layout and a bound of the objective, which may be lower than the one that was given."""
+
+    replicas: tuple[Replica, ...] | None
+    bound: float
 
 
 def grow(
@@ -41,57 +52,55 @@ def grow(
     bound: float,
     deadline: Deadline,
     seed: int = 0,
-) -> tuple[Replica, ...] | None:
-    """The best layout of some plans; None when even standing by fits nowhere."""
-    if problem.fairness == "sum" and planned.applies(problem):
-        best = _sum(problem, scale, fleet, deadline, seed)
-        if best is not None:
-            return best
-    high = bound if problem.fairness == "max-min" else 1.0
-    low, step = 0.0, FIRST * high
+) -> Grown:
+    """The best layout of some plans; None when even standing by was not found to fit."""
+    if problem.fairness == "sum":
+        best = None
+        if planned.applies(problem):
+            best = _sum(problem, scale, fleet, deadline, seed)
+        return Grown(best or _least_of_all(problem, scale, fleet, deadline, seed), bound)
+    bound = _refute(problem, scale, fleet, bound, deadline.part(0.3))
+    low, high, step = 0.0, bound, FIRST * bound
     best = None
     factor = high - step
     while high - low > CLOSE * bound and deadline.left_s > 0 and factor > LEAST:
-        found = _carry(problem, scale, fleet, factor, deadline, seed)
+        found = _carry(asking(problem, factor), scale, fleet, deadline, seed)
         if found is not None:
             best, low = found, factor
             factor = (low + high) / 2
         else:
             high, step = factor, step * 2
             factor = (low + high) / 2 if low else high - step
-    if best is None:
-        best = _carry(problem, scale, fleet, LEAST, Deadline(max(1.0, deadline.left_s)), seed)
-    return best
+    return Grown(best or _least_of_all(problem, scale, fleet, deadline, seed), bound)
 
 
-def _sum(
+def _refute(
+    problem: PlacementProblem, scale: Scale, fleet: list[Unit], bound: float, deadline: Deadline
+) -> float:
+    """A lower bound of the factor, by bisection: what melted devices do not carry, no devices do.
+
+    With the factor fixed, whole replicas count: one that carries a part takes its whole memory.
+    """
+    low, high = 0.0, bound
+    factor = bound * (1 - CLOSE)
+    while deadline.left_s > 0 and high - low > CLOSE * high:
+        if melt(asking(problem, factor), scale, fleet, deadline.part(0.3)) is None:
+            high = factor * (1 + TOLERANCE)
+        else:
+            low = factor
+        factor = (low + high) / 2
+    return high
+
+
+def _least_of_all(
     problem: PlacementProblem, scale: Scale, fleet: list[Unit], deadline: Deadline, seed: int
 ) -> tuple[Replica, ...] | None:
-    """The best layout of the first plans that can be packed: later ones ask for less."""
-    found: list[tuple[Replica, ...]] = []
-    for air in SUM_AIR:
-        if deadline.left_s <= 0 or len(found) >= ENOUGH:
-            break
-        melted = melt(leaving(problem, air), scale, fleet, deadline.part(PART))
-        if melted is None:
-            break
-        part = deadline.part(PART)
-        packed = planned.settle(problem, scale, fleet, melted.plan, part, seed, merged=True)
-        if packed:
-            found.append(polish(problem, scale, fleet, packed))
-    return max(found, key=lambda replicas: worth(problem, fleet, replicas), default=None)
+    return _carry(asking(problem, LEAST), scale, fleet, deadline, seed)
 
 
-def _carry(
-    problem: PlacementProblem,
-    scale: Scale,
-    fleet: list[Unit],
-    factor: float,
-    deadline: Deadline,
-    seed: int,
-) -> tuple[Replica, ...] | None:
-    """Replicas that carry `factor` times each model's reference."""
-    asked = replace(
+def asking(problem: PlacementProblem, factor: float) -> PlacementProblem:
+    """The least hardware that carries `factor` times each model's reference."""
+    return replace(
         problem,
         objective="min-hardware",
         models=tuple(
@@ -100,15 +109,54 @@ def _carry(
         ),
         move_price=0.0,
     )
+
+
+def _sum(
+    problem: PlacementProblem, scale: Scale, fleet: list[Unit], deadline: Deadline, seed: int
+) -> tuple[Replica, ...] | None:
+    """The best layout of plans that leave less and less free, or more where none can be packed."""
+    best: tuple[Replica, ...] | None = None
+    for airs in (TIGHTER, LOOSER):
+        for air in airs:
+            if deadline.left_s <= 0:
+                return best
+            melted = melt(leaving(problem, air), scale, fleet, deadline.part(PART))
+            if melted is None:
+                break
+            part = deadline.part(PART)
+            packed = planned.settle(problem, scale, fleet, melted.plan, part, seed, merged=True)
+            if packed:
+                found = polish(problem, scale, fleet, packed)
+                if best is None or worth(problem, fleet, found) > worth(problem, fleet, best):
+                    best = found
+            if bool(packed) == (airs is LOOSER):
+                break
+        if best is not None:
+            break
+    return best
+
+
+def _carry(
+    asked: PlacementProblem, scale: Scale, fleet: list[Unit], deadline: Deadline, seed: int
+) -> tuple[Replica, ...] | None:
+    """Replicas that carry what is asked."""
+    packs = planned.applies(asked)
+    simple = planned.alone(asked) if packs else None
+    if simple:
+        found = planned.settle(asked, scale, fleet, simple, deadline.part(PART), seed)
+        if found is not None:
+            return found
     for air in AIR:
         melted = melt(leaving(asked, air), scale, fleet, deadline.part(PART))
-        if melted is None:
+        if melted is None and air == 0.0:
+            return None
+        if melted is None or not melted.plan:
             break
-        if planned.applies(asked):
+        if packs:
             found = planned.settle(asked, scale, fleet, melted.plan, deadline.part(PART), seed)
         else:
             found = construct(asked, scale, fleet, deadline.part(PART), seed, melted.plan)
-        if found is not None and worth(problem, fleet, found) >= 0.99 * factor:
+        if found is not None:
             return found
     return construct(asked, scale, fleet, deadline.part(PART), seed)
 

@@ -215,6 +215,8 @@ def _place(
         left -= covers[replica.k] * replica.share
         if problem.max_moves is not None and state.moves > problem.max_moves:
             return False
+        if problem.max_devices is not None and len(state.used) > problem.max_devices:
+            return False
     return True
 
 

@@ -137,15 +137,17 @@ def _step(
         return None
     units = [unit for unit in fleet if unit.name in freed]
     answer = search(
-        sub, scale, units, _part(deadline), generator.randrange(2**30), inside, outside=outside
+        sub,
+        scale,
+        units,
+        deadline.at_most(STEP_S),
+        generator.randrange(2**30),
+        inside,
+        outside=outside,
     )
     if answer.status not in {"optimal", "feasible"}:
         return None
     return (*rest, *answer.replicas)
-
-
-def _part(deadline: Deadline) -> Deadline:
-    return Deadline(min(STEP_S, deadline.left_s))
 
 
 def _cut(
@@ -204,7 +206,10 @@ def _cut(
         spread=tuple(spread),
         excluded_devices=(),
     )
-    sub = replace(problem, models=tuple(models), rules=rules, max_moves=None)
+    spare = None
+    if problem.max_devices is not None:
+        spare = problem.max_devices - len({unit_of[r.seat].name for r in rest})
+    sub = replace(problem, models=tuple(models), rules=rules, max_moves=None, max_devices=spare)
     if flexible and problem.fairness == "max-min":
         sub = replace(sub, fairness="sum")
     return sub, outside

@@ -11,7 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from fractions import Fraction
-from math import lcm
+from math import ceil, lcm
 
 from placement.assignment import Replica
 from placement.colocation import SHARES, Scale
@@ -34,10 +34,25 @@ def applies(problem: PlacementProblem) -> bool:
     return (
         bool(problem.models)
         and problem.max_moves is None
+        and problem.max_devices is None
         and not any((rules.pins, rules.forbidden, rules.apart, rules.together, rules.spread))
         and not any(pool.partitions for pool in problem.pools)
         and all(model.min_replicas <= 1 for model in problem.models)
     )
+
+
+def alone(problem: PlacementProblem) -> Plan | None:
+    """One replica for each model, by an option that carries its rate; None if one has no such."""
+    plan = {}
+    for name, model in problem.copies():
+        for k, option in worthwhile(problem, model):
+            share = ceil(SHARES * (model.rate or option.throughput) / option.throughput)
+            if share <= SHARES:
+                plan[name] = ((k, share),)
+                break
+        else:
+            return None
+    return plan
 
 
 def settle(
@@ -49,17 +64,17 @@ def settle(
     seed: int = 0,
     *,
     merged: bool = False,
+    cheapest: bool = False,
 ) -> tuple[Replica, ...] | None:
     """The plan's replicas on the fleet; None when no packing of them was found in time.
 
-    For min-hardware the cheapest packing that is found; otherwise any that the fleet has room for.
+    Any packing that the fleet has room for, or the `cheapest` that is found before the deadline.
     Replicas of a model go on distinct devices. `merged`: they may meet, which is easier to pack;
     of two on one device one is left, with the share of both if it can.
     """
-    least = problem.objective == "min-hardware"
     groups: dict[_Group, list[Unit]] = defaultdict(list)
     for unit in fleet:
-        price = Fraction(repr(float(unit.pool.price))) if least else Fraction(1)
+        price = Fraction(repr(float(unit.pool.price))) if cheapest else Fraction(1)
         groups[unit.pool.device_type, price].append(unit)
     slots = {} if merged else _slots(plan, len(fleet))
     lots = max(slots.values(), default=-1) + 1
@@ -90,7 +105,7 @@ def settle(
             until.stop()
 
     instance = PackingInstance(items, bins)
-    found = solve_packing(instance, until, seed, None if least else watch).bins
+    found = solve_packing(instance, until, seed, None if cheapest else watch).bins
     if found is None or len(found) > len(fleet):
         return None
     free = [iter(units) for units in groups.values()]
@@ -107,7 +122,8 @@ def settle(
                 share = min(SHARES, share + (other.share if other.k == replica.k else 0))
             settled[replica.model, seat] = replace(replica, seat=seat, share=share)
     replicas = tuple(settled.values())
-    return replicas if not least or _carry_all(problem, replicas) else None
+    flexible = problem.objective == "max-throughput"
+    return replicas if flexible or _carry_all(problem, replicas) else None
 
 
 def _carry_all(problem: PlacementProblem, replicas: Iterable[Replica]) -> bool:

@@ -117,6 +117,7 @@ class PlacementProblem:
     # A move is a replica of a model that runs somewhere now, on a device where it does not.
     max_moves: int | None = None
     move_price: float = 0.0  # min-hardware: added to the price for each move
+    max_devices: int | None = None  # physical devices in use, of all pools together
 
     def copies(self) -> Iterator[tuple[str, Model]]:
         """Each model to place under the name that layouts use: `bert`, or `bert#2` of several."""

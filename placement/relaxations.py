@@ -28,14 +28,14 @@ def relaxations(problem: PlacementProblem, deadline: Deadline) -> tuple[str, ...
         for words, relaxed in ladder:
             if deadline.left_s <= 0:
                 return tuple(found)
-            if has_layout(relaxed, Deadline(min(ASK_S, deadline.left_s))):
+            if has_layout(relaxed, deadline.at_most(ASK_S)):
                 found.append(words)
                 break
     left_out = 0
     for model in problem.models if len(problem.models) <= MOST_MODELS else ():
         if deadline.left_s <= 0 or left_out >= WITHOUT:
             break
-        part = Deadline(min(ASK_S, deadline.left_s))
+        part = deadline.at_most(ASK_S)
         if len(problem.models) > 1 and has_layout(without_model(problem, model.name), part):
             found.append(f"without {model.name}")
             left_out += 1

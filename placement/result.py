@@ -65,7 +65,11 @@ class Deadline:
 
     def part(self, part: float) -> Deadline:
         """A deadline for so much of what is left, which ends with this one."""
-        child = Deadline(self.left_s * part)
+        return self.at_most(self.left_s * part)
+
+    def at_most(self, seconds: float) -> Deadline:
+        """A deadline in so many seconds, which ends with this one."""
+        child = Deadline(min(seconds, self.left_s))
         self.watch(child.stop)
         return child
 

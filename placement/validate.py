@@ -57,6 +57,9 @@ def validate(problem: PlacementProblem) -> None:
             "(`place --count N`)."
         )
     _amount("move_price", problem.move_price)
+    for name, most in (("max_moves", problem.max_moves), ("max_devices", problem.max_devices)):
+        if most is not None and most < 0:
+            raise InputError(f"{name}: must not be negative.")
 
 
 def _rules(problem: PlacementProblem) -> None:

@@ -83,7 +83,13 @@ class Percent(click.ParamType[float]):
 @click.option("--problem", type=click.Path(path_type=Path), help="Problem file, not a store.")
 @click.option("--time-limit", type=Duration(), default="30s", show_default=True)
 @click.option("--seed", type=int, default=0, show_default=True)
-@click.option("--frontier", is_flag=True, help="The whole curve over 1..N devices.")
+@click.option(
+    "--frontier",
+    type=click.Choice(["throughput", "price"]),
+    is_flag=False,
+    flag_value="throughput",
+    help="The whole curve over 1..N devices: what they carry at most, or cost at least.",
+)
 @click.option("--explain", is_flag=True, help="Say why this many devices, at length.")
 @click.option(
     "--slowdown/--no-slowdown",
@@ -340,40 +346,47 @@ def _interruptible(work: Callable[[], T], deadline: Deadline) -> T:
 def _frontier(
     problem: PlacementProblem, options: dict[str, Any], output_format: str, deadline: Deadline
 ) -> None:
+    from dataclasses import asdict, replace
+
     from placement.frontier import frontier
 
+    objective: Any = "min-hardware" if options["frontier"] == "price" else "max-throughput"
+    problem = replace(problem, objective=objective)
     points = _interruptible(lambda: frontier(problem, deadline, options["seed"]), deadline)
-    rows = [
-        {
-            "devices": p.devices,
-            "price": p.price,
-            "status": p.status,
-            "value": p.value,
-            "bound": p.bound,
-            "throughput": p.throughput,
-        }
-        for p in points
-    ]
+    what = "price" if options["frontier"] == "price" else "relative throughput"
 
     def table() -> str:
         return text_table(
-            ["devices", "price", "relative throughput", "bound", "inferences/s", "status"],
+            ["devices at most", what, "bound", "status", "in use", "price", "inferences/s"],
             [
-                [p.devices, f"{p.price:g}"]
-                + (
-                    ["-", "-", "-", p.status]
-                    if p.value is None
-                    else [f"{p.value:.3f}", f"{p.bound:.3f}", f"{p.throughput:.1f}", p.status]
-                )
+                [
+                    p.devices,
+                    _figure(p.value, ".4g"),
+                    _figure(p.bound, ".4g"),
+                    p.status,
+                    ", ".join(f"{count} × {kind}" for kind, count in p.used.items()) or "-",
+                    _figure(p.price, "g"),
+                    _figure(p.throughput, ".1f"),
+                ]
                 for p in points
             ],
         )
 
     emit(
-        {"objective": problem.objective, "fairness": problem.fairness, "frontier": rows},
+        {
+            "objective": problem.objective,
+            "fairness": problem.fairness,
+            "frontier": [asdict(point) for point in points],
+        },
         output_format,
         table,
     )
+    if all(point.value is None for point in points):
+        raise NoAnswerError("No number of devices of this fleet was found to carry all of this.")
+
+
+def _figure(figure: float | None, form: str) -> str:
+    return "-" if figure is None else format(figure, form)
 
 
 def _document(result: Result, explanation: Any, formulation: Formulation) -> dict[str, Any]:
