@@ -92,14 +92,16 @@ def composed_of(
         One of them is not in the repository or broken, or a model calls itself in the end.
     """
     found: dict[str, ModelDirectory] = {}
-    known = model_names(repository)
+    known: tuple[str, ...] = ()  # read when there is something to look up: most models call none
 
     def visit(caller: ModelDirectory, above: tuple[str, ...]) -> None:
+        nonlocal known
         config = caller.config
         called = model_config.steps(config) if config is not None else ()
         for name in dict.fromkeys((*called, *(also or {}).get(caller.name, ()))):
             if name in above:
                 raise InputError(f"{' calls '.join((*above, name))}: a model cannot call itself")
+            known = known or model_names(repository)
             if name not in known:
                 raise InputError(
                     f"{caller.name} is composed of models, and one of them is not in "

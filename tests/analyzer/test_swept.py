@@ -1,6 +1,10 @@
 """What is swept takes effect on a real Triton, and composed models are measured as one."""
 
+import json
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -79,7 +83,6 @@ def test_a_rate_limiter_lets_so_many_instances_run_as_have_their_resources(optio
     """Of two instances that rest for 20 ms one holds all that there is: 50 infer/s at most, not
     100. Figures under a rate limit are told from those of a plain server."""
     limiters = tuple(RateLimiter((RateLimitResource("R", count, 2),)) for count in (1, 2))
-    load = Sweep((1,), (2,), instance_counts=(2,))
     both, one = measured(
         options,
         models=["rester"],
@@ -88,8 +91,6 @@ def test_a_rate_limiter_lets_so_many_instances_run_as_have_their_resources(optio
     assert one.throughput < 51
     assert both.throughput > 1.3 * one.throughput
     assert "--rate-limit-resource=R:2" in one.environment.triton
-    (plain,) = measured(options, models=["rester"], sweep=load)
-    assert "--rate-limit" not in plain.environment.triton
 
 
 def test_an_ensemble_is_measured_with_its_models_in_their_variants(options: Options):
@@ -107,15 +108,44 @@ def test_an_ensemble_is_measured_with_its_models_in_their_variants(options: Opti
     assert two.variant.members == (Variant("doubler", instance_count=2),)
 
 
-def test_a_models_business_logic_finds_the_models_that_it_calls(options: Options):
+def test_a_models_business_logic_fails_without_the_models_that_it_calls(options: Options):
     (alone,) = measured(options, models=["caller"], sweep=Sweep((1,), (1,)))
     assert alone.status == "failed"
     assert "doubler" in (alone.reason or "")
-    (together,) = measured(
-        options, models=["caller"], sweep=Sweep((1,), (1,)), with_models={"caller": ["doubler"]}
+
+
+def test_the_configuration_file_says_what_differs_from_model_to_model(
+    tmp_path: Path, embedded_triton: Binary
+):
+    """As a user types it: a flag for all models, and each with its own."""
+    (tmp_path / "model-placer.yaml").write_text(f"""
+        model_repository: {MODELS}
+        profile: {{gpus: none, batch_sizes: [1], max_duration: 1.5s, confidence_interval: 20%}}
+        models:
+          caller: {{concurrency: [2], members: [doubler]}}
+          witness:
+            shapes: {{IN: [7]}}
+            warm_ups: [2]
+            rate_limiters: ["R1:1/2@3"]
+            host_policies: [{{name: first, cpu-cores: 0-0}}]
+    """)
+    command = [sys.executable, "-c", "from analyzer.cli import main; main()", "profile"]
+    done = subprocess.run(
+        [*command, "--concurrency", "1", "--output-format", "json"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        capture_output=True,
+        text=True,
+        check=False,
     )
-    assert together.status == "ok"
-    assert together.variant.members == (Variant("doubler"),)
+    assert done.returncode == 0, done.stderr
+    caller, witness = json.loads(done.stdout)
+    assert (caller["status"], caller["load"]["concurrency"]) == ("ok", 2)
+    assert [member["model"] for member in caller["variant"]["members"]] == ["doubler"]
+    assert (witness["status"], witness["load"]["concurrency"]) == ("ok", 1)
+    assert witness["variant"]["warm_up"] == {"requests": 2, "dims": [["IN", [7]]]}
+    assert witness["variant"]["host_policy"]["name"] == "first"
+    assert "--rate-limit-resource=R1:2" in witness["environment"]["triton"]
 
 
 def test_a_change_of_a_member_is_a_change_of_the_ensemble(options: Options, tmp_path: Path):
@@ -172,6 +202,7 @@ def test_a_decoupled_model_is_measured_by_streams_which_is_said(options: Options
     assert not [warning for warning in stream.warnings if "counted" in warning]
     assert any("over gRPC" in line for line in said)
     assert "responses/s, first p50" in measurements_table([stream])
+    assert "--rate-limit" not in plain.environment.triton
     assert (plain.responses, plain.first_response, plain.responses_per_s) == (0, None, None)
 
 

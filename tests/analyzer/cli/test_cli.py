@@ -47,6 +47,14 @@ def test_a_misspelt_command_suggests_the_nearest(tmp_path: Path):
     assert "Did you mean 'profile'?" in done.stderr
 
 
+def test_a_slip_in_the_configuration_files_models_is_placed(tmp_path: Path):
+    (tmp_path / "model-placer.yaml").write_text("models: {bert: {instance_count: [1]}}")
+    done = run("profile", "-m", ".", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "model-placer.yaml: models: bert: unknown field 'instance_count'" in done.stderr
+    assert "Did you mean 'instance_counts'?" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -57,6 +65,10 @@ def test_a_misspelt_command_suggests_the_nearest(tmp_path: Path):
         (["profile", "-m", ".", "--batch-sizes", "0"], "'0' is not a list"),
         (["profile", "-m", ".", "--parameter", "threads"], "KEY=VALUE"),
         (["profile", "-m", ".", "--max-duration", "soon"], "not a duration"),
+        (["profile", "-m", ".", "--rate-limiter", "R1"], "'R1' is not NAME:COUNT"),
+        (["profile", "-m", ".", "--host-policy", "a:cores=1"], "cpu-cores, numa-node"),
+        (["profile", "-m", ".", "--warm-ups", "-1"], "'-1' is not a list"),
+        (["profile", "-m", ".", "--with-models", "bert"], "MODEL=OTHER"),
         (["profile", "-m", ".", "--confidence-interval", "200%"], "not a share"),
         (["show", "--store", "none.db"], "no such profile store"),
         (["place", "--store", "none.db"], "no such profile store"),
