@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from placement.packing.cover import run
 from placement.packing.instance import Packing
 from placement.packing.table import Table
 from placement.result import Deadline
@@ -69,15 +70,7 @@ def compact(
     if bins and bound:
         cp.add(cost >= bound)
     cp.minimize(cost)
-    solver = cp_model.CpSolver()
-    solver.parameters.num_workers = 1
-    solver.parameters.random_seed = seed
-    solver.parameters.max_time_in_seconds = max(0.01, deadline.left_s - 0.02)
-    deadline.watch(solver.stop_search)
-    try:
-        status = solver.solve(cp)
-    finally:
-        deadline.unwatch(solver.stop_search)
+    solver, status = run(cp, deadline, seed)
     if status == cp_model.INFEASIBLE:
         return None, None
     if status not in {cp_model.OPTIMAL, cp_model.FEASIBLE}:

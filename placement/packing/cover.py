@@ -76,19 +76,28 @@ def cover(
     cp.add(cost <= limit // step)
     if not once:
         cp.minimize(cost)
+    solver, status = run(cp, deadline, seed, work_s)
+    if status not in {cp_model.OPTIMAL, cp_model.FEASIBLE}:
+        return Cover(impossible=status == cp_model.INFEASIBLE)
+    return Cover(_bins(columns, [solver.value(x) for x in uses], counts))
+
+
+def run(cp: Any, deadline: Deadline, seed: int, work_s: float | None = None) -> tuple[Any, Any]:
+    """CP-SAT, by one worker, so that the same seed gives the same answer; its solver and status."""
+    from ortools.sat.python import cp_model
+
     solver = cp_model.CpSolver()
     solver.parameters.num_workers = 1
     solver.parameters.random_seed = seed
-    solver.parameters.max_deterministic_time = work_s
+    if work_s is not None:
+        solver.parameters.max_deterministic_time = work_s
     solver.parameters.max_time_in_seconds = max(0.01, deadline.left_s - 0.05)
     deadline.watch(solver.stop_search)
     try:
         status = solver.solve(cp)
     finally:
         deadline.unwatch(solver.stop_search)
-    if status not in {cp_model.OPTIMAL, cp_model.FEASIBLE}:
-        return Cover(impossible=status == cp_model.INFEASIBLE)
-    return Cover(_bins(columns, [solver.value(x) for x in uses], counts))
+    return solver, status
 
 
 def cover_many(

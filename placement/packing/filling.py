@@ -31,16 +31,14 @@ def fill(
     deadline: Deadline,
     width: int = 12,
     window: int = WINDOW,
-    limit: int | None = None,
 ) -> list[Packing] | None:
-    """Bins for `rest` (copies per item); None past the price limit, the bins or the time.
+    """Bins for `rest` (copies per item); None past the bins or the time.
 
     `values` rank the items, `weights` are those per resource and bin type for the narrow search,
     `left` the bins of each type that may still be used.
     """
     rest, left = rest.copy(), list(left)
     bins: list[Packing] = []
-    spent = 0
     order = np.argsort(-values, kind="stable")
     order = order[rest[order] > 0]
     while len(order):
@@ -85,9 +83,6 @@ def fill(
         rest -= times * need
         order = order[rest[order] > 0]
         bins += [table.packing(kind, chosen)] * times
-        spent += table.instance.bins[kind].price * times
-        if limit is not None and spent > limit:
-            return None
     return bins
 
 
