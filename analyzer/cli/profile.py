@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -363,7 +364,8 @@ NOT_NEGATIVE = CommaList(swept_values.whole, "integers")
     "--done",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="A file that is made when all is measured: what `merge --wait-for` waits for.",
+    help="A file that is made when all is measured: what `merge --wait-for` waits for. Tries that "
+    "failed are told in FILE.tries.",
 )
 @click.pass_context
 def profile(ctx: click.Context, /, output_format: str, done: Path | None, **options: Any) -> None:
@@ -409,12 +411,9 @@ def profile(ctx: click.Context, /, output_format: str, done: Path | None, **opti
             raise InputError("--pairs measures on one GPU: leave out --parallel.")
         _pairs(chosen, pairs or None, output_format)
         return
-    if done is not None:
-        marker.clear(done)  # of an earlier run
     run = parallel.run if in_parallel else profiling.run
-    outcome = run(chosen, tell, log.info)
-    if done is not None:
-        marker.make(done)
+    with nullcontext() if done is None else marker.told(done):
+        outcome = run(chosen, tell, log.info)
     emit(
         [to_document(measurement) for measurement in outcome.measurements],
         output_format,

@@ -49,6 +49,21 @@ MATRIX: dict[str, dict[str, Any]] = {
         "serving": {"enabled": True, "tritonImage": "triton:mine"},
         "shards": {"count": 2},
     },
+    "GPU types": {
+        **NEEDED,
+        "shards": {
+            "count": 2,
+            "withoutFailed": True,
+            "gpuTypes": {
+                "t4": {"product": "Tesla-T4"},
+                "slice": {
+                    "product": "NVIDIA-A100-SXM4-40GB",
+                    "resource": "nvidia.com/mig-1g.5gb",
+                },
+            },
+        },
+        "nodeSelector": {"pool": "gpus"},
+    },
     "all the rest": {
         **NEEDED,
         "image": {"repository": "r.example/placer", "digest": "sha256:" + "0" * 64},
@@ -92,8 +107,9 @@ def rendered(request: pytest.FixtureRequest, tools: Tools) -> list[dict[str, Any
     return tools.render(MATRIX[request.param])
 
 
-def test_lint_has_nothing_to_say(tools: Tools):
-    tools.values.write_text(yaml.safe_dump(NEEDED))
+@pytest.mark.parametrize("name", MATRIX)
+def test_lint_has_nothing_to_say(tools: Tools, name: str):
+    tools.values.write_text(yaml.safe_dump(MATRIX[name]))
     tools.run("lint", "--strict", str(CHART), "-f", str(tools.values))
 
 
@@ -113,6 +129,8 @@ def test_every_pod_meets_the_restricted_standard(rendered: list[dict[str, Any]])
         assert pod["securityContext"]["runAsNonRoot"] is True
         assert pod["securityContext"]["runAsUser"] > 0
         assert pod["automountServiceAccountToken"] is False
+        assert not {"shareProcessNamespace", "hostUsers"} & pod.keys()
+        assert not {"sysctls", "seLinuxOptions", "windowsOptions"} & pod["securityContext"].keys()
         for volume in pod["volumes"]:
             assert volume.keys() - {"name"} <= allowed
         for container in containers(pod):
@@ -120,7 +138,8 @@ def test_every_pod_meets_the_restricted_standard(rendered: list[dict[str, Any]])
             assert context["allowPrivilegeEscalation"] is False
             assert context["capabilities"] == {"drop": ["ALL"]}
             assert context["readOnlyRootFilesystem"] is True
-            assert not context.get("privileged")
+            assert not {"privileged", "procMount", "seLinuxOptions"} & context.keys()
+            assert context.get("runAsUser", 1) > 0
             assert {"requests", "limits"} <= container["resources"].keys()
             assert not any("hostPort" in port for port in container.get("ports", []))
 
@@ -176,6 +195,8 @@ def test_one_source_of_models_is_asked_for(tools: Tools):
         {"models": {"objectStore": {"uri": "http://a/b"}}},
         {"models": {"hostPath": "relative"}},
         {"image": {"digest": "sha256:short"}},
+        {"shards": {"count": 1, "gpuTypes": {"t4": {}}}},
+        {"shards": {"count": 1, "gpuTypes": {"Tesla T4": {"product": "Tesla-T4"}}}},
     ],
 )
 def test_a_wrong_value_is_refused_by_the_schema(tools: Tools, values: dict[str, Any]):
@@ -215,6 +236,65 @@ def test_shards_are_an_indexed_job_and_the_last_step_takes_what_they_write(tools
         assert "nvidia.com/gpu" not in container["resources"]["limits"]
 
 
+def test_each_gpu_type_has_a_job_on_its_nodes_and_all_are_merged(tools: Tools):
+    found = jobs(tools.render(MATRIX["GPU types"]))
+    assert list(found) == [f"demo-model-placer-1-{each}" for each in ("slice", "t4", "place")]
+    asked = {}
+    for key in ("slice", "t4"):
+        pod = found[f"demo-model-placer-1-{key}"]["template"]["spec"]
+        (profile,) = pod["containers"]
+        (resource,) = profile["resources"]["limits"].keys() - {"memory"}
+        asked[pod["nodeSelector"]["nvidia.com/gpu.product"]] = resource
+        assert pod["nodeSelector"]["pool"] == "gpus"
+        (store,) = (each for each in profile["args"] if each.startswith("--store="))
+        merge = found["demo-model-placer-1-place"]["template"]["spec"]["initContainers"][0]["args"]
+        for index in "01":
+            assert store.split("=")[1].replace("$(JOB_COMPLETION_INDEX)", index) in merge
+    assert asked == {
+        "Tesla-T4": "nvidia.com/gpu",
+        "NVIDIA-A100-SXM4-40GB": "nvidia.com/mig-1g.5gb",
+    }
+    stores = [each for each in merge if each.endswith(".db") and not each.startswith("--")]
+    assert len(stores) == len(set(stores)) == 4
+    alone = {**NEEDED, "shards": {"gpuTypes": {"t4": {"product": "Tesla-T4"}}}}
+    assert "shards.gpuTypes needs shards.count" in tools.text(alone, ok=False)
+
+
+def test_the_last_step_waits_for_as_many_tries_as_the_job_makes(tools: Tools):
+    for without_failed in (False, True):
+        shards = {"count": 2, "backoffLimitPerIndex": 4, "withoutFailed": without_failed}
+        found = jobs(tools.render({**NEEDED, "shards": shards}))
+        assert found["demo-model-placer-1"]["backoffLimitPerIndex"] == 4
+        merge = found["demo-model-placer-1-place"]["template"]["spec"]["initContainers"][0]["args"]
+        assert "--tries=5" in merge
+        assert ("--without-failed" in merge) is without_failed
+
+
+@pytest.mark.parametrize("shards", [0, 2])
+def test_the_serving_claim_is_mounted_in_the_last_step_alone(tools: Tools, shards: int):
+    """Shards on other nodes could not even start on a claim that is ReadWriteOnce."""
+    values = {**NEEDED, "serving": {"enabled": True}, "shards": {"count": shards}}
+    mounting = [
+        container["name"]
+        for pod in pods(tools.render(values))
+        for container in containers(pod)
+        if any(mount["name"] == "serving" for mount in container["volumeMounts"])
+    ]
+    assert mounting == ["export"]
+
+
+def test_an_eviction_is_no_failure_and_a_no_is_not_asked_again(tools: Tools):
+    (job,) = jobs(tools.render()).values()
+    ignored, failed = job["podFailurePolicy"]["rules"]
+    assert (ignored["action"], ignored["onPodConditions"][0]["type"]) == (
+        "Ignore",
+        "DisruptionTarget",
+    )
+    names = {each["name"] for each in containers(job["template"]["spec"])}
+    assert failed["onExitCodes"]["containerName"] in names
+    assert failed["onExitCodes"]["values"] == [1, 2]  # nothing fits; bad input
+
+
 def test_kueue_queues_the_job_that_measures_and_it_alone(tools: Tools):
     documents = [each for each in tools.render(MATRIX["shards"]) if each["kind"] == "Job"]
     queued = {
@@ -227,7 +307,7 @@ def test_kueue_queues_the_job_that_measures_and_it_alone(tools: Tools):
 
 def test_models_of_an_object_store_are_copied_before_the_start(tools: Tools):
     (pod, _) = pods(tools.render(MATRIX["object-store"]))
-    (fetch,) = pod["initContainers"]
+    fetch = pod["initContainers"][0]
     assert fetch["args"][:3] == ["copy", ":s3,env_auth:weights/triton", "/models"]
     assert fetch["envFrom"] == [{"secretRef": {"name": "s3"}}]
 

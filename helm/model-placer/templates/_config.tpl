@@ -1,8 +1,7 @@
 {{- /* model-placer.yaml: the values' sections, and the paths that this chart mounts. */ -}}
 {{- define "model-placer.config" -}}
-{{- /* A slice has no plain index; a whole GPU that cannot be read is an error, not the CPU. */ -}}
-{{- $gpus := ternary "auto" "0" (contains "/mig-" .Values.gpu.resource) -}}
-{{- $profile := dict "gpus" (ternary "none" $gpus (eq (int .Values.gpu.count) 0)) -}}
+{{- /* The GPU or slice that the pod was given; one that cannot be read is an error, not the CPU. */ -}}
+{{- $profile := dict "gpus" (ternary "none" "first" (eq (int .Values.gpu.count) 0)) -}}
 {{- $place := dict "output" "/store/layout.yaml" -}}
 {{- $output := ternary "/serving" "/store/deploy" .Values.serving.enabled -}}
 {{- $export := dict "output" $output "format" (list "triton" "kubernetes") "copy" .Values.serving.enabled -}}

@@ -1,8 +1,8 @@
 {{- define "model-placer.name" -}}
 {{- if contains .Chart.Name .Release.Name -}}
-{{- .Release.Name | trunc 50 | trimSuffix "-" -}}
+{{- .Release.Name | trunc 40 | trimSuffix "-" -}}
 {{- else -}}
-{{- printf "%s-%s" .Release.Name .Chart.Name | trunc 50 | trimSuffix "-" -}}
+{{- printf "%s-%s" .Release.Name .Chart.Name | trunc 40 | trimSuffix "-" -}}
 {{- end -}}
 {{- end -}}
 
@@ -39,8 +39,14 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- printf "%s-%d" (include "model-placer.name" .) (.Release.Revision | int) -}}
 {{- end -}}
 
+{{- /* Where a shard keeps its rows; takes the GPU type's key, the index and how many there are. */ -}}
+{{- define "model-placer.shardStore" -}}
+{{- printf "/store/shards/%s%v-of-%d.db" (ternary "" (printf "%s-" .key) (empty .key)) .index .count -}}
+{{- end -}}
+
 {{- /* Marks of finished shards: those of another revision or another sweep do not count. */ -}}
-{{- define "model-placer.marks" -}}
-{{- $sweep := printf "%s %d %v" (toJson .Values.config) (int .Values.shards.count) .Values.models | sha256sum | trunc 8 -}}
-{{- printf "/store/shards/%s-%s" (include "model-placer.job" .) $sweep -}}
+{{- define "model-placer.shardMark" -}}
+{{- $values := .root.Values -}}
+{{- $sweep := printf "%s %d %v" (toJson $values.config) (int $values.shards.count) $values.models | sha256sum | trunc 8 -}}
+{{- printf "/store/shards/%s-%s/%s%v.done" (include "model-placer.job" .root) $sweep (ternary "" (printf "%s-" .key) (empty .key)) .index -}}
 {{- end -}}

@@ -21,32 +21,36 @@ securityContext:
   {{- toYaml .Values.podSecurityContext | nindent 2 }}
 {{- end -}}
 
-{{- /* Pods that measure go to nodes with the GPU. */ -}}
+{{- /* Pods that measure go to nodes with the GPU; takes the root context and a GPU type, if any. */ -}}
 {{- define "model-placer.placeOnGpuNodes" -}}
-{{- with .Values.runtimeClassName }}
+{{- with .root.Values.runtimeClassName }}
 runtimeClassName: {{ . }}
 {{- end }}
-{{- with .Values.nodeSelector }}
+{{- $product := dict -}}
+{{- with .type }}{{ $product = dict "nvidia.com/gpu.product" .product }}{{ end -}}
+{{- with mergeOverwrite (deepCopy .root.Values.nodeSelector) $product }}
 nodeSelector:
   {{- toYaml . | nindent 2 }}
 {{- end }}
-{{- with .Values.affinity }}
+{{- with .root.Values.affinity }}
 affinity:
   {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- end -}}
 
-{{- /* Memory, CPU and the GPU of the container that measures. */ -}}
+{{- /* Memory, CPU and the GPU of the container that measures; takes root and a GPU type, if any. */ -}}
 {{- define "model-placer.resources" -}}
-{{- $resources := deepCopy .Values.resources -}}
-{{- if gt (int .Values.gpu.count) 0 -}}
-{{- $limits := mergeOverwrite (dict) ($resources.limits | default dict) (dict .Values.gpu.resource (int .Values.gpu.count)) -}}
+{{- $resources := deepCopy .root.Values.resources -}}
+{{- if gt (int .root.Values.gpu.count) 0 -}}
+{{- $resource := .root.Values.gpu.resource -}}
+{{- with .type }}{{ $resource = .resource | default $resource }}{{ end -}}
+{{- $limits := mergeOverwrite (dict) ($resources.limits | default dict) (dict $resource (int .root.Values.gpu.count)) -}}
 {{- $_ := set $resources "limits" $limits -}}
 {{- end -}}
 {{ toYaml $resources }}
 {{- end -}}
 
-{{- /* A container of our image; takes the root context, its name, arguments and resources. */ -}}
+{{- /* A container of our image; takes the root context, its name, arguments, resources and mounts. */ -}}
 {{- define "model-placer.container" -}}
 name: {{ .name }}
 image: {{ include "model-placer.image" .root | quote }}
@@ -63,48 +67,97 @@ resources:
 securityContext:
   {{- toYaml .root.Values.securityContext | nindent 2 }}
 volumeMounts:
-  - name: config
-    mountPath: /etc/model-placer
-    readOnly: true
-  - name: models
-    mountPath: /models
-    readOnly: true
-    {{- with .root.Values.models.subPath }}
-    subPath: {{ . }}
-    {{- end }}
-  - name: store
-    mountPath: /store
-    {{- with .root.Values.store.subPath }}
-    subPath: {{ . }}
-    {{- end }}
-  {{- if .root.Values.serving.enabled }}
-  - name: serving
-    mountPath: /serving
+  {{- range .mounts }}
+  - {{ include (printf "model-placer.mount.%s" .) $.root | nindent 4 | trim }}
   {{- end }}
   - name: tmp
     mountPath: /tmp
-  - name: shared-memory
-    mountPath: /dev/shm
 {{- end -}}
 
+{{- define "model-placer.mount.config" -}}
+name: config
+mountPath: /etc/model-placer
+readOnly: true
+{{- end -}}
+
+{{- define "model-placer.mount.models" -}}
+name: models
+mountPath: /models
+readOnly: true
+{{- with .Values.models.subPath }}
+subPath: {{ . }}
+{{- end }}
+{{- end -}}
+
+{{- define "model-placer.mount.store" -}}
+name: store
+mountPath: /store
+{{- with .Values.store.subPath }}
+subPath: {{ . }}
+{{- end }}
+{{- end -}}
+
+{{- define "model-placer.mount.serving" -}}
+name: serving
+mountPath: /serving
+{{- end -}}
+
+{{- define "model-placer.mount.shared-memory" -}}
+name: shared-memory
+mountPath: /dev/shm
+{{- end -}}
+
+{{- /* The volumes of a pod; takes the root context and their names. */ -}}
 {{- define "model-placer.volumes" -}}
-- name: config
-  configMap:
-    name: {{ include "model-placer.name" . }}
-- name: models
-  {{- include "model-placer.modelsVolume" . | nindent 2 }}
-- name: store
-  persistentVolumeClaim:
-    claimName: {{ include "model-placer.storeClaim" . }}
-{{- if .Values.serving.enabled }}
-- name: serving
-  persistentVolumeClaim:
-    claimName: {{ .Values.serving.existingClaim }}
+{{- range .names }}
+- name: {{ . }}
+  {{- include (printf "model-placer.volume.%s" .) $.root | nindent 2 }}
 {{- end }}
 - name: tmp
   emptyDir: {}
-- name: shared-memory
-  emptyDir:
-    medium: Memory
-    sizeLimit: {{ .Values.sharedMemory }}
+{{- end -}}
+
+{{- define "model-placer.volume.config" -}}
+configMap:
+  name: {{ include "model-placer.name" . }}
+{{- end -}}
+
+{{- define "model-placer.volume.models" -}}
+{{- include "model-placer.modelsVolume" . }}
+{{- end -}}
+
+{{- define "model-placer.volume.store" -}}
+persistentVolumeClaim:
+  claimName: {{ include "model-placer.storeClaim" . }}
+{{- end -}}
+
+{{- define "model-placer.volume.serving" -}}
+persistentVolumeClaim:
+  claimName: {{ .Values.serving.existingClaim }}
+{{- end -}}
+
+{{- define "model-placer.volume.shared-memory" -}}
+emptyDir:
+  medium: Memory
+  sizeLimit: {{ .Values.sharedMemory }}
+{{- end -}}
+
+{{- /* The two steps after the measuring, without a GPU: an init container, and the last one. */ -}}
+{{- define "model-placer.place" -}}
+{{- $args := list "place" "--config-file=/etc/model-placer/model-placer.yaml" -}}
+{{- include "model-placer.container" (dict "root" . "name" "place" "args" $args "resources" (toYaml .Values.placeResources) "mounts" (list "config" "store")) }}
+{{- end -}}
+
+{{- define "model-placer.export" -}}
+{{- $args := list "export" "--config-file=/etc/model-placer/model-placer.yaml" "/store/layout.yaml" -}}
+{{- $mounts := list "config" "models" "store" -}}
+{{- if .Values.serving.enabled }}{{ $mounts = append $mounts "serving" }}{{ end -}}
+{{- include "model-placer.container" (dict "root" . "name" "export" "args" $args "resources" (toYaml .Values.placeResources) "mounts" $mounts) }}
+{{- end -}}
+
+{{- /* What the pod needs that ends with these steps. */ -}}
+{{- define "model-placer.lastVolumes" -}}
+{{- $names := list "config" "models" "store" -}}
+{{- if .root.Values.serving.enabled }}{{ $names = append $names "serving" }}{{ end -}}
+{{- include "model-placer.volumes" (dict "root" .root "names" (concat $names (.more | default list))) }}
 {{- end -}}
