@@ -107,6 +107,11 @@ class ProfileStore:
             self._connection.execute("PRAGMA journal_mode = WAL")
             self._connection.execute("PRAGMA synchronous = FULL")
             self._migrate()
+        except sqlite3.OperationalError as error:
+            raise InputError(
+                f"{path}: the store cannot be opened ({error}): may this user write to it, and to "
+                f"its folder {self.path.absolute().parent}?"
+            ) from None
         except sqlite3.DatabaseError as error:
             raise InputError(f"{path}: is not a profile store ({error}).") from None
 

@@ -17,6 +17,7 @@ from profiles.store import ProfileStore
 
 pytestmark = pytest.mark.docker
 
+EXAMPLES = Path(__file__).parents[1] / "examples"
 MODEL = Path(__file__).parent / "pretended_nvml" / "model"
 CONFIG = """
 backend: "python"
@@ -101,6 +102,23 @@ def test_it_starts_without_rights_and_is_not_root(image: str):
 def test_bad_usage_is_the_containers_status(image: str):
     said = docker("run", *LOCKED, image, "place", "--store=/nowhere/profiles.db", status=2)
     assert "/nowhere/profiles.db" in said
+    assert "Traceback" not in said
+    table = f"--volume={EXAMPLES / 'founding-case' / 'profiles.csv'}:/table.csv:ro"
+    said = docker("run", *LOCKED, table, image, "import", "/table.csv", status=2)
+    assert "profiles.db: the store cannot be opened" in said
+    assert "may this user write to it, and to its folder /work?" in said
+
+
+def test_without_the_socket_or_the_right_to_use_it_the_flag_is_named(
+    images: Images, repository: Path
+):
+    profile = ("profile", "--model-repository=/models", "--launch-mode=docker", "--gpus=none")
+    models = f"--volume={repository}:/models:ro"
+    said = docker("run", *LOCKED, models, images.command, *profile, status=3)
+    assert "-v /var/run/docker.sock:/var/run/docker.sock" in said
+    socket = "--volume=/var/run/docker.sock:/var/run/docker.sock"
+    said = docker("run", *LOCKED, models, socket, images.command, *profile, status=3)
+    assert "--group-add" in said
     assert "Traceback" not in said
 
 

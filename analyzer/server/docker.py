@@ -397,6 +397,17 @@ def connect(timeout_s: int = 60) -> DockerClient:
 def why_unreachable(error: Exception) -> tuple[str, str]:
     """What keeps the Docker engine from answering, and the remedy."""
     text = str(error)
+    contained = Path("/.dockerenv").exists()  # the engine makes it in each of its containers
+    if isinstance(error, FileNotFoundError) and contained:
+        return (
+            "no engine: its socket is not in this container",
+            "start it with -v /var/run/docker.sock:/var/run/docker.sock",
+        )
+    if isinstance(error, PermissionError) and contained:
+        return (
+            "no permission to use its socket",
+            'start this container with --group-add "$(stat -c %g /var/run/docker.sock)"',
+        )
     if isinstance(error, FileNotFoundError):
         return "no engine: its socket is not there", "install Docker (apt-get install docker.io)"
     if isinstance(error, PermissionError):
