@@ -15,7 +15,7 @@ from product_images.build import PYTHON_IMAGE, Images
 from profiles.measurement import Measurement
 from profiles.store import ProfileStore
 
-pytestmark = pytest.mark.docker
+pytestmark = [pytest.mark.docker, pytest.mark.timeout(900)]  # the first test builds the images
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 MODEL = Path(__file__).parent / "pretended_nvml" / "model"

@@ -160,6 +160,7 @@ def test_docker_takes_the_build_and_the_dockerfile_has_its_target_and_arguments(
 
 
 @pytest.mark.docker
+@pytest.mark.timeout(900)  # it may be the first that builds the images
 @pytest.mark.parametrize("line", RUNS)
 def test_docker_runs_it(
     line: str, images: Images, triton_image: str, example_repository: Path, tmp_path: Path

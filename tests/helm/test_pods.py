@@ -22,7 +22,7 @@ from product_images.build import Images
 from profiles.measurement import Measurement
 from profiles.store import ProfileStore
 
-pytestmark = pytest.mark.docker
+pytestmark = [pytest.mark.docker, pytest.mark.timeout(900)]  # the first test builds the images
 
 FILE_MODELS = ["file_type", "ocr_orientation"]
 SWEEP = {"batch_sizes": [1], "concurrency": [1, 2], "max_duration": "1s", "models": FILE_MODELS}

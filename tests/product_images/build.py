@@ -6,11 +6,14 @@ a package index, and no layer holds the wheels.
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import http.server
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 import tomllib
 from collections.abc import Iterator
@@ -18,6 +21,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+
+from platformdirs import user_cache_dir
 
 ROOT = Path(__file__).parents[2]
 DEBIAN = ROOT / "tests" / "triton_image" / "debian.sh"
@@ -42,7 +47,7 @@ def build(triton_image: str, work: Path) -> Images:
     base = subprocess.Popen(
         ["sh", str(DEBIAN), "trixie", PYTHON_IMAGE, "python3"], stderr=subprocess.PIPE, text=True
     )
-    fetch_wheels(work / "wheels")
+    wheels = fetch_wheels(Path(user_cache_dir("model-placer-tests")))
     _, said = base.communicate()
     if base.returncode:
         raise subprocess.CalledProcessError(base.returncode, str(DEBIAN), stderr=said)
@@ -52,10 +57,10 @@ def build(triton_image: str, work: Path) -> Images:
         shutil.copy(ROOT / name, context / name)
     for folder in CONTEXT_FOLDERS:
         shutil.copytree(ROOT / folder, context / folder)
-    pip = next((work / "wheels").glob("*/pip-*.whl"))
+    pip = next(wheels.glob("*/pip-*.whl"))
     (context / "wheels").mkdir()
     shutil.copy(pip, context / "wheels")
-    with served(work / "wheels") as url:
+    with served(wheels) as url:
         links = " ".join(f"--find-links {url}/{python}/" for python, _, _ in PYTHONS)
         arguments = {
             "TRITON_IMAGE": triton_image,
@@ -92,24 +97,38 @@ def docker(*arguments: str) -> str:
     ).stdout
 
 
-def fetch_wheels(folder: Path) -> None:
-    """Everything that pip will ask for, for each Python in a folder of its own."""
+def fetch_wheels(cache: Path) -> Path:
+    """A folder with all that pip will ask for, for each Python in a folder of its own.
+
+    Kept in the cache for the next call with the same requirements.
+    """
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    running = []
+    commands = []
     for python, glibc, extra in PYTHONS:
         wanted = ["pip", "hatchling", *project["dependencies"]]
         wanted += project["optional-dependencies"].get(extra, [])
         tags = [f"manylinux_2_{minor}_x86_64" for minor in range(glibc, 4, -1)]
         platforms = [f"--platform={tag}" for tag in (*tags, "manylinux2014_x86_64")]
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--only-binary=:all:"]
-        command += [f"--python-version={python}", *platforms, f"--dest={folder / python}"]
-        running.append(
-            subprocess.Popen([*command, *wanted], stderr=subprocess.PIPE, text=True)  # side by side
-        )
+        command = ["--quiet", "--only-binary=:all:", f"--python-version={python}", *platforms]
+        commands.append([*command, f"--dest={python}", *wanted])
+    folder = cache / f"wheels-{hashlib.sha256(repr(commands).encode()).hexdigest()[:12]}"
+    if folder.is_dir():
+        return folder
+    cache.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(dir=cache))
+    download = [sys.executable, "-m", "pip", "download"]
+    running = [  # side by side
+        subprocess.Popen([*download, *each], cwd=partial, stderr=subprocess.PIPE, text=True)
+        for each in commands
+    ]
     for process in running:
         _, said = process.communicate()
         if process.returncode:
+            shutil.rmtree(partial)
             raise subprocess.CalledProcessError(process.returncode, "pip download", stderr=said)
+    with contextlib.suppress(OSError):  # another run was quicker
+        partial.rename(folder)
+    return folder
 
 
 @contextmanager

@@ -66,6 +66,7 @@ def test_where_it_is_not_there_the_way_out_is_said(monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.triton
 @pytest.mark.docker
+@pytest.mark.timeout(900)  # it may be the first that builds the images
 def test_the_real_one_drives_a_real_model(
     triton: LocalServer, perf_analyzer_folder: Path, monkeypatch: pytest.MonkeyPatch
 ):
