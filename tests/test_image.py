@@ -110,14 +110,14 @@ def test_bad_usage_is_the_containers_status(image: str):
 
 
 def test_without_the_socket_or_the_right_to_use_it_the_flag_is_named(
-    images: Images, repository: Path
+    images: Images, repository: Path, store: Path
 ):
-    profile = ("profile", "--model-repository=/models", "--launch-mode=docker", "--gpus=none")
-    models = f"--volume={repository}:/models:ro"
-    said = docker("run", *LOCKED, models, images.command, *profile, status=3)
+    profile = ("profile", "--model-repository=/models", "--launch-mode=docker", *SWEEP)
+    volumes = (f"--volume={repository}:/models:ro", f"--volume={store}:/store")
+    said = docker("run", *LOCKED, *volumes, images.command, *profile, status=3)
     assert "-v /var/run/docker.sock:/var/run/docker.sock" in said
     socket = "--volume=/var/run/docker.sock:/var/run/docker.sock"
-    said = docker("run", *LOCKED, models, socket, images.command, *profile, status=3)
+    said = docker("run", *LOCKED, *volumes, socket, images.command, *profile, status=3)
     assert "--group-add" in said
     assert "Traceback" not in said
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import runpy
 from pathlib import Path
 from typing import Any
@@ -324,6 +325,17 @@ def test_what_is_exported_lies_where_the_exported_manifests_mount_it(tools: Tool
     server = Server("t4-1", (PlacedDevice("t4/1", "Tesla T4", ()),), "gpu", None, ("0",), 8000)
     (triton,) = deployment(server, "triton")["spec"]["template"]["spec"]["containers"]
     assert triton["volumeMounts"][0]["subPath"] == "triton/t4-1"
+
+
+@pytest.mark.parametrize("name", ["default", "shards", "GPU types"])
+def test_the_notes_name_the_jobs_and_containers_that_there_are(tools: Tools, name: str):
+    found = jobs(tools.render(MATRIX[name]))
+    said = tools.run("install", "demo", str(CHART), "--dry-run=client", "-f", str(tools.values))
+    notes = said.partition("NOTES:")[2]
+    assert set(re.findall(r"job/([a-z0-9-]+)", notes)) == found.keys()
+    for job, container in re.findall(r"logs --follow job/(\S+) -c (\S+)", notes):
+        spec = found[job]["template"]["spec"]
+        assert container in {each["name"] for each in containers(spec)}
 
 
 def test_a_revision_has_jobs_and_marks_of_its_own(tools: Tools):
