@@ -22,6 +22,7 @@ def triton(embedded_triton: Binary) -> Iterator[LocalServer]:
     with local.launch(Path(__file__).parent / "models", embedded_triton) as running:
         running.load("picky")
         running.load("add_one")
+        running.load("every_type")
         yield running
 
 
