@@ -8,9 +8,8 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 
-from analyzer.load import grpc, http, input_data, perf_analyzer, shared_memory
+from analyzer.load import grpc, http, input_data, inputs, perf_analyzer, shared_memory
 from analyzer.load.generator import Generator, Via
-from analyzer.load.inputs import make_requests
 from analyzer.load.pump import spare_cpus
 from analyzer.profiler import (
     Bench,
@@ -149,7 +148,35 @@ def prepare(
     models = read_models(options)
     for file in options.inputs.files():
         input_data.check(file)
+    check_inputs(options, models)
     return models, grid(options, models, say)
+
+
+def check_inputs(options: Options, models: Mapping[str, ModelDirectory]) -> None:
+    """Raise InputError for what the models' configurations tell to be wrong before any starts."""
+    given, problems = options.inputs, []
+    known: dict[str, list[str] | None] = {}  # inputs by model; None: the server knows them
+    for name, model in models.items():
+        described = None if model.config is None else inputs.describe_config(model.config)
+        known[name] = None if described is None else [entry.name for entry in described.inputs]
+        if described is None:
+            continue
+        data = given.data_of(name)
+        try:
+            inputs.check_protocol(described, options.load_generator)
+            inputs.make_tensors(
+                described, 1, shapes=given.of(name), data="zero" if data == "random" else data
+            )
+        except InputError as error:
+            problems.append(str(error))
+    by_model = [(owner, name) for owner, shapes in given.shapes_by_model.items() for name in shapes]
+    for owner, name in [*((owner, name) for owner, name, _ in given.shapes), *by_model]:
+        asked = {model: has for model, has in known.items() if owner in (None, model)}
+        if asked and all(has is not None and name not in has for has in asked.values()):
+            there = "; ".join(f"{model} has {', '.join(has or ())}" for model, has in asked.items())
+            problems.append(f"--shape {name}: no such input; {there}")
+    if problems:
+        raise InputError("\n".join(problems))
 
 
 def missing_of(
@@ -304,7 +331,7 @@ def start_bench(
             models=models,
             generator=stack.enter_context(start_generator(options.load_generator, spare)),
             streams=streams if options.load_generator == "http" else None,
-            make_requests=lambda url, model, batch_size: make_requests(
+            make_requests=lambda url, model, batch_size: inputs.make_requests(
                 url,
                 model,
                 batch_size,

@@ -54,6 +54,12 @@ def new(name: str = "") -> ModelConfig:
     return _messages().ModelConfig(name=name)
 
 
+def datatype(data_type: int) -> str:
+    """A tensor's type as requests name it: FP32, and BYTES for TYPE_STRING."""
+    name = str(_messages().DataType.Name(data_type)).removeprefix("TYPE_")
+    return "BYTES" if name == "STRING" else name
+
+
 def parse(text: str, source: str) -> ModelConfig:
     """The configuration in `text`.
 

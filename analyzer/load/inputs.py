@@ -16,7 +16,9 @@ from analyzer.load.generator import PreparedRequest, Via
 from analyzer.load.input_data import Given
 from analyzer.load.sequences import FIRST_ID, SequenceStep, lengths, varint
 from analyzer.load.shared_memory import Blocks, Place
+from profiles import model_config
 from profiles.errors import InputError, SurroundingsError
+from profiles.model_config import ModelConfig
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -79,7 +81,8 @@ def make_requests(
     batch_size
         Inferences in one request.
     shapes
-        Dims of inputs that the model leaves open, without the batch.
+        Dims of inputs that the model leaves open, without the batch; those of other models' inputs
+        may be among them.
     data
         `random`, `zero`, or a file or directory that `input_data.read` takes.
     seed
@@ -101,12 +104,8 @@ def make_requests(
         The server does not answer.
     """
     described = describe(url, model)
+    check_protocol(described, via)
     if via == "perf_analyzer":  # which makes sequences itself
-        if described.decoupled:
-            raise InputError(
-                f"{model} is decoupled: it may answer a request many times, which is measured over "
-                "gRPC streams only; --load-generator grpc, or http, which switches to it"
-            )
         every = make_tensors(described, batch_size, shapes=shapes or {}, data=data, seed=seed)
         return [r for tensors in every for r in _for_perf_analyzer(described, tensors)]
     if described.decoupled:
@@ -205,6 +204,32 @@ def _with_steps(client: Any, config: dict[str, Any]) -> list[dict[str, Any]]:
     return found
 
 
+def describe_config(config: ModelConfig) -> ModelInputs | None:
+    """A model's inputs by its configuration alone; None when the server is to complete that."""
+    if not config.input:
+        return None
+    inputs = [
+        ModelInput(
+            entry.name,
+            model_config.datatype(entry.data_type),
+            tuple(entry.dims),
+            entry.optional,
+        )
+        for entry in config.input
+    ]
+    decoupled = config.model_transaction_policy.decoupled
+    return ModelInputs(config.name, config.max_batch_size, tuple(inputs), decoupled)
+
+
+def check_protocol(described: ModelInputs, via: Via) -> None:
+    """Raise InputError when requests for the model cannot go that way."""
+    if described.decoupled and via == "perf_analyzer":
+        raise InputError(
+            f"{described.model} is decoupled: it may answer a request many times, which is "
+            "measured over gRPC streams only; --load-generator grpc, or http, which switches to it"
+        )
+
+
 def make_tensors(
     described: ModelInputs,
     batch_size: int,
@@ -220,10 +245,6 @@ def make_tensors(
             f"{model}: a request of batch size {batch_size} is more than its max_batch_size "
             f"{limit}; --max-batch-sizes {batch_size} raises it"
         )
-    for name in shapes:
-        if all(name != entry.name for entry in described.inputs):
-            names = ", ".join(entry.name for entry in described.inputs)
-            raise InputError(f"{model}: --shape {name}: no such input; the model has {names}")
     if data not in {"random", "zero"}:
         return _given_tensors(described, batch_size, shapes, Path(data))
     import numpy as np

@@ -12,9 +12,17 @@ import pytest
 
 from analyzer.load import pump
 from analyzer.load.generator import Via
-from analyzer.load.inputs import ModelInput, ModelInputs, make_requests, make_tensors
+from analyzer.load.inputs import (
+    ModelInput,
+    ModelInputs,
+    describe,
+    describe_config,
+    make_requests,
+    make_tensors,
+)
 from analyzer.server.local import LocalServer
 from analyzer.steady_state import SteadyStateRule
+from profiles import model_config
 from profiles.errors import InputError, SurroundingsError
 from profiles.measurement import LoadPoint
 
@@ -53,9 +61,28 @@ def test_a_shape_that_the_model_does_not_take_is_refused(dims: tuple[int, ...]):
         tensors(a_model(IMAGE), shapes={"IMAGE": dims})
 
 
-def test_a_shape_of_no_input_is_refused():
-    with pytest.raises(InputError, match="no such input; the model has IMAGE"):
-        tensors(a_model(IMAGE), shapes={"IMGAE": (3, 2)})
+def test_a_shape_of_another_models_input_is_left_out():
+    """`--shape` without a model is for whichever model has the input."""
+    assert set(tensors(a_model(IMAGE), shapes={"IDS": (3,)})[0]) == {"IMAGE"}
+
+
+def test_a_configuration_tells_what_the_server_would():
+    text = """
+        name: "bert" max_batch_size: 8
+        input { name: "IDS" data_type: TYPE_INT64 dims: [ -1 ] }
+        input { name: "TEXT" data_type: TYPE_STRING dims: [ 1 ] optional: true }
+    """
+    assert describe_config(model_config.parse(text, "here")) == a_model(
+        IDS, ModelInput("TEXT", "BYTES", (1,), optional=True)
+    )
+    assert describe_config(model_config.parse('name: "bert"', "here")) is None
+
+
+@pytest.mark.triton
+def test_a_real_server_says_what_the_configuration_does(triton: LocalServer):
+    for model in ("picky", "every_type"):
+        config = model_config.read(Path(__file__).parent / "models" / model / "config.pbtxt")
+        assert describe(triton.http_url, model) == describe_config(config)
 
 
 def test_a_batch_beyond_the_limit_is_refused():
