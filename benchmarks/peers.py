@@ -44,12 +44,15 @@ def ours(generator: Generator, url: str, model: str, load: LoadPoint) -> LoadRes
 def perf_analyzer(
     command: str, url: str, model: str, load: LoadPoint, window_ms: int
 ) -> float | None:
-    """Inferences per second by perf_analyzer's own rule; None when it never found it stable."""
+    """Inferences per second over three windows, however far these differ; None without figures.
+
+    Left to itself it keeps nothing of what it calls unstable, after ten windows of waiting.
+    """
     done = subprocess.run(
         [
             *(*shlex.split(command), "-m", model, "-u", url, "-i", "http"),
             *("-b", str(load.batch_size), "--concurrency-range", str(load.concurrency)),
-            *("--measurement-interval", str(window_ms)),
+            *("--measurement-interval", str(window_ms), "-s", "999"),
         ],
         check=False,
         capture_output=True,
@@ -100,7 +103,7 @@ def compare(
             theirs = perf_analyzer(arguments.perf_analyzer, url, model, load, arguments.window_ms)
             theirs_s += time.monotonic() - started_s
             if theirs is None:
-                print(f"{model} {load}: perf_analyzer did not settle", flush=True)
+                print(f"{model} {load}: perf_analyzer gave no figures", flush=True)
                 continue
             ratios[load].append(result.throughput / theirs)
             rates[load].append((result.throughput, theirs))
@@ -127,7 +130,9 @@ def main() -> None:
     parser.add_argument("--perf-analyzer", metavar="COMMAND")
     parser.add_argument("--model-analyzer", metavar="COMMAND")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--window-ms", type=int, default=5000, help="perf_analyzer's windows")
+    parser.add_argument(
+        "--window-ms", type=int, default=5000, help="of perf_analyzer, three of them"
+    )
     parser.add_argument("--server-cpus", default="", help="that Triton alone has, such as 0")
     arguments = parser.parse_args()
 
