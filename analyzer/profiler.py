@@ -236,7 +236,9 @@ def _measure_variant(
         yield replace(measurement, reason=reason)
         held, loaded = loaded, None
         _await_device(bench)
-        if ill and bench.server.supports_model_control:
+        # After a CUDA error a process fails at whatever it does next on the GPU.
+        spoilt = ill or bench.gpus is not None
+        if spoilt and bench.server.supports_model_control:
             bench.server.restart()  # raises when the server itself is what is broken
         else:
             _clear(bench, variant, held)

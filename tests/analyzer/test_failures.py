@@ -5,21 +5,26 @@ import shutil
 import signal
 import threading
 import time
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 import psutil
 import pytest
+from pretended_nvml.fleet import GPU_IS_LOST, Fleet
+from pretended_nvml.repository import add_model
 
 from analyzer import profiling
 from analyzer.profiler import Progress
 from analyzer.profiling import Options
 from analyzer.server import http_api, local
+from analyzer.server.docker import ContainerOptions, connect
 from analyzer.server.launch import LaunchOptions
 from analyzer.server.runtime import Binary
 from analyzer.steady_state import SteadyStateRule
 from analyzer.sweep import Sweep
 from analyzer.watchdog import Patience
+from profiles.errors import SurroundingsError
 from profiles.measurement import Measurement
 
 pytestmark = pytest.mark.triton
@@ -164,3 +169,57 @@ def stop_triton_once_it_has_a_stub() -> None:
             children["tritonserver"].suspend()
             return
         time.sleep(0.005)
+
+
+def test_a_gpu_that_stays_lost_ends_the_sweep_and_a_new_run_measures_the_rest(
+    tmp_path: Path, embedded_triton: Binary, pretended_nvml: Fleet
+):
+    """Nothing can be measured on it: what is left is not marked as failed."""
+    gpu = pretended_nvml.add_gpu()
+    for name in ("ant", "bee"):
+        add_model(tmp_path / "models", name, cold_bytes=10**9, hot_bytes=10**9, gpu=gpu)
+    options = Options(
+        model_repository=tmp_path / "models",
+        store=tmp_path / "profiles.db",
+        sweep=Sweep(batch_sizes=(1, 2), concurrency=(2,)),
+        rule=SteadyStateRule(relative_half_width=0.5, max_duration_s=1),
+        patience=Patience(device_s=1),
+    )
+    told: list[str] = []
+
+    def on_progress(progress: Progress) -> None:
+        told.append(progress.measurement.status)
+        pretended_nvml.set(gpu, fault=GPU_IS_LOST)
+
+    with pytest.raises(SurroundingsError, match="GPU is lost"):
+        profiling.run(options, on_progress)
+    assert told == ["ok", "failed"]
+    pretended_nvml.set(gpu)
+    outcome = profiling.run(options, lambda _: None)
+    assert (statuses(outcome.measurements), outcome.measured) == (["ok", "failed", "ok", "ok"], 2)
+
+
+@pytest.mark.docker
+def test_a_container_that_is_killed_and_one_that_hangs_cost_a_point_each(
+    options: Options, triton_image: str
+):
+    """SIGSTOP in the second point, SIGKILL in the fourth."""
+    signals = {1: "SIGSTOP", 3: "SIGKILL"}
+
+    def send(number: str) -> None:
+        with closing(connect()) as engine:
+            mine = {"label": f"model-placer.owner-pid={os.getpid()}"}
+            (container,) = engine.containers.list(filters=mine)
+            container.kill(number)
+
+    def on_progress(progress: Progress) -> None:
+        if progress.done in signals:
+            threading.Timer(0.3, send, [signals[progress.done]]).start()
+
+    container = ContainerOptions(image=triton_image)
+    launch = LaunchOptions(mode="docker", container=container)
+    sweep = replace(options.sweep, batch_sizes=(1, 2, 3, 4, 5))
+    outcome = profiling.run(replace(options, launch=launch, sweep=sweep), on_progress)
+    assert statuses(outcome.measurements) == ["ok", "failed", "ok", "failed", "ok"]
+    assert "Triton hangs" in (outcome.measurements[1].reason or "")
+    assert "the server died" in (outcome.measurements[3].reason or "")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 from pretended_nvml.fleet import GPU_IS_LOST, Fleet
+from pretended_nvml.repository import add_model
 
 from analyzer.server.runtime import Binary
 from profiles.measurement import Measurement
@@ -23,17 +23,8 @@ from profiles.store import ProfileStore
 pytestmark = pytest.mark.triton
 
 ROOT = Path(__file__).parents[2]
-MODEL = ROOT / "tests" / "pretended_nvml" / "model"
 COMMAND = [sys.executable, "-c", "from analyzer.cli import main; main()"]
 MODELS = ("ant", "bee", "cat", "dog")
-CONFIG = """
-name: "{name}"
-backend: "python"
-max_batch_size: 2
-input {{ name: "INPUT" data_type: TYPE_FP32 dims: [ 4 ] }}
-output {{ name: "OUTPUT" data_type: TYPE_FP32 dims: [ 4 ] }}
-instance_group {{ count: 1 kind: KIND_CPU }}
-"""
 
 
 @pytest.fixture
@@ -41,26 +32,19 @@ def repository(tmp_path: Path, embedded_triton: Binary) -> Path:
     """Four models that hold 1, 2, 3 and 4 GB of whichever GPU their server sees."""
     path = tmp_path / "models"
     for number, name in enumerate(MODELS, 1):
-        parameters = {
-            "cold_bytes": number * 500_000_000,
-            "hot_bytes": number * 1_000_000_000,
-            "utilization_percent": 20,
-            "memory_percent": 5,
-            "service_ms": 20,
-        }
-        shutil.copytree(MODEL, path / name)
-        (path / name / "config.pbtxt").write_text(
-            CONFIG.format(name=name)
-            + "".join(
-                f'parameters {{ key: "{key}" value {{ string_value: "{value}" }} }}\n'
-                for key, value in parameters.items()
-            )
+        add_model(
+            path,
+            name,
+            cold_bytes=number * 500_000_000,
+            hot_bytes=number * 1_000_000_000,
+            utilization_percent=20,
+            service_ms=20,
+            gpu=None,
         )
     return path
 
 
 def a_fleet(fleet: Fleet, *names: str) -> None:
-    fleet.reset()
     for number, name in enumerate(names):
         fleet.add_gpu(name, uuid=f"GPU-{number}")
 

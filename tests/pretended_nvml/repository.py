@@ -25,12 +25,15 @@ def add_model(
     utilization_percent: float = 50,
     memory_percent: float = 10,
     service_ms: float = 8,
-    gpu: int = 0,
+    gpu: int | None = 0,
 ) -> None:
-    """A copy of the test model with these needs; `model/1/model.py` says what they mean."""
+    """A copy of the test model with these needs; `model/1/model.py` says what they mean.
+
+    Without `gpu` it uses the one that its server sees.
+    """
     shutil.copytree(MODEL, repository / name)
     parameters = {
-        "gpu": gpu,
+        **({} if gpu is None else {"gpu": gpu}),
         "cold_bytes": cold_bytes,
         "hot_bytes": hot_bytes,
         "utilization_percent": utilization_percent,
