@@ -52,8 +52,11 @@ class PumpGenerator:
         made = {id(r): r.over_http(url) if http else r for r in requests}
         ready = {key: (r.path, r.body, r.sequence, r.streams) for key, r in made.items()}
         self._aim = (url, [ready[id(r)] for r in requests])
-        for worker in self._workers:
-            worker.tell("requests", self._aim)
+        try:
+            for worker in self._workers:
+                worker.tell("requests", self._aim)
+        except _WorkerEndedError:
+            self._replace_workers()
 
     def run(
         self,
@@ -69,12 +72,16 @@ class PumpGenerator:
         Raises
         ------
         SurroundingsError
-            The server cannot be reached.
+            The server cannot be reached, or a worker was killed: the next run has a new one.
         """
         if not load.concurrency and not load.request_rate:
             raise InputError("a load needs a concurrency or a request rate")
         while True:
-            series = self._run_once(load, rule, stop)
+            try:
+                series = self._run_once(load, rule, stop)
+            except _WorkerEndedError:
+                self._replace_workers()
+                raise
             result = series.result(rule)
             busy = series.busy(max(result.end_s - series.started_s, 1e-9)) >= self._busy_share
             more = len(self._workers) < min(self._most_workers, load.concurrency or 2)
@@ -87,6 +94,12 @@ class PumpGenerator:
         if self._aim[1]:
             worker.tell("requests", self._aim)
         self._workers.append(worker)
+
+    def _replace_workers(self) -> None:
+        for worker in self._workers:
+            worker.process.kill()  # those that live may still send
+        self._workers.clear()
+        self._add_worker()
 
     def _run_once(
         self, load: LoadPoint, rule: SteadyStateRule, stop: Callable[[], bool] | None
@@ -114,7 +127,7 @@ class PumpGenerator:
                 drain_s = min(DRAIN_S, rule.answer_timeout_s)
         finally:
             for worker in started:
-                worker.tell("stop", drain_s)
+                worker.tell("stop", float(drain_s))
             for number, worker in enumerate(started):
                 last = worker.hear()
                 while "hung" not in last:  # reports that crossed the command
@@ -176,12 +189,17 @@ def shares(load: LoadPoint, parts: int) -> list[LoadPoint]:
     return [replace(load, concurrency=small + (1 if i < more else 0)) for i in range(parts)]
 
 
+class _WorkerEndedError(SurroundingsError):
+    """A worker's process was killed."""
+
+
 class _Worker:
     """The parent's end of the pipes to a worker process."""
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         assert process.stdin is not None
         assert process.stdout is not None
+        self.process = process
         self._in = process.stdin.fileno()
         self.out = process.stdout.fileno()
 
@@ -190,14 +208,14 @@ class _Worker:
         try:
             write_message(self._in, (kind, value))
         except BrokenPipeError:
-            raise SurroundingsError("the load generator's process ended") from None
+            raise _WorkerEndedError("the load generator's process ended") from None
 
     def hear(self) -> dict[str, Any]:
         """The next report."""
         try:
             message = read_message(self.out)
         except EOFError:
-            raise SurroundingsError("the load generator's process ended") from None
+            raise _WorkerEndedError("the load generator's process ended") from None
         assert isinstance(message, dict)
         return message
 

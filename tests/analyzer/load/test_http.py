@@ -246,3 +246,23 @@ def test_what_is_no_http_is_said():
         result = generator.run(LoadPoint(1, 1), RULE)
     assert result.requests == 0
     assert "not an HTTP answer" in result.failure_texts[0]
+
+
+def test_a_worker_that_is_killed_costs_its_run_only():
+    """Once in the middle of a run, once between two."""
+    with a_server(0.010, workers=2) as url, http.start() as generator:
+        generator.aim(url, REQUEST)
+
+        def kill() -> None:
+            for process in psutil.Process().children():
+                if "analyzer.load.worker" in process.cmdline():
+                    process.kill()
+                    process.wait(5)
+
+        threading.Timer(0.4, kill).start()
+        with pytest.raises(SurroundingsError, match="the load generator's process ended"):
+            generator.run(LoadPoint(1, 2), SteadyStateRule(0.01, min_duration_s=5))
+        assert generator.run(LoadPoint(1, 2), SteadyStateRule(0.5)).failures == 0
+        kill()
+        generator.aim(url, REQUEST)
+        assert generator.run(LoadPoint(1, 2), SteadyStateRule(0.5)).failures == 0
