@@ -166,11 +166,6 @@ def apply_variant(
     return varied
 
 
-def is_decoupled(config: ModelConfig) -> bool:
-    """Whether a request may get any number of responses, which needs a gRPC stream."""
-    return bool(config.model_transaction_policy.decoupled)
-
-
 def is_stateful(config: ModelConfig) -> bool:
     """Whether requests belong to sequences."""
     return bool(config.HasField("sequence_batching"))

@@ -381,7 +381,7 @@ async def serve(connect: Connect, number: int) -> None:
                 await asyncio.sleep(0.002)
             hung = sum(c.in_flight for c in pump.connections)
             write_message(stdout, {**pump.report(), "hung": hung})
-            if hung:
+            if hung or pump.streams:  # an open stream keeps its model from being unloaded
                 pump.close()
 
 

@@ -1,5 +1,6 @@
 """A real decoupled model answers as often as it is asked to, 5 ms apart."""
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -75,3 +76,15 @@ def test_an_error_in_the_stream_is_a_failure_in_the_models_words(
 def test_perf_analyzer_cannot_and_the_remedy_is_told(triton: LocalServer):
     with pytest.raises(InputError, match="--load-generator grpc"):
         make_requests(triton.http_url, "streamer", 1, via="perf_analyzer")
+
+
+def test_when_a_run_has_ended_the_model_can_be_unloaded(triton: LocalServer):
+    """An open stream would keep it for as long as the generator lives: more than five seconds."""
+    with pump.start("grpc") as generator:
+        generator.aim(triton.grpc_url, make_requests(triton.http_url, "streamer", 1))
+        assert generator.run(LoadPoint(1, 2), QUICK).failures == 0
+        started_s = time.monotonic()
+        triton.unload("streamer", timeout_s=30.0)
+        assert time.monotonic() - started_s < 4
+        triton.load("streamer")
+        assert generator.run(LoadPoint(1, 2), QUICK).failures == 0
