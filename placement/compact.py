@@ -233,7 +233,13 @@ def _demand(
     flexible = problem.objective == "max-throughput"
     if keys:
         count = sum(x[key] for key in keys)
-        cp.add(count >= replicas if flexible or model.rate else count == replicas)
+        # What stands by another may need to be where that one has more replicas.
+        more = (
+            flexible
+            or model.rate
+            or any({name, model.name} & set(g) for g in problem.rules.together)
+        )
+        cp.add(count >= replicas if more else count == replicas)
     elif replicas:
         cp.add_bool_or([])
     wanted = reference(model)

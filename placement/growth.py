@@ -30,9 +30,10 @@ TOLERANCE = 1e-5  # of a solver that counts in floats
 LEAST = 1e-3  # of a factor: about standing by
 FIRST = 0.06  # part of the bound that the first attempt gives up
 CLOSE = 0.004  # parts of the bound that are not told apart any more
-AIR = (0.0, 0.02, 0.05)  # parts of the capacities that plans for a factor leave free
+AIR = (0.02, 0.0, 0.05)  # parts of the capacities that plans for a factor leave free
 TIGHTER, LOOSER = (0.02, 0.01, 0.005), (0.04, 0.07, 0.12, 0.2)  # likewise, for the sum
-PART = 0.2  # of the time left, for one packing or one plan
+PART = 0.2  # of the time left, for one plan
+TRY = 0.1  # of the time left, for one packing: those that come out do so soon
 
 Plan = Mapping[str, tuple[tuple[int, int], ...]]
 
@@ -59,7 +60,7 @@ def grow(
         if planned.applies(problem):
             best = _sum(problem, scale, fleet, deadline, seed)
         return Grown(best or _least_of_all(problem, scale, fleet, deadline, seed), bound)
-    bound = _refute(problem, scale, fleet, bound, deadline.part(0.3))
+    bound = _refute(problem, scale, fleet, bound, deadline.part(0.25))
     low, high, step = 0.0, bound, FIRST * bound
     best = None
     factor = high - step
@@ -84,7 +85,7 @@ def _refute(
     low, high = 0.0, bound
     factor = bound * (1 - CLOSE)
     while deadline.left_s > 0 and high - low > CLOSE * high:
-        if melt(asking(problem, factor), scale, fleet, deadline.part(0.3)) is None:
+        if melt(asking(problem, factor), scale, fleet, deadline.part(0.2)) is None:
             high = factor * (1 + TOLERANCE)
         else:
             low = factor
@@ -141,24 +142,22 @@ def _carry(
 ) -> tuple[Replica, ...] | None:
     """Replicas that carry what is asked."""
     packs = planned.applies(asked)
-    simple = planned.alone(asked) if packs else None
-    if simple:
-        found = planned.settle(asked, scale, fleet, simple, deadline.part(PART), seed)
-        if found is not None:
-            return found
     for air in AIR:
         melted = melt(leaving(asked, air), scale, fleet, deadline.part(PART))
         if melted is None and air == 0.0:
             return None
-        if melted is None or not melted.plan:
+        if melted is None:
+            continue
+        plan = melted.plan or (planned.alone(asked) if packs else None)
+        if not plan:
             break
         if packs:
-            found = planned.settle(asked, scale, fleet, melted.plan, deadline.part(PART), seed)
+            found = planned.settle(asked, scale, fleet, plan, deadline.part(TRY), seed)
         else:
-            found = construct(asked, scale, fleet, deadline.part(PART), seed, melted.plan)
+            found = construct(asked, scale, fleet, deadline.part(PART), seed, plan)
         if found is not None:
             return found
-    return construct(asked, scale, fleet, deadline.part(PART), seed)
+    return construct(asked, scale, fleet, deadline.part(TRY), seed)
 
 
 def leaving(problem: PlacementProblem, air: float) -> PlacementProblem:

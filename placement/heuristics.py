@@ -283,7 +283,7 @@ def _fitting(
         if not resource.scales or not rated:
             if need * SHARES > room:
                 return None
-        elif need:
+        elif need and room != float("inf"):
             share = min(share, int(room // need))
     if rated and share <= 0 < left:
         return None

@@ -63,6 +63,11 @@ class Deadline:
         """Seconds since the start."""
         return time.monotonic() - self.started
 
+    @property
+    def stopped(self) -> bool:
+        """Whether it was told to end before its time."""
+        return self._stopped.is_set()
+
     def part(self, part: float) -> Deadline:
         """A deadline for so much of what is left, which ends with this one."""
         return self.at_most(self.left_s * part)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 SOLVING = 0.85  # part of the time limit for the layout; what is left explains it
+INTERRUPTED = 130  # exit code, though the best so far was printed
 EXPLAINING = 0.8  # part of what is left then
 
 
@@ -163,6 +164,8 @@ def place(output_format: str, **options: Any) -> None:
                 "there is none. Give more time with --time-limit."
             )
         raise NoAnswerError("Nothing fits: no layout meets all of this.")
+    if deadline.stopped:
+        raise click.exceptions.Exit(INTERRUPTED)
 
 
 def _place_and_verify(options: dict[str, Any], output_format: str) -> None:
@@ -383,6 +386,8 @@ def _frontier(
     )
     if all(point.value is None for point in points):
         raise NoAnswerError("No number of devices of this fleet was found to carry all of this.")
+    if deadline.stopped:
+        raise click.exceptions.Exit(INTERRUPTED)
 
 
 def _figure(figure: float | None, form: str) -> str:

@@ -6,10 +6,13 @@ ten-thousandths by the solver, so that it may miss an optimum that needs finer o
 reach is the optimum of the problem with slightly higher rates.
 """
 
+import os
+from collections import Counter
 from dataclasses import replace
 from itertools import product
 from math import inf
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from ortools.linear_solver import pywraplp
@@ -30,6 +33,7 @@ from placement import (
 )
 
 RESOURCES = (Resource("memory", scales=False, unit="GB"), Resource("utilization"))
+BUSY = {"utilization": 100}
 COARSE = 1.002  # rates that much higher are certainly within the solver's resolution
 
 
@@ -38,7 +42,7 @@ def problems(draw, objective="min-hardware", slowed=False):
     types = tuple(
         PoolType(
             name,
-            {"memory": draw(st.integers(4, 12)), "utilization": 100},
+            {"memory": draw(st.integers(4, 12))} | draw(st.sampled_from([BUSY, BUSY, BUSY, {}])),
             {"memory": draw(st.integers(0, 1)), "utilization": draw(st.sampled_from([0, 10]))},
         )
         for name in ("big", "small")
@@ -80,7 +84,7 @@ def problems(draw, objective="min-hardware", slowed=False):
                 options,
                 rate=float(draw(st.integers(1, 7)) * 5) if rated else None,
                 latency_limit_ms=draw(st.sampled_from([None, None, 2.0])),
-                min_replicas=draw(st.sampled_from([1, 1, 1, 2])),
+                min_replicas=draw(st.sampled_from([1, 1, 1, 2, 0])),
                 weight=float(draw(st.integers(1, 2))),
             )
         )
@@ -93,6 +97,7 @@ def problems(draw, objective="min-hardware", slowed=False):
         apart=(tuple(names[:2]),) if len(names) > 1 and draw(st.booleans()) else (),
         together=(tuple(names[-2:]),) if len(names) > 2 and draw(st.booleans()) else (),
         spread=tuple(draw(st.lists(some, max_size=1))),
+        excluded_devices=draw(st.sampled_from([(), (), (), ("b",), (devices[-1],)])),
     )
     current = tuple(
         (name, draw(st.sampled_from(["a-1" if pools[0].count == 2 else "a", "b"])))
@@ -109,6 +114,7 @@ def problems(draw, objective="min-hardware", slowed=False):
         current,
         draw(st.sampled_from([None, None, 0, 1])) if current else None,
         draw(st.sampled_from([0.0, 0.3])),
+        draw(st.sampled_from([None, None, None, 1, 2])),
     )
 
 
@@ -157,8 +163,9 @@ def best_shares(problem, placed):
             share[name, model.name] = variable
             carried[model.name].append(option.throughput * variable)
             load.append(option.needs["utilization"] * variable)
-        free = kinds[kind].capacity["utilization"] - kinds[kind].baseline["utilization"]
-        lp.Add(sum(load) <= free)
+        if "utilization" in kinds[kind].capacity:  # else the type has no limit on it
+            free = kinds[kind].capacity["utilization"] - kinds[kind].baseline["utilization"]
+            lp.Add(sum(load) <= free)
         here = [(m, o) for m, o in zip(problem.models, chosen, strict=True) if o]
         for model, option in here:
             lost = option.sensitivity * sum(
@@ -175,7 +182,7 @@ def best_shares(problem, placed):
     else:
         growth = []
         for model in problem.models:
-            best = model.rate or max(o.throughput for o in usable(model))
+            best = model.rate or max((o.throughput for o in usable(model)), default=inf)
             growth.append(sum(carried[model.name]) * (1 / best))
         if problem.fairness == "max-min":
             factor = lp.NumVar(0, inf, "")
@@ -202,7 +209,8 @@ def usable(model):
 def brute_force(problem):
     """The best objective of any layout that holds; None when there is none."""
     best = None
-    if any(not usable(m) for m in problem.models):
+    least = problem.objective == "min-hardware"
+    if any(not usable(m) and (m.min_replicas or (m.rate and least)) for m in problem.models):
         return None
     scaled = problem.objective == "max-throughput" or any(m.rate for m in problem.models)
     for placed in every_layout(problem):
@@ -266,8 +274,14 @@ def raised(problem):
     )
 
 
+# Hundreds by default, the same at every run; thousands of new ones on demand:
+# MODEL_PLACER_CASES=5000 pytest --timeout=0 tests/placement/test_against_brute_force.py
+CASES = int(os.environ.get("MODEL_PLACER_CASES", "0"))
 SETTINGS = settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True
+    max_examples=CASES or 150,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    derandomize=not CASES,
 )
 
 
@@ -301,3 +315,51 @@ def test_most_throughput_equals_brute_force(problem):
     assert result.status == "optimal"
     assert best / COARSE - 1e-3 <= result.value <= best + 1e-3
     assert abs(check.objective(problem, result.layout) - result.value) < 1e-3
+
+
+def mutations(problem, layout):
+    """What surely breaks a layout that holds, each with a word for it."""
+    devices = list(layout.devices)
+
+    def changed(row, **changes):
+        return Layout((*devices[:row], replace(devices[row], **changes), *devices[row + 1 :]))
+
+    counts = Counter(r.model for d in devices for r in d.residents)
+    models = dict(problem.copies())
+    for row, device in enumerate(devices):
+        yield "a stranger", changed(row, name="stranger", parent=None)
+        yield "twice", Layout((*devices, device))
+        for number, resident in enumerate(device.residents):
+            rest = (*device.residents[:number], *device.residents[number + 1 :])
+            model = models[resident.model]
+            if counts[resident.model] == model.min_replicas:
+                yield "one replica too few", changed(row, residents=rest)
+            yield "a model twice", changed(row, residents=(*device.residents, resident))
+            more = (*rest, replace(resident, share=resident.share + 1.1))
+            yield "more than all", changed(row, residents=more)
+            yield "no such option", changed(row, residents=(*rest, replace(resident, option="k9")))
+            if not model.rate:
+                less = replace(resident, share=0.5, rate=resident.rate / 2)
+                yield "less than the measured load", changed(row, residents=(*rest, less))
+
+
+@given(problems())
+@SETTINGS
+def test_the_checker_finds_every_mutation(problem):
+    result = solve(problem, 20, tie_break=False)
+    if result.layout is None:
+        return
+    assert check.violations(problem, result.layout) == []
+    for what, broken in mutations(problem, result.layout):
+        assert check.violations(problem, broken), what
+    price = check.objective(problem, result.layout)
+    assert price == pytest.approx(result.value)
+    used = result.layout.gpu_count
+    assert check.violations(replace(problem, max_devices=used - 1), result.layout)
+    for device in result.layout.devices:
+        rules = replace(problem.rules, excluded_devices=(device.parent or device.name,))
+        assert check.violations(replace(problem, rules=rules), result.layout)
+        for resident in device.residents:
+            forbidden = ((resident.model, device.name),)
+            rules = replace(problem.rules, forbidden=forbidden)
+            assert check.violations(replace(problem, rules=rules), result.layout)

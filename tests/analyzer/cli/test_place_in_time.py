@@ -1,0 +1,95 @@
+"""The time limit and Ctrl-C of `place`, with the real command line."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import pytest
+
+from placement import Model, Option, PlacementProblem, Pool, PoolType, Resource, check
+from placement import layout as layouts
+from placement.problem_file import problem_document
+
+PLACE = (sys.executable, "-c", "from analyzer.cli import main; main()", "place")
+
+
+@pytest.fixture(scope="module")
+def hard(tmp_path_factory):
+    """120 models with two options on 40 GPUs: far more than a minute's work to prove."""
+    models = tuple(
+        Model(
+            f"m{i}",
+            tuple(
+                Option(
+                    f"k{k}",
+                    "gpu",
+                    {
+                        "memory": 1.0 + (i * 37 + k * 11) % 53 / 10,
+                        "utilization": 20.0 + (i * 29 + k * 41) % 61,
+                    },
+                    10.0 + (i * 17 + k * 23) % 97,
+                )
+                for k in range(2)
+            ),
+        )
+        for i in range(120)
+    )
+    problem = PlacementProblem(
+        models,
+        (PoolType("gpu", {"memory": 16, "utilization": 100}, {"memory": 0.4}),),
+        (Pool("gpu", "gpu", 40),),
+        (Resource("memory", scales=False, unit="GB"), Resource("utilization")),
+        objective="max-throughput",
+    )
+    path = tmp_path_factory.mktemp("hard") / "problem.json"
+    path.write_text(json.dumps(problem_document(problem)))
+    return problem, path
+
+
+def test_ctrl_c_gives_the_best_layout_so_far(hard, tmp_path):
+    """Told to take five minutes and interrupted after six seconds; the layout is saved as well."""
+    problem, path = hard
+    output = tmp_path / "layout.yaml"
+    process = subprocess.Popen(
+        [*PLACE, "--problem", path, "--time-limit", "300s", "--output-format", "json",
+         "-o", output],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        time.sleep(6)
+        assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        interrupted = time.monotonic()
+        stdout, stderr = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert time.monotonic() - interrupted < 20  # a second or two where the machine is idle
+    assert process.returncode == 130
+    assert "Interrupted: here is the best so far." in stderr
+    answer = json.loads(stdout)
+    assert answer["status"] == "feasible"
+    assert 0 < answer["value"] <= answer["bound"]
+    assert check.violations(problem, layouts.load(output)) == []
+
+
+def test_the_time_limit_holds_for_everything_together(hard, tmp_path):
+    """Reading, solving, checking and explaining; process start, and a busy machine, on top."""
+    problem, path = hard
+    least = replace(problem, objective="min-hardware", pools=(Pool("gpu", "gpu"),))
+    demanding = tuple(replace(m, rate=60.0) for m in least.models)
+    path = tmp_path / "least.json"
+    path.write_text(json.dumps(problem_document(replace(least, models=demanding))))
+    started = time.monotonic()
+    done = subprocess.run(
+        [*PLACE, "--problem", path, "--time-limit", "4s", "--output-format", "json"],
+        check=False, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    spent = time.monotonic() - started
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout)
+    assert answer["bound"] <= answer["value"]
+    assert answer["explanation"]
+    assert spent < 4 + 6
