@@ -4,6 +4,8 @@ Coordinate search: from a point that loads the server well, one dimension after 
 size, instances, backend parameters, concurrency, ...) is followed in the direction that gains, up
 to the knee where a further step gains less than `KNEE`. It ends when no single step gains. A
 goal that is not throughput alone starts from the best so far and from the most frugal variant.
+What more in flight, or a larger batch, would only make later than a limit that is missed already is
+not tried, nor for throughput what less in flight of the same variant would give.
 The store is the memory: what is known is never asked for again, and an interrupted search goes on
 where it was.
 """
@@ -21,6 +23,7 @@ Score = Callable[[Measurement], float]
 Coordinates = tuple[str, ...]
 
 KNEE = 0.03  # a step that gains less is noise, or past the knee
+SURELY = 1.1  # times the limit: whoever is so late is as late with more in flight
 
 
 def next_point(
@@ -45,21 +48,33 @@ def next_point(
         At `percentile` of latency; a point above it is worse than any below it.
     """
     space = _Space(grid)
-    starts = [space.start(-1)] + ([space.start(0)] if latency_limit_ms is not None else [])
-    for score in _scores(goal, latency_limit_ms, percentile):
+    late = [
+        space.place(point)
+        for point, m in known.items()
+        if latency_limit_ms is not None
+        and m.latency is not None
+        and m.latency.percentile(percentile) > SURELY * latency_limit_ms
+    ]
+    most = len(space.values[-1]) - 1
+    starts = [space.start(most if latency_limit_ms is None else (most + 1) // 2)]
+    for number, score in enumerate(_scores(goal, latency_limit_ms, percentile)):
         summits = []
         for start in starts:
             best = start
             if best not in known:
                 return best
             while True:
-                better, ask = _step(space, best, known, score)
+                # Only throughput is sure to grow with what is in flight.
+                grows = number == 0 and goal != "efficiency"
+                better, ask = _step(space, best, known, score, late, grows)
                 if ask is not None:
                     return ask
                 if better is None:
                     break
                 best = better
             summits.append(best)
+            if latency_limit_ms is not None and score(known[best]) <= 0 and len(starts) == 1:
+                starts.append(space.start(0))  # all around the middle is too late
         starts = [summits[0], space.frugal()]  # the next score is efficiency
     return None
 
@@ -77,10 +92,10 @@ class _Space:
         self.values = [list(dict.fromkeys(column)) for column in zip(*self.at, strict=True)]
 
     def start(self, load: int) -> Point:
-        """The middle of everything, with the most (-1) or the least (0) in flight.
+        """The middle of everything, with the given place in the order of loads.
 
-        The most shows what the server can do: starting from little in flight, a second instance
-        would look useless. The least is where a latency limit is kept first.
+        The most in flight shows what the server can do: starting from little, a second instance
+        would look useless. Under a latency limit that would be far from where it is kept.
         """
         wanted = [values[(len(values) - 1) // 2] for values in self.values]
         wanted[-1] = self.values[-1][load]
@@ -99,6 +114,13 @@ class _Space:
             key=lambda item: sum(a == b for a, b in zip(item[0], wanted, strict=True)),
         )[1]
 
+    def place(self, point: Point) -> tuple[int, ...]:
+        """The point's index in each dimension."""
+        return tuple(
+            values.index(value)
+            for values, value in zip(self.values, coordinates(point), strict=True)
+        )
+
     def moved(self, point: Point, steps: Mapping[int, int]) -> Point | None:
         """The point that lies so many steps away by dimension, None beyond the grid's edge."""
         place = list(coordinates(point))
@@ -113,8 +135,8 @@ class _Space:
     def moves(self) -> Iterator[dict[int, int]]:
         """Single steps, then what one step alone cannot show: more of one for less of the load.
 
-        Larger batches with fewer in flight keep a latency limit; a second instance needs more in
-        flight before it gains.
+        Larger batches with fewer in flight keep a latency limit, some only with more threads; a
+        second instance needs more in flight before it gains.
         """
         load = len(self.values) - 1
         for dimension in range(len(self.values)):
@@ -124,6 +146,8 @@ class _Space:
             yield {dimension: 1, load: -1}
             yield {dimension: 1, load: 1}
             yield {dimension: -1, load: 1}
+        for dimension in range(1, load):
+            yield {0: 1, dimension: 1, load: -1}
 
 
 def coordinates(point: Point) -> Coordinates:
@@ -144,19 +168,38 @@ def coordinates(point: Point) -> Coordinates:
 
 
 def _step(
-    space: _Space, best: Point, known: Mapping[Point, Measurement], score: Score
+    space: _Space,
+    best: Point,
+    known: Mapping[Point, Measurement],
+    score: Score,
+    late: Sequence[tuple[int, ...]],
+    grows: bool,
 ) -> tuple[Point | None, Point | None]:
     """A known better neighbour, or else a neighbour to measure; both None at a summit."""
-    reached = score(known[best])
+    reached, last = score(known[best]), len(space.values) - 1
     for steps in space.moves():
         near = space.moved(best, steps)
         if near is None:
             continue
-        if near not in known:
-            return None, near
-        if score(known[near]) > reached + abs(reached) * KNEE:
-            return near, None
+        if near in known:
+            if score(known[near]) > reached + abs(reached) * KNEE:
+                return near, None
+            continue
+        less = all(step < 0 for step in steps.values()) and steps.keys() <= {0, last}
+        if grows and reached > 0 and less:
+            continue  # less in flight, of the same variant: less throughput
+        place = space.place(near)
+        if any(_above(place, other) for other in late):
+            continue
+        return None, near
     return None, None
+
+
+def _above(place: Sequence[int], other: Sequence[int]) -> bool:
+    """Whether a place has the variant of another, and no smaller a batch and load."""
+    return (
+        place[0] >= other[0] and place[-1] >= other[-1] and tuple(place[1:-1]) == tuple(other[1:-1])
+    )
 
 
 def _scores(goal: Goal, limit_ms: float | None, percentile: int) -> list[Score]:

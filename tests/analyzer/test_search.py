@@ -66,11 +66,19 @@ def test_most_throughput_with_a_sixth_of_the_points():
 
 @pytest.mark.parametrize("limit_ms", [15, 30, 100])
 def test_a_latency_limit_is_kept(limit_ms: float):
+    """Here too at least 95 % of the best within the limit, with at most a sixth of the points."""
     grid = a_grid()
     known = search(grid, latency_limit_ms=limit_ms)
+    assert len(known) <= len(grid) / 6
     inside = [m for p in grid if (m := on_four_cores(p)).latency.p95_ms <= limit_ms]
     found = [m for m in known.values() if m.latency.p95_ms <= limit_ms]
-    assert max(m.throughput for m in found) >= 0.7 * max(m.throughput for m in inside)
+    assert max(m.throughput for m in found) >= 0.95 * max(m.throughput for m in inside)
+
+
+def test_a_limit_that_the_middle_misses_is_kept_at_the_least_load():
+    """12 ms at one in flight and batch 1, and more at any other: only few points keep 13 ms."""
+    known = search(a_grid(), latency_limit_ms=13)
+    assert any(m.latency.p95_ms <= 13 for m in known.values())
 
 
 def test_pareto_also_finds_what_needs_least_memory():
