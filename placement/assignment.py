@@ -73,12 +73,14 @@ def search(
         return Answer("infeasible")
     if found.status not in {cp_model.OPTIMAL, cp_model.FEASIBLE}:
         return Answer("unknown")
-    unit = float(built.cost_unit)
+    optimal = found.status == cp_model.OPTIMAL
+    value = round(found.value)
+    bound = value if optimal else Fraction(found.bound).limit_denominator(10**6)
     return Answer(
-        "optimal" if found.status == cp_model.OPTIMAL else "feasible",
+        "optimal" if optimal else "feasible",
         found.replicas,
-        round(found.value) * unit,
-        found.bound * unit,
+        float(value * built.cost_unit),
+        float(bound * built.cost_unit),
     )
 
 

@@ -131,6 +131,41 @@ def test_a_layout_far_up_an_unlimited_pool_is_kept():
     assert [d.name for d in solve(problem).layout.devices] == ["gpu-7"]
 
 
+@pytest.mark.parametrize("objective", ["min-hardware", "max-throughput"])
+def test_the_same_problem_and_seed_give_the_same_layout(objective):
+    """Seven models in three sizes: many layouts are equally good, and one of them is chosen."""
+    models = [a_model(n, 3 + i % 3, 20 + 7 * (i % 4), 50 + i) for i, n in enumerate("abcdefg")]
+    problem = a_problem(*models, count=4, objective=objective)
+    first = solve(problem, seed=3)
+    assert first.status == "optimal"
+    assert first.notes == ()
+    assert all(solve(problem, seed=3).layout == first.layout for _ in range(3))
+
+
+def test_at_most_so_many_devices_may_be_used():
+    """A large device at 5, or two small ones at 1 each."""
+    models = [
+        replace(a_model(n, 8), options=tuple(
+            Option("b1", kind, {"memory": 8, "utilization": 20}, 100.0, 10.0)
+            for kind in ("t4", "large")
+        ))
+        for n in "ab"
+    ]  # fmt: skip
+    problem = replace(
+        a_problem(*models),
+        types=(PoolType("t4", {"memory": 9}), PoolType("large", {"memory": 16})),
+        pools=(Pool("small", "t4"), Pool("large", "large", price=5.0)),
+    )
+    assert solve(problem).value == 2
+    limited = replace(problem, max_devices=1)
+    result = solve(limited)
+    assert result.value == 5
+    assert check.violations(limited, result.layout) == []
+    assert check.violations(limited, solve(problem).layout) == [
+        "2 devices are in use, at most 1 are allowed."
+    ]
+
+
 @pytest.mark.parametrize(
     ("change", "named"),
     [
