@@ -10,6 +10,7 @@ from pathlib import Path
 
 from analyzer.load import grpc, http, input_data, inputs, perf_analyzer, shared_memory
 from analyzer.load.generator import Generator, Via
+from analyzer.load.model_inputs import describe_config
 from analyzer.load.pump import spare_cpus
 from analyzer.profiler import (
     Bench,
@@ -157,7 +158,7 @@ def check_inputs(options: Options, models: Mapping[str, ModelDirectory]) -> None
     given, problems = options.inputs, []
     known: dict[str, list[str] | None] = {}  # inputs by model; None: the server knows them
     for name, model in models.items():
-        described = None if model.config is None else inputs.describe_config(model.config)
+        described = None if model.config is None else describe_config(model.config)
         known[name] = None if described is None else [entry.name for entry in described.inputs]
         if described is None:
             continue

@@ -7,52 +7,23 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from analyzer.load import input_data
+from analyzer.load import input_data, wire
 from analyzer.load.generator import PreparedRequest, Via
 from analyzer.load.input_data import Given
-from analyzer.load.sequences import FIRST_ID, SequenceStep, lengths, varint
-from analyzer.load.shared_memory import Blocks, Place
-from profiles import model_config
-from profiles.errors import InputError, SurroundingsError
-from profiles.model_config import ModelConfig
+from analyzer.load.model_inputs import ModelInput, ModelInputs, describe
+from analyzer.load.sequences import lengths
+from analyzer.load.shared_memory import Blocks
+from analyzer.load.wire import Ends, Places, Tensors
+from profiles.errors import InputError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 ROUND = 4  # different random requests, sent in turn
-SEQUENCE_IDLE_US = 1_000_000  # Triton's own, where the model does not say
 MOST_REQUESTS = 1024  # of given data: all are held in memory
-
-
-@dataclass(frozen=True)
-class ModelInput:
-    """An input of a loaded model."""
-
-    name: str
-    datatype: str  # as Triton says it: FP32, BYTES, ...
-    dims: tuple[int, ...]  # without the batch; -1 is open
-    optional: bool = False
-
-
-@dataclass(frozen=True)
-class ModelInputs:
-    """All that requests have to fit."""
-
-    model: str
-    max_batch_size: int  # 0: the model's dims include the batch, if it has one
-    inputs: tuple[ModelInput, ...]
-    decoupled: bool = False
-    idle_limit_s: float | None = None  # of a stateful model's sequences
-
-
-Tensors = Mapping[str, "NDArray[Any]"]  # of one request, by input name
-Places = Mapping[int, Place]  # of tensors in shared memory, by the array's id
-# Whether a request is the first, and whether it is the last, of a sequence.
-Ends = tuple[bool, bool]
 
 
 def make_requests(
@@ -107,10 +78,10 @@ def make_requests(
     check_protocol(described, via)
     if via == "perf_analyzer":  # which makes sequences itself
         every = make_tensors(described, batch_size, shapes=shapes or {}, data=data, seed=seed)
-        return [r for tensors in every for r in _for_perf_analyzer(described, tensors)]
+        return [r for tensors in every for r in wire.for_perf_analyzer(described, tensors)]
     if described.decoupled:
         via = "grpc"
-    prepare = {"http": _for_http, "grpc": _for_grpc}[via]
+    prepare = {"http": wire.for_http, "grpc": wire.for_grpc}[via]
     if described.idle_limit_s is None:
         every = make_tensors(described, batch_size, shapes=shapes or {}, data=data, seed=seed)
         places = _placed(url, described, every, blocks)
@@ -153,72 +124,6 @@ def _sequences(
         return pool
     steps = itertools.cycle(pool[0])
     return [[next(steps) for _ in range(wanted)] for wanted in lengths(length)]
-
-
-def describe(url: str, model: str) -> ModelInputs:
-    """A loaded model's inputs; raises SurroundingsError when the server does not tell."""
-    from tritonclient.http import InferenceServerClient
-    from tritonclient.utils import InferenceServerException
-
-    try:
-        client = InferenceServerClient(url)
-        try:
-            metadata: dict[str, Any] = client.get_model_metadata(model)
-            config: dict[str, Any] = client.get_model_config(model)
-            every = _with_steps(client, config)
-        finally:
-            client.close()
-    except (InferenceServerException, OSError) as error:
-        raise SurroundingsError(f"Triton says nothing of {model}: {error}") from None
-    limit = int(config["max_batch_size"])
-    optional = {entry["name"] for entry in config["input"] if entry.get("optional")}
-    inputs = [
-        ModelInput(
-            entry["name"],
-            entry["datatype"],
-            tuple(int(dim) for dim in entry["shape"])[1 if limit > 0 else 0 :],
-            entry["name"] in optional,
-        )
-        for entry in metadata["inputs"]
-    ]
-    batching = next((c["sequence_batching"] for c in every if "sequence_batching" in c), None)
-    idle_us = int((batching or {}).get("max_sequence_idle_microseconds", 0)) or SEQUENCE_IDLE_US
-    return ModelInputs(
-        model,
-        limit,
-        tuple(inputs),
-        decoupled=any(c.get("model_transaction_policy", {}).get("decoupled") for c in every),
-        idle_limit_s=None if batching is None else idle_us / 1e6,
-    )
-
-
-def _with_steps(client: Any, config: dict[str, Any]) -> list[dict[str, Any]]:
-    """The configuration of a model, and of those that it calls if it is an ensemble.
-
-    An ensemble is stateful or decoupled as soon as one of these is.
-    """
-    steps = config.get("ensemble_scheduling", {}).get("step", [])
-    found = [config]
-    for name in dict.fromkeys(step["model_name"] for step in steps):
-        found += _with_steps(client, client.get_model_config(name))
-    return found
-
-
-def describe_config(config: ModelConfig) -> ModelInputs | None:
-    """A model's inputs by its configuration alone; None when the server is to complete that."""
-    if not config.input:
-        return None
-    inputs = [
-        ModelInput(
-            entry.name,
-            model_config.datatype(entry.data_type),
-            tuple(entry.dims),
-            entry.optional,
-        )
-        for entry in config.input
-    ]
-    decoupled = config.model_transaction_policy.decoupled
-    return ModelInputs(config.name, config.max_batch_size, tuple(inputs), decoupled)
 
 
 def check_protocol(described: ModelInputs, via: Via) -> None:
@@ -365,110 +270,5 @@ def _placed(
         for name, array in tensors.items()
         if array.size  # Triton takes no empty place
     }
-    places = blocks.place(url, [_raw(array, datatype) for array, datatype in arrays.values()])
+    places = blocks.place(url, [wire.raw(array, datatype) for array, datatype in arrays.values()])
     return dict(zip(arrays, places, strict=True))
-
-
-def _for_http(
-    described: ModelInputs, tensors: Tensors, ends: Ends | None, places: Places
-) -> PreparedRequest:
-    from tritonclient.http import InferenceServerClient, InferInput
-
-    datatypes = {entry.name: entry.datatype for entry in described.inputs}
-    inputs = []
-    for name, array in tensors.items():
-        inputs.append(InferInput(name, list(array.shape), datatypes[name]))
-        place = places.get(id(array))
-        if place is None:
-            inputs[-1].set_data_from_numpy(array)
-        else:
-            inputs[-1].set_shared_memory(place.region, place.size_bytes, place.offset)
-    starts, stops = ends or (False, False)
-    body, json_size = InferenceServerClient.generate_request_body(
-        inputs,
-        sequence_id=FIRST_ID if ends else 0,
-        sequence_start=starts,
-        sequence_end=stops,
-    )
-    headers = [("Content-Type", "application/octet-stream")]
-    if json_size is not None:  # binary tensors follow the JSON
-        headers.append(("Inference-Header-Content-Length", str(json_size)))
-    path = f"/v2/models/{described.model}/infer"
-    step = _step(described, bytes(body), b"%d" % FIRST_ID, ends)
-    return PreparedRequest(path, bytes(body), tuple(headers), step)
-
-
-def _for_grpc(
-    described: ModelInputs, tensors: Tensors, ends: Ends | None, places: Places
-) -> PreparedRequest:
-    from tritonclient.grpc import service_pb2
-
-    datatypes = {entry.name: entry.datatype for entry in described.inputs}
-    message = service_pb2.ModelInferRequest(model_name=described.model)
-    for name, array in tensors.items():
-        entry = message.inputs.add(name=name, datatype=datatypes[name], shape=array.shape)
-        place = places.get(id(array))
-        if place is None:
-            message.raw_input_contents.append(_raw(array, datatypes[name]))
-            continue
-        entry.parameters["shared_memory_region"].string_param = place.region
-        entry.parameters["shared_memory_byte_size"].int64_param = place.size_bytes
-        entry.parameters["shared_memory_offset"].int64_param = place.offset
-    if ends is not None:
-        message.parameters["sequence_id"].int64_param = FIRST_ID
-        message.parameters["sequence_start"].bool_param = ends[0]
-        message.parameters["sequence_end"].bool_param = ends[1]
-    method = "ModelInfer"
-    if described.decoupled:
-        method = "ModelStreamInfer"
-        # So that the end is told even where it comes with no response.
-        message.parameters["triton_enable_empty_final_response"].bool_param = True
-    body = message.SerializeToString()
-    step = _step(described, body, varint(FIRST_ID), ends)
-    return PreparedRequest(f"/inference.GRPCInferenceService/{method}", body, sequence=step)
-
-
-def _step(
-    described: ModelInputs, body: bytes, identity: bytes, ends: Ends | None
-) -> SequenceStep | None:
-    """Where the id stands in the bytes of a request: behind its name, before any data."""
-    if ends is None or described.idle_limit_s is None:
-        return None
-    at = body.index(identity, body.index(b"sequence_id"))
-    form: Literal["decimal", "varint"] = "decimal" if identity.isdigit() else "varint"
-    return SequenceStep(*ends, at, form, described.idle_limit_s)
-
-
-def _for_perf_analyzer(described: ModelInputs, tensors: Tensors) -> list[PreparedRequest]:
-    """An entry per inference: perf_analyzer makes the batches of them."""
-    import base64
-    import json
-
-    datatypes = {entry.name: entry.datatype for entry in described.inputs}
-    batched = described.max_batch_size > 0
-    size = len(next(iter(tensors.values()))) if batched else 1
-    return [
-        PreparedRequest(
-            described.model,
-            json.dumps(
-                {
-                    name: {
-                        "content": {"b64": base64.b64encode(_raw(one, datatypes[name])).decode()},
-                        "shape": list(one.shape),
-                    }
-                    for name, array in tensors.items()
-                    for one in [array[number] if batched else array]
-                }
-            ).encode(),
-        )
-        for number in range(size)
-    ]
-
-
-def _raw(array: NDArray[Any], datatype: str) -> bytes:
-    """A tensor as Triton takes it over the wire."""
-    from tritonclient.utils import serialize_byte_tensor
-
-    if datatype != "BYTES":
-        return array.tobytes()
-    return bytes(serialize_byte_tensor(array).item()) if array.size else b""

@@ -12,14 +12,8 @@ import pytest
 
 from analyzer.load import pump
 from analyzer.load.generator import Via
-from analyzer.load.inputs import (
-    ModelInput,
-    ModelInputs,
-    describe,
-    describe_config,
-    make_requests,
-    make_tensors,
-)
+from analyzer.load.inputs import make_requests, make_tensors
+from analyzer.load.model_inputs import ModelInput, ModelInputs, describe, describe_config
 from analyzer.server.local import LocalServer
 from analyzer.steady_state import SteadyStateRule
 from profiles import model_config
