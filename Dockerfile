@@ -2,7 +2,7 @@
 #
 #   docker build -t model-placer .                       the command, for Docker mode
 #   docker build -t model-placer:server --target server \
-#       --build-arg TRITON_IMAGE=nvcr.io/nvidia/tritonserver:25.10-py3 .     with a Triton inside
+#       --build-arg TRITON_IMAGE=nvcr.io/nvidia/tritonserver:26.09-py3 .     with a Triton inside
 #
 # docs/docker.md says how they are run. Both start under a read-only root without capabilities
 # (--read-only --tmpfs /tmp --cap-drop ALL) and are not root. Neither has a HEALTHCHECK: a command
@@ -11,7 +11,7 @@
 # Where a build has no package index, put wheels of all that is needed (hatchling and pip too) into
 # wheels/, and give PIP="python3 wheels/pip-26.0-py3-none-any.whl/pip" and
 # PIP_OPTIONS="--no-index --find-links wheels" as build arguments.
-ARG TRITON_IMAGE=nvcr.io/nvidia/tritonserver:25.10-py3
+ARG TRITON_IMAGE=nvcr.io/nvidia/tritonserver:26.09-py3
 ARG PYTHON_IMAGE=python:3.13-slim-trixie
 
 # Each target's environment is made by its own Python: they may differ in version.

@@ -182,7 +182,7 @@ def test_local_mode_measures_the_gpu_or_slice_that_it_was_given(
     assert_it_is_the_busy_model(row, "NVIDIA A100" if kind == "gpu" else "NVIDIA A100 MIG 1g.5gb")
     assert row.usage is not None
     if kind == "gpu":  # a slice has no utilization
-        assert row.usage.utilization_percent == pytest.approx(40, abs=3)
+        assert row.usage.utilization_percent == pytest.approx(40, abs=5)
 
 
 def test_a_slice_that_was_given_and_cannot_be_read_is_not_replaced_by_the_cpu(

@@ -16,7 +16,7 @@ from placement.export import folder, nginx
 from placement.export.nginx import Address
 from placement.export.servers import Server, memory_use_bytes
 
-TRITON_IMAGE = "nvcr.io/nvidia/tritonserver:25.10-py3"
+TRITON_IMAGE = "nvcr.io/nvidia/tritonserver:26.09-py3"
 NGINX_IMAGE = "nginx:1.28-alpine"
 PORTS = (8000, 8001)  # HTTP and gRPC of the front door, on the host and in its container
 HEADROOM = 1.25  # memory limit over predicted use: a limit that is met kills the server

@@ -20,7 +20,9 @@ from helm.test_chart import NEWEST
 from product_images.build import Images
 
 from analyzer.cli import cli
+from analyzer.server.docker import DEFAULT_IMAGE
 from placement import export
+from placement.export.compose import TRITON_IMAGE
 from placement.layout import Layout, PlacedDevice, Resident
 from profiles.store import ProfileStore
 
@@ -50,6 +52,14 @@ def test_each_command_is_tried_here():
     assert len(PUSHES) == 1  # to a registry of yours
     (pushed,) = (line.split()[-1] for line in PUSHES)
     assert any(f"-t {pushed} " in line for line in BUILDS)
+
+
+def test_measured_and_served_is_one_triton_by_default():
+    """Figures hold for the version that they were measured on."""
+    assert TRITON_IMAGE == DEFAULT_IMAGE
+    assert f"ARG TRITON_IMAGE={DEFAULT_IMAGE}\n" in (ROOT / "Dockerfile").read_text()
+    named = set(re.findall(r"\S*/tritonserver:\S+", "\n".join(COMMANDS)))
+    assert named == {f"TRITON_IMAGE={DEFAULT_IMAGE}"}
 
 
 @pytest.mark.parametrize("line", INSTALLS)
