@@ -75,12 +75,12 @@ def search(
         return Answer("unknown")
     optimal = found.status == cp_model.OPTIMAL
     value = round(found.value)
-    bound = value if optimal else Fraction(found.bound).limit_denominator(10**6)
+    proven = value if optimal else Fraction(found.bound).limit_denominator(10**6)
     return Answer(
         "optimal" if optimal else "feasible",
         found.replicas,
         float(value * built.cost_unit),
-        float(bound * built.cost_unit),
+        float(proven * built.cost_unit),
     )
 
 
