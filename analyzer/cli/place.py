@@ -207,7 +207,10 @@ def _place_and_verify(options: dict[str, Any], output_format: str) -> None:
     emit(
         {"rounds": len(rounds), "holds": True, "layout": document(last.layout)},
         output_format,
-        lambda: f"{checks_table(last.seen)}\n\nThe layout holds, after {len(rounds)} rounds.",
+        lambda: (
+            f"{checks_table(last.seen)}\n\nThe layout holds, in round {len(rounds)} of at most "
+            f"{options['rounds']}."
+        ),
     )
 
 
