@@ -34,8 +34,8 @@ PRIOR_ROWS = 1.0  # what the models have in common weighs as much as so many row
 PRIOR_WEIGHT = PRIOR_ROWS * 0.5**2
 REACHED = 0.98  # of a rate: what got so much was not held back
 LEAST_USE = 0.01  # neighbours that did next to nothing tell nothing
-FILLING = 200  # steps of even sharing: to half a per cent of the device
-ROUNDS = 100  # of the fixed point
+LEVELS = 400  # steps in which the device's time is shared out
+ROUNDS = 12  # in which residents settle after a step
 
 
 @dataclass(frozen=True)
@@ -158,34 +158,36 @@ class Runner:
 def reached(runners: Sequence[Runner]) -> list[float]:
     """The share of its option's throughput that each resident of a device reaches, 0 to 1.
 
-    Each slows the others by what it reaches itself: a fixed point of
-    v_i = min(share_i, speed_i(sum of use_j * v_j over its neighbours)). Where there are several
-    (two that fill a device can share it in any way), the device's time is shared out evenly, as a
-    scheduler does: all are raised together from nothing until their neighbours leave no more.
-    From there each round goes a part of the way to the fixed point (all the way would swing
-    between too much and too little).
+    Who gets all that is wanted of it and leaves it to the others, gets it. Else the device's time
+    is shared out evenly, as a scheduler does: all take the same more of it, each at most what is
+    wanted of it and what its neighbours leave, v_i <= 1 - b_i * sum of use_j * v_j, until most of
+    what some still gain is lost by others. (A fixed point of these equations need not be stable:
+    where b > 1 it would give all to one, which no scheduler does.)
     """
     wanted = [r.share for r in runners]
-    total = sum(r.use * r.share for r in runners)
-    if all(r.share <= 1.0 - r.b * (total - r.use * r.share) + 1e-9 for r in runners):
+    if all(r.share <= left + 1e-9 for r, left in zip(runners, _left(runners, wanted), strict=True)):
         return wanted  # nobody holds anybody back
-    shares = [0.0] * len(runners)
-    for _ in range(2 * FILLING):
-        for n, r in enumerate(runners):
-            raised = shares[n] + 1 / FILLING / max(r.use, 0.5)  # so much more of the device's time
-            others = (
-                sum(o.use * v for o, v in zip(runners, shares, strict=True)) - r.use * shares[n]
-            )
-            if raised <= 1.0 - r.b * others:
-                shares[n] = min(r.share, raised)
-    step = 1 / max(2, len(runners))
-    for _ in range(ROUNDS):
-        total = sum(r.use * v for r, v in zip(runners, shares, strict=True))
-        shares = [
-            v + step * (min(r.share, max(0.0, 1.0 - r.b * (total - r.use * v))) - v)
-            for r, v in zip(runners, shares, strict=True)
-        ]
+    shares, total = [0.0] * len(runners), 0.0
+    for step in range(1, LEVELS + 1):
+        most = [min(r.share, step / LEVELS / max(r.use, 1 / LEVELS)) for r in runners]
+        new = most
+        for _ in range(ROUNDS):
+            left = _left(runners, new)
+            new = [(v + min(m, p)) / 2 for v, m, p in zip(new, most, left, strict=True)]
+        used = sum(r.use * v for r, v in zip(runners, new, strict=True))
+        gained = sum(
+            max(0.0, r.use * (v - old)) for r, v, old in zip(runners, new, shares, strict=True)
+        )
+        if used - total < gained / 2:
+            break
+        shares, total = new, used
     return shares
+
+
+def _left(runners: Sequence[Runner], shares: Sequence[float]) -> list[float]:
+    """What each one's neighbours leave it when all reach these shares."""
+    total = sum(r.use * v for r, v in zip(runners, shares, strict=True))
+    return [max(0.0, 1.0 - r.b * (total - r.use * v)) for r, v in zip(runners, shares, strict=True)]
 
 
 def _least_squares(rows: Sequence[Colocation], centre: float, weight: float) -> float:
