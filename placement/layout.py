@@ -91,7 +91,10 @@ def document(layout: Layout) -> dict[str, Any]:
 
 def dumps(layout: Layout) -> str:
     """The layout as YAML."""
-    text: str = yaml.safe_dump(document(layout), sort_keys=False, allow_unicode=True, width=100)
+    dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)  # ten times as fast
+    text: str = yaml.dump(
+        document(layout), Dumper=dumper, sort_keys=False, allow_unicode=True, width=100
+    )
     return HEADER + text
 
 

@@ -91,6 +91,8 @@ def _break_tie(
     seed: int,
 ) -> Answer:
     """The second goal, on all devices or, where that is too much, on those in use."""
+    if len(answer.replicas) > ROOMIEST:  # without counting further
+        return answer
     if problem.objective == "min-hardware":
         fleet = _enough(problem, fleet, answer.value or 0.0)
     if _size(problem, fleet) > ROOMIEST:

@@ -6,7 +6,7 @@ with no share at all, or with the ten-thousandth that another one's rounding lef
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import replace
 from math import ceil
@@ -31,11 +31,14 @@ def tidy(
     models = dict(problem.copies())
     bound = {name for group in problem.rules.together for name in group}
     kept = {(r.model, r.seat): r for r in replicas}
+    number = Counter(r.model for r in replicas)
     carried: dict[str, float] = defaultdict(float)
     for r in replicas:
         carried[r.model] += models[r.model].options[r.k].throughput * r.share
     for place in sorted(kept, key=lambda place: kept[place].share):
         name, seat = place
+        if number[name] < 2:
+            continue
         model, small = models[name], kept[place]
         others = [other for other in kept if other[0] == name and other != place]
         alone = not any(other[1] == seat for other in kept if other != place)

@@ -28,7 +28,8 @@ NARROW, WIDE = (4, 60), (10, 240)  # width and window of the first passes, and o
 FEW = 400  # item types up to which filling soon gives way to column generation
 DISTINCT = 1600  # item types up to which packings are generated
 ROUNDS = 10_000
-ATTEMPTS = 13  # of diving and covering
+ATTEMPTS = 40  # of diving and covering
+POOL = 12_000  # packings from which CP-SAT chooses
 FULL = 0.03  # of a bin: where no more is left unused, packings are listed at once
 LAST_S = 0.3  # a neighbourhood takes about so long
 SIZES = (30, 45, 60, 80)  # items of a neighbourhood
@@ -93,12 +94,17 @@ def _solve(
     if not search.over and _is_full(search, values):
         close(search, values, most, y)
     _fill(search, rough, y)
+    generation = None
     if not search.over and np.count_nonzero(search.table.counts) <= DISTINCT:
-        values, most = _generate(search, values, most, y)
+        generation = _generate(search, values, most, y)
+        values, most = generation.best_values, generation.most
+        _dive(search, generation, deadline.part(0.6))
     if not search.over and _compact(search):
         return PackingResult("infeasible", None, None, 0, "CP-SAT")
     if not search.over and search.bins:
         _repack(search, values, most, y)
+    if not search.over and generation is not None:
+        _dive(search, generation, deadline)
     if search.bins is None or search.price is None:
         return PackingResult("unknown", None, None, search.bound, "filling")
     return PackingResult(
@@ -149,10 +155,8 @@ def _fill(search: Progress, rough: Surrogate, y: list[Any]) -> None:
             passes.learn(table, bins)
 
 
-def _generate(
-    search: Progress, values: Any, most: list[int], y: list[Any]
-) -> tuple[Any, list[int]]:
-    """Packings generated for the relaxation, and bins out of them; its values and their most."""
+def _generate(search: Progress, values: Any, most: list[int], y: list[Any]) -> Generation:
+    """Packings for the relaxation, and its bound."""
     table = search.table
     master = Master(table, table.counts, search.left)
     if search.bins:
@@ -160,7 +164,6 @@ def _generate(
     generation = Generation(table, master, y)
     generation.best_values, generation.most = values, most
     generation.relaxed = farley(table, values, most)
-    share_s = search.deadline.left_s * 0.3  # for repacking
     half = search.deadline.part(0.5)
     generation.run(half, ROUNDS, search.price, known=search.bound)
     if not generation.converged and half.left_s > 0:
@@ -168,21 +171,25 @@ def _generate(
     if not search.over:
         generation.run(half, ROUNDS, search.price)
     search.raise_bound(generation.bound)
-    values, most = generation.best_values, generation.most
+    return generation
+
+
+def _dive(search: Progress, generation: Generation, until: Deadline) -> None:
+    """Bins out of the packings known, in several ways."""
+    table, columns = search.table, generation.master.columns
     for attempt in range(1, ATTEMPTS):
-        if search.over or search.deadline.left_s < share_s:
-            return values, most
+        if search.over or until.left_s <= 0:
+            return
         if attempt == 2 and generation.converged:
-            close(search, values, most, generation.y)
-        elif attempt % 4 == 0 and search.price is not None and len(master.columns) <= 12_000:
+            close(search, generation.best_values, generation.most, generation.y)
+        elif attempt % 4 == 0 and search.price is not None and len(columns) <= POOL:
             covered = cover(
-                table, table.counts, search.left, master.columns, search.price - search.step,
-                search.deadline.part(0.3), search.seed, 1.5 + attempt / 2,
+                table, table.counts, search.left, columns, search.price - search.step,
+                search.deadline.part(0.3), search.seed + attempt, 1.5 + attempt / 4,
             )  # fmt: skip
             search.offer(covered.bins, "column generation and CP-SAT")
         else:
-            dive(search, generation, attempt)
-    return values, most
+            dive(search, generation, attempt if attempt <= 6 else 1 + attempt % 6)
 
 
 def _compact(search: Progress) -> bool:

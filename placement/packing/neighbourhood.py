@@ -18,6 +18,7 @@ from placement.packing.table import Table
 from placement.result import Deadline
 
 LISTED = 6000  # packings of a neighbourhood that are looked at
+MOST = 150  # items of a neighbourhood
 WORK_S = 3.0  # CP-SAT's deterministic time for one
 
 
@@ -78,10 +79,12 @@ def _choose(
     )
     keys = waste / max(1.0, float(np.abs(waste).max())) + random.uniform(0, 0.7, len(bins))
     chosen: set[int] = set()
-    held = 0
+    held, wasted = 0, 0.0
+    spare = float(table.instance.step() * table.value_of_money)  # what has to be saved
     for n in np.argsort(-keys, kind="stable"):
         chosen.add(int(n))
         held += len(bins[n].contents)
-        if held >= items:
+        wasted += waste[n]
+        if held >= items and (wasted >= spare or held >= MOST):
             break
     return chosen
