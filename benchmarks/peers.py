@@ -74,9 +74,10 @@ def model_analyzer(command: str, server: local.LocalServer, model: str) -> float
                 *("--triton-metrics-url", server.metrics_url, "--client-protocol", "http"),
                 *("--model-repository", str(EXAMPLES), "--profile-models", model),
                 *("--run-config-search-disable", "--batch-sizes", "1,2,4"),
-                *("--concurrency", "1,2,4", "--export-path", f"{directory}/export"),
-                *("--output-model-repository-path", f"{directory}/out"),
-                *("--checkpoint-directory", f"{directory}/checkpoints"),
+                # Its folders are beside ours: in a chroot there is a /tmp, but not what is in ours.
+                *("--concurrency", "1,2,4", "--export-path", f"{directory}-export"),
+                *("--output-model-repository-path", f"{directory}-out"),
+                *("--checkpoint-directory", f"{directory}-checkpoints"),
             ],
             check=True,
             stdout=subprocess.DEVNULL,
@@ -105,6 +106,7 @@ def compare(
             if theirs is None:
                 print(f"{model} {load}: perf_analyzer gave no figures", flush=True)
                 continue
+            print(f"  {load}: {result.throughput:.1f} {theirs:.1f}", flush=True)
             ratios[load].append(result.throughput / theirs)
             rates[load].append((result.throughput, theirs))
     for load, each in ratios.items():
