@@ -157,7 +157,11 @@ def place(output_format: str, **options: Any) -> None:
         output_format,
         lambda: _table(formulation.problem, result, explanation, long=options["explain"]),
     )
+    for note in result.notes:
+        log.warning("Note: %s", note)
     if result.layout is None:
+        if result.status == "unknown" and deadline.stopped:
+            raise click.exceptions.Exit(INTERRUPTED)
         if result.status == "unknown":
             raise NoAnswerError(
                 f"No layout was found within {options['time_limit']:g} s, nor was it proven that "

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from placement import Model, Option, PlacementProblem, Pool, PoolType, Resource, check, solve
+from placement.aggregate import melt
 from placement.colocation import scale
 from placement.fleet import units
 from placement.growth import grow
@@ -46,14 +47,18 @@ def a_fleet(models, devices, options, fairness):
 
 @pytest.mark.parametrize(("fairness", "gap"), [("sum", 0.08), ("max-min", 0.15)])
 def test_a_packed_plan_comes_near_the_bound(fairness, gap):
-    """40 models with three options on 13 GPUs; the goals of 3 and 10 % are for 60 seconds."""
+    """40 models with three options on 13 GPUs, before any neighbourhood is searched.
+
+    It ends by itself, long before a minute; the goals of 3 and 10 % are for what follows, too.
+    """
     problem = a_fleet(40, 13, 3, fairness)
-    assert _size(problem, units(problem, 13)) > EXACT // 10
-    result = solve(problem, 6)
-    assert check.violations(problem, result.layout) == []
-    assert check.objective(problem, result.layout) == pytest.approx(result.value, rel=1e-3)
-    assert result.value <= result.bound
-    assert result.gap < gap
+    scaled, fleet = scale(problem), units(problem, 13)
+    assert _size(problem, fleet) > EXACT // 10
+    raised = melt(problem, scaled, fleet, Deadline(60)).bound
+    grown = grow(problem, scaled, fleet, raised, Deadline(60))
+    layout = build_layout(problem, fleet, grown.replicas)
+    assert check.violations(problem, layout) == []
+    assert grown.bound * (1 - gap) < check.objective(problem, layout) <= grown.bound
 
 
 @pytest.mark.parametrize("fairness", ["sum", "max-min"])

