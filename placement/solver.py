@@ -107,10 +107,9 @@ def _least_hardware(
     problem: PlacementProblem, scaled: Scale, fleet: list[Unit], deadline: Deadline, seed: int
 ) -> tuple[Answer, str]:
     if problem.max_devices is None and reduction.applies(problem):
-        answer, method = reduction.pack(problem, scaled, fleet, deadline.part(PACKING), seed)
-        if answer.value is not None:
-            return answer, method
-        if answer.status == "infeasible":
+        part = deadline.part(PACKING)
+        answer, method = reduction.pack(problem, scaled, fleet, part, seed)
+        if answer.status != "unknown" or part.left_s <= 0:
             return answer, method
     first = heuristics.construct(problem, scaled, fleet, deadline.part(0.1), seed)
     if first is not None:

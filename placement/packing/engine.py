@@ -86,9 +86,7 @@ def _solve(
     rough = surrogate(search.table)
     search.raise_bound(rough.bound)
     y = _weights(search.table, rough)
-    bins = best_fit(
-        search.table, rough.sizes, search.table.counts, search.left, y, deadline.part(0.3)
-    )
+    bins = best_fit(search.table, rough.sizes, search.table.counts, search.left, y, deadline)
     search.offer(bins, "best fit")
     values, most = rough.sizes, [search.table.worth(b) for b in range(len(instance.bins))]
     if not search.over and _is_full(search, values):
