@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -18,8 +19,9 @@ from profiles.errors import InputError
 from profiles.measurement import LoadPoint
 
 
-def inputs_of(pid: int | str = "*") -> list[Path]:
-    return list(SHARED_MEMORY.glob(f"{SHM_PREFIX}{pid}-*-inputs"))
+def inputs_of(pid: int | None = None) -> list[Path]:
+    """The blocks of a process, by default of this one: others on the host may have theirs."""
+    return list(SHARED_MEMORY.glob(f"{SHM_PREFIX}{pid or os.getpid()}-*-inputs"))
 
 
 @pytest.mark.triton
