@@ -78,7 +78,7 @@ def serve(options: Options, jobs: Jobs, tell: Tell) -> None:
     ):
         missing = profiling.missing_of(options, points, store, bench)
         baseline = profiling.keep_baseline(bench, store)
-        tell("ready", (bench.server.description, missing))
+        tell("ready", (bench.server_description, missing))
         while (job := jobs.get()) is not None:
             profiling.measure(options, job, bench, baseline, store, on_progress)
             tell("done", None)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import re
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -141,8 +142,9 @@ def profile(
     """
     started = time.monotonic()
     made: list[Measurement] = []
+    past: dict[Variant, _Past] = defaultdict(_Past)  # a search comes back to a variant
     for variant, group in itertools.groupby(points, key=lambda point: point.variant):
-        for whole in _measure_variant(bench, variant, group):
+        for whole in _measure_variant(bench, variant, group, past[variant]):
             measurement = less_baseline(whole, baseline)
             store.add(measurement)
             made.append(measurement)
@@ -178,18 +180,24 @@ class _Loaded:
     cold_bytes: int
 
 
+@dataclass
+class _Past:
+    """The loads of a variant that went wrong in a way in which larger ones would as well."""
+
+    ran_out: list[LoadPoint] = field(default_factory=list)  # of memory
+    hung: list[LoadPoint] = field(default_factory=list)
+
+
 def _measure_variant(
-    bench: Bench, variant: Variant, points: Iterable[Point]
+    bench: Bench, variant: Variant, points: Iterable[Point], past: _Past
 ) -> Iterator[Measurement]:
     """Load a variant, measure its points, unload it; after a failure it is loaded afresh."""
     loaded: _Loaded | None = None
     generator, aimed = bench.generator, 0  # the client batch size that it sends now
-    ran_out: list[LoadPoint] = []
-    hung: list[LoadPoint] = []
     crashes = 0  # of the server, while it loaded the variant
     broken = ""  # why the variant cannot be loaded
     for point in points:
-        unfit = _unfit(point.load, ran_out, hung)
+        unfit = _unfit(point.load, past)
         if unfit:
             yield _skipped(bench, point, unfit)
             continue
@@ -225,14 +233,14 @@ def _measure_variant(
         except ModelPlacerError as error:  # the server or the device, not a request
             ill = True
             if isinstance(error, ModelHangsError):
-                hung.append(point.load)
+                past.hung.append(point.load)
             measurement = _failed(bench, point, str(error))
         if measurement.status == "ok":
             yield measurement
             continue
         reason = _with_log(measurement.reason or "", bench.server, mark)
         if OUT_OF_MEMORY.search(reason):
-            ran_out.append(point.load)
+            past.ran_out.append(point.load)
         yield replace(measurement, reason=reason)
         held, loaded = loaded, None
         _await_device(bench)
@@ -291,12 +299,12 @@ def _answers(server: Server) -> bool:
     return server.alive() and http_api.is_live(server.http_url)
 
 
-def _unfit(load: LoadPoint, ran_out: Sequence[LoadPoint], hung: Sequence[LoadPoint]) -> str:
+def _unfit(load: LoadPoint, past: _Past) -> str:
     """Why a load is not worth trying after what smaller ones did; empty when it is."""
-    for smaller in ran_out:
+    for smaller in past.ran_out:
         if _at_least(load, smaller):
             return f"{smaller} ran out of memory already"
-    smaller_hung = [smaller for smaller in hung if _at_least(load, smaller)]
+    smaller_hung = [smaller for smaller in past.hung if _at_least(load, smaller)]
     if len(smaller_hung) >= TWICE:
         return f"the model hung at {' and at '.join(map(str, smaller_hung))} already"
     return ""
