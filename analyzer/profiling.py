@@ -8,12 +8,12 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 
+from analyzer.bench import Bench
 from analyzer.load import grpc, http, input_data, inputs, perf_analyzer, shared_memory
 from analyzer.load.generator import Generator, Via
 from analyzer.load.model_inputs import describe_config
 from analyzer.load.pump import spare_cpus
 from analyzer.profiler import (
-    Bench,
     Progress,
     measure_baseline,
     missing_points,

@@ -62,9 +62,9 @@ def main() -> None:
     endings: list[Ending] = []
     with tempfile.TemporaryDirectory(prefix="interrupts-") as name:
         number = 0
-        for run in range(given.runs):
-            store = Path(name) / f"{number}.db"
-            ending = interrupt(store, given.docker, SIGNALS[run % 4], random.uniform(1, 10))
+        while len(endings) < given.runs:
+            store, signal_ = Path(name) / f"{number}.db", SIGNALS[len(endings) % len(SIGNALS)]
+            ending = interrupt(store, given.docker, signal_, random.uniform(1, 10))
             if ending is None:
                 number += 1  # the sweep was done: another
                 continue
