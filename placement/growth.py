@@ -29,6 +29,7 @@ from placement.shares import polish
 TOLERANCE = 1e-5  # of a solver that counts in floats
 LEAST = 1e-3  # of a factor: about standing by
 FIRST = 0.06  # part of the bound that the first attempt gives up
+SIMPLE = (0.8, 0.6, 0.4, 0.2)  # parts of the bound that one replica of each model may carry
 CLOSE = 0.004  # parts of the bound that are not told apart any more
 AIR = (0.02, 0.0, 0.05)  # parts of the capacities that plans for a factor leave free
 TIGHTER, LOOSER = (0.02, 0.01, 0.005), (0.04, 0.07, 0.12, 0.2)  # likewise, for the sum
@@ -56,14 +57,23 @@ def grow(
 ) -> Grown:
     """The best layout of some plans; None when even standing by was not found to fit."""
     if problem.fairness == "sum":
-        best = None
+        best: tuple[Replica, ...] | None = None
         if planned.applies(problem):
             best = _sum(problem, scale, fleet, deadline, seed)
         return Grown(best or _least_of_all(problem, scale, fleet, deadline, seed), bound)
-    bound = _refute(problem, scale, fleet, bound, deadline.part(0.25))
-    low, high, step = 0.0, bound, FIRST * bound
+    low = 0.0
     best = None
-    factor = high - step
+    for part in SIMPLE if planned.applies(problem) else ():  # a footing, at little cost
+        asked = asking(problem, part * bound)
+        plan = planned.alone(asked)
+        if plan:
+            best = planned.settle(asked, scale, fleet, plan, deadline.part(TRY), seed)
+        if best is not None:
+            low = part * bound
+            break
+    bound = _refute(problem, scale, fleet, low, bound, deadline.part(0.4))
+    high, step = bound, FIRST * bound
+    factor = max(high - step, (low + high) / 2)
     while high - low > CLOSE * bound and deadline.left_s > 0 and factor > LEAST:
         found = _carry(asking(problem, factor), scale, fleet, deadline, seed)
         if found is not None:
@@ -76,13 +86,18 @@ def grow(
 
 
 def _refute(
-    problem: PlacementProblem, scale: Scale, fleet: list[Unit], bound: float, deadline: Deadline
+    problem: PlacementProblem,
+    scale: Scale,
+    fleet: list[Unit],
+    low: float,
+    bound: float,
+    deadline: Deadline,
 ) -> float:
     """A lower bound of the factor, by bisection: what melted devices do not carry, no devices do.
 
     With the factor fixed, whole replicas count: one that carries a part takes its whole memory.
     """
-    low, high = 0.0, bound
+    high = bound
     factor = bound * (1 - CLOSE)
     while deadline.left_s > 0 and high - low > CLOSE * high:
         if melt(asking(problem, factor), scale, fleet, deadline.part(0.2)) is None:
