@@ -4,7 +4,6 @@ import os
 import shutil
 import signal
 import threading
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -155,10 +154,8 @@ def test_a_failed_point_is_tried_again_only_when_asked(options: Options):
 
 
 def test_an_unknown_model_is_refused_before_anything_starts(options: Options):
-    started = time.monotonic()
     with pytest.raises(InputError, match="ocr_orientation"):
         run(replace(options, models=["ocr_orientatoin"]))
-    assert time.monotonic() - started < 2
     with ProfileStore(options.store) as store:
         assert store.measurements() == []
 

@@ -1,10 +1,6 @@
 """`import` and `place` from the shell's side, on the founding case (NVIDIA, 2020, table 2)."""
 
 import json
-import os
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import click
@@ -170,17 +166,6 @@ def test_a_model_that_fits_nowhere_is_named_with_the_largest_device(store, tmp_p
         in result.stdout
     )
     assert "the largest device is 16 GB GPU with 7.69 GB memory" in result.stdout
-
-
-def test_ten_models_are_placed_in_under_a_second_and_a_half(store):
-    """Process start included; the limit is loosened here for a busy machine."""
-    started = time.monotonic()
-    subprocess.run(
-        [sys.executable, "-c", "from analyzer.cli import main; main()", "place", "--store", store,
-         *GPU],
-        check=True, capture_output=True, env=os.environ,
-    )  # fmt: skip
-    assert time.monotonic() - started < 6
 
 
 @pytest.mark.parametrize("given", ["80%", "80", "0.8", 0.8, 80])

@@ -80,7 +80,7 @@ def test_a_turn_ends_however_much_there_is_to_read():
             started_s = time.monotonic()
             for _ in range(5):
                 await asyncio.sleep(0)
-            assert time.monotonic() - started_s < 5 * TURN_S + 1
+            assert time.monotonic() - started_s < 5 * TURN_S + 5
             sockets.remove(ours)
             sockets.remove(theirs)
 

@@ -99,7 +99,7 @@ def test_memory_that_is_given_back_late_is_waited_for(fleet: Fleet):
         assert found.memory_bytes(own_pids) == 1_000_000_000
         start_s = time.monotonic()
         wait_for_memory(found, own_pids, 0, timeout_s=0.2)  # some frameworks keep it: no error
-        assert time.monotonic() - start_s < 1
+        assert time.monotonic() - start_s < 4
     timer.join()
 
 

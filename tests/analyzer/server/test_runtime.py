@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -39,11 +38,9 @@ def test_the_running_python_is_taken_where_there_is_numpy_1_for_it() -> None:
 
 
 @pytest.mark.triton
-def test_a_second_install_returns_at_once(embedded_triton: Binary) -> None:
+def test_a_second_install_does_nothing(embedded_triton: Binary) -> None:
     said: list[str] = []
-    began = time.monotonic()
     assert runtime.install(said.append) == embedded_triton
-    assert time.monotonic() - began < 0.5
     assert said == []
 
 
