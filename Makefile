@@ -22,7 +22,7 @@ demo: $(BIN)/.installed ## Profile five real models on a real Triton, place and 
 
 test: $(BIN)/.installed check ## Run the checks and the tests
 	$(BIN)/model-placer server install
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 check: $(BIN)/.installed ## Lint, formatting, types, order of imports
 	$(BIN)/ruff check .

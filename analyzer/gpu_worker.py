@@ -44,6 +44,8 @@ class _Forward(logging.Handler):
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    # What libraries print while they are torn down is nothing for people: the parent says why.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
     raise KeyboardInterrupt
 
 

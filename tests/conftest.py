@@ -26,6 +26,13 @@ EXAMPLES = Path(__file__).parents[1] / "examples" / "model_repository"
 TRITON_IMAGE = "model-placer-triton:test"
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Under `-n 2` a file stays with one worker, and so does all that needs the Docker engine."""
+    for item in items:
+        group = "docker" if item.get_closest_marker("docker") else str(item.path)
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
 def missing(reason: str) -> NoReturn:
     """Skip the test, or fail it where everything has to be there."""
     if os.environ.get("MODEL_PLACER_REQUIRE_ALL") == "1":

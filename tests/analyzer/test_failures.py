@@ -92,10 +92,11 @@ def test_a_model_that_hangs_under_load_or_while_it_loads_is_given_up(options: Op
 def test_a_server_that_hangs_in_a_point_costs_that_point_only(options: Options):
     """SIGSTOP to tritonserver in the middle of the second point."""
     stopped: list[int] = []
+    others = {process.pid for process in psutil.Process().children(recursive=True)}
 
     def stop_triton() -> None:
         for process in psutil.Process().children(recursive=True):
-            if process.name() == "tritonserver":
+            if process.name() == "tritonserver" and process.pid not in others:
                 stopped.append(process.pid)
                 os.kill(process.pid, signal.SIGSTOP)
 
@@ -156,7 +157,8 @@ def test_a_server_that_hangs_while_it_loads_a_model_is_replaced(
 ):
     """Its silence is noticed long before the load has taken too long."""
     monkeypatch.setattr(http_api, "SILENCE_S", 3)
-    stop = threading.Thread(target=stop_triton_once_it_has_a_stub)
+    others = {process.pid for process in psutil.Process().children(recursive=True)}
+    stop = threading.Thread(target=stop_triton_once_it_has_a_stub, args=(others,))
     stop.start()
     outcome = profiling.run(options, lambda _: None)
     stop.join()
@@ -164,10 +166,11 @@ def test_a_server_that_hangs_while_it_loads_a_model_is_replaced(
     assert "it answered nothing for 3 s" in (outcome.measurements[0].reason or "")
 
 
-def stop_triton_once_it_has_a_stub() -> None:
+def stop_triton_once_it_has_a_stub(others: set[int]) -> None:
     """SIGSTOP to tritonserver while the stub of its first model starts."""
     while True:
-        children = {p.name(): p for p in psutil.Process().children(recursive=True)}
+        found = [p for p in psutil.Process().children(recursive=True) if p.pid not in others]
+        children = {p.name(): p for p in found}
         if "triton_python_backend_stub" in children:
             children["tritonserver"].suspend()
             return
