@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from analyzer.cli.device_url import DeviceUrl
+from analyzer.cli import triton_options
 from analyzer.cli.diff import document, steps_table
 from analyzer.cli.options import command, emit, log
 
@@ -21,22 +21,8 @@ from analyzer.cli.options import command, emit, log
     metavar="OLD",
     help="The layout that runs now.",
 )
-@click.option(
-    "-m",
-    "--model-repository",
-    required=True,
-    type=click.Path(path_type=Path),
-    metavar="DIR",
-    help="The models' Triton repository.",
-)
-@click.option(
-    "--url",
-    "urls",
-    type=DeviceUrl(),
-    multiple=True,
-    metavar="DEVICE=HOST:PORT",
-    help="Where a device's Triton is; one for each device of both layouts.",
-)
+@triton_options.model_repository()
+@triton_options.device_urls("Where a device's Triton is; one for each device of both layouts.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
 def apply(
     new: Path,

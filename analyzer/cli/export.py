@@ -6,19 +6,13 @@ from pathlib import Path
 
 import click
 
-from analyzer.cli.device_url import DeviceUrl
+from analyzer.cli import triton_options
 from analyzer.cli.options import CommaList, command, emit, nearest
 
 
 @command("export")
 @click.argument("layout", type=click.Path(path_type=Path), envvar="MODEL_PLACER_LAYOUT")
-@click.option(
-    "-m",
-    "--model-repository",
-    type=click.Path(path_type=Path),
-    required=True,
-    help="The models' Triton repository.",
-)
+@triton_options.model_repository()
 @click.option(
     "-o",
     "--output",
@@ -37,12 +31,7 @@ from analyzer.cli.options import CommaList, command, emit, nearest
 @click.option("--copy", is_flag=True, help="Copy the models' files; they are linked otherwise.")
 @click.option("--force", is_flag=True, help="Replace folders that no export has made.")
 @click.option("--per-host", is_flag=True, help="One Triton for all GPUs of a host.")
-@click.option(
-    "--triton-image",
-    default=None,
-    metavar="IMAGE",
-    help="What compose and kubernetes run  [default: NVIDIA's]",
-)
+@triton_options.triton_image("What compose and kubernetes run  [default: NVIDIA's]")
 @click.option(
     "--from",
     "current",
@@ -50,13 +39,8 @@ from analyzer.cli.options import CommaList, command, emit, nearest
     metavar="OLD",
     help="The layout that runs now: nginx knows both, for the time of an `apply`.",
 )
-@click.option(
-    "--url",
-    "urls",
-    type=DeviceUrl(),
-    multiple=True,
-    metavar="DEVICE=HOST:PORT",
-    help="Where nginx finds a device's Triton (HTTP; gRPC on the next port). Repeatable.",
+@triton_options.device_urls(
+    "Where nginx finds a device's Triton (HTTP; gRPC on the next port). Repeatable."
 )
 def export(
     layout: Path,

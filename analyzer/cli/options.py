@@ -122,6 +122,22 @@ class Duration(click.ParamType[float]):
         self.fail(f"{value!r} is not a duration, such as 30s, 2m or 500ms.", param, ctx)
 
 
+class Share(click.ParamType[float]):
+    """A share from `5%` or `0.05`."""
+
+    name = "percent"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        try:
+            text = str(value)
+            share = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+        except ValueError:
+            share = 0.0
+        if not 0 < share < 1:
+            self.fail(f"{value!r} is not a share, such as 5% or 0.05.", param, ctx)
+        return share
+
+
 def _read_config(ctx: click.Context, _param: click.Parameter, value: str | None) -> None:
     path = Path(value or CONFIG_FILE)
     if value is None and not path.is_file():

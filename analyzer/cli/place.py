@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from analyzer.cli import triton_options
 from analyzer.cli.options import CommaList, Duration, command, emit, log, text_table
-from analyzer.cli.profile import Shape
 from profiles.errors import InputError, NoAnswerError
 
 if TYPE_CHECKING:
@@ -103,21 +103,14 @@ class Percent(click.ParamType[float]):
     is_flag=True,
     help="Run the layout under load, learn, and place again until it holds; needs -m.",
 )
-@click.option("-m", "--model-repository", type=click.Path(path_type=Path), help="For --verify.")
+@triton_options.model_repository("For --verify.", required=False)
 @click.option("--duration", type=Duration(), default="10s", help="--verify: of the load.")
 @click.option("--tolerance", type=Percent(), default="10%", help="--verify: how far it may be off.")
 @click.option("--rounds", type=click.IntRange(min=1), default=4, help="--verify: at most so many.")
-@click.option("--launch-mode", type=click.Choice(["local", "docker"]), default="local")
-@click.option("--triton-image", metavar="IMAGE", help="--verify in Docker mode: Triton's image.")
-@click.option("--input-data", default="random", help="--verify: what requests carry.")
-@click.option(
-    "--shape",
-    "shapes",
-    type=Shape(),
-    multiple=True,
-    metavar="[MODEL/]INPUT:D1,D2",
-    help="Its dims.",
-)
+@triton_options.launch_mode(["local", "docker"], "--verify: how Tritons are started.")
+@triton_options.triton_image("--verify in Docker mode: Triton's image.")
+@triton_options.input_data("--verify: what requests carry.")
+@triton_options.shapes("--verify: dims of an input that the model leaves open; repeatable.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Write the layout (YAML).")
 def place(output_format: str, **options: Any) -> None:
     """Decide which model goes on which device, in which variant.
@@ -174,7 +167,6 @@ def place(output_format: str, **options: Any) -> None:
 
 def _place_and_verify(options: dict[str, Any], output_format: str) -> None:
     from analyzer import trial
-    from analyzer.cli.verify import launch_options
     from analyzer.cli.verify import table as checks_table
     from analyzer.profiling import Inputs
     from placement.layout import Layout, document, save
@@ -184,7 +176,7 @@ def _place_and_verify(options: dict[str, Any], output_format: str) -> None:
         raise InputError("--verify runs the models: say where they are with -m DIR.")
     if options["problem"] is not None or options["frontier"]:
         raise InputError("--verify needs measured models: leave out --problem and --frontier.")
-    launch = launch_options(options["launch_mode"], options["triton_image"])
+    launch = triton_options.launch_options(options["launch_mode"], options["triton_image"])
     inputs = Inputs(options["shapes"], options["input_data"])
     limits = options["duration"], options["tolerance"]
     how = trial.TrialOptions(

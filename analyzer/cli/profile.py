@@ -11,8 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from analyzer.cli import swept_values
-from analyzer.cli.options import CommaList, Duration, command, emit, log, positive_integer
+from analyzer.cli import swept_values, triton_options
+from analyzer.cli.options import (
+    CommaList,
+    Duration,
+    Share,
+    command,
+    emit,
+    log,
+    positive_integer,
+)
 from profiles.errors import InputError
 
 if TYPE_CHECKING:
@@ -64,37 +72,6 @@ class WithModels(click.ParamType[tuple[str, tuple[str, ...]]]):
         return model, called
 
 
-class Shape(click.ParamType[tuple[str, tuple[int, ...]]]):
-    """`INPUT:3,224,224`: the dims of an input that the model leaves open, without the batch."""
-
-    name = "shape"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        if isinstance(value, tuple):
-            return value
-        match = re.fullmatch(r"(?:(?P<model>[^/]+)/)?(?P<name>.+):(?P<dims>\d+(,\d+)*)", str(value))
-        if not match:
-            self.fail(f"{value!r} is not [MODEL/]INPUT:D1,D2,... .", param, ctx)
-        dims = tuple(int(word) for word in match["dims"].split(","))
-        return match["model"], match["name"], dims
-
-
-class Share(click.ParamType[float]):
-    """A share from `5%` or `0.05`."""
-
-    name = "percent"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        try:
-            text = str(value)
-            share = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
-        except ValueError:
-            share = 0.0
-        if not 0 < share < 1:
-            self.fail(f"{value!r} is not a share, such as 5% or 0.05.", param, ctx)
-        return share
-
-
 class ShardOf(click.ParamType[Any]):
     """`I/N`: which part of how many."""
 
@@ -124,14 +101,7 @@ NOT_NEGATIVE = CommaList(swept_values.whole, "integers")
 
 
 @command("profile")
-@click.option(
-    "-m",
-    "--model-repository",
-    required=True,
-    type=click.Path(path_type=Path),
-    metavar="DIR",
-    help="Triton model repository.",
-)
+@triton_options.model_repository("Triton model repository.")
 @click.option("--models", type=CommaList(what="names"), help="Models to measure  [default: all]")
 @click.option(
     "--batch-sizes",
@@ -215,20 +185,9 @@ NOT_NEGATIVE = CommaList(swept_values.whole, "integers")
     show_default=True,
     help="Of stateful models: requests in a sequence, give or take a fifth.",
 )
-@click.option(
-    "--shape",
-    "shapes",
-    type=Shape(),
-    multiple=True,
-    metavar="[MODEL/]INPUT:D1,D2",
-    help="Dims of an input that the model leaves open; repeatable.",
-)
-@click.option(
-    "--input-data",
-    default="random",
-    show_default=True,
-    metavar="random|zero|PATH",
-    help="What requests carry; a file in perf_analyzer's JSON format, or a directory of tensors.",
+@triton_options.shapes()
+@triton_options.input_data(
+    "What requests carry; a file in perf_analyzer's JSON format, or a directory of tensors."
 )
 @click.option(
     "--store",
@@ -237,14 +196,10 @@ NOT_NEGATIVE = CommaList(swept_values.whole, "integers")
     show_default=True,
     help="Where results are kept, each as soon as it is measured.",
 )
-@click.option(
-    "--launch-mode",
-    type=click.Choice(["local", "docker", "remote"]),
-    default="local",
-    show_default=True,
-    help="How Triton is started; remote: it runs already.",
+@triton_options.launch_mode(
+    ["local", "docker", "remote"], "How Triton is started; remote: it runs already."
 )
-@click.option("--triton-image", metavar="IMAGE", help="Docker mode: Triton's image.")
+@triton_options.triton_image()
 @click.option(
     "--url",
     default="localhost:8000",

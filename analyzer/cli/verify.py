@@ -7,26 +7,17 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from analyzer.cli.device_url import DeviceUrl
-from analyzer.cli.options import Duration, command, emit, log, text_table
-from analyzer.cli.profile import Shape, Share
+from analyzer.cli import triton_options
+from analyzer.cli.options import Duration, Share, command, emit, log, text_table
 from profiles.errors import NoAnswerError
 
 if TYPE_CHECKING:
-    from analyzer.server.launch import LaunchOptions
     from analyzer.verify import Check, Verification
 
 
 @command("verify")
 @click.argument("layout", type=click.Path(path_type=Path), envvar="MODEL_PLACER_LAYOUT")
-@click.option(
-    "-m",
-    "--model-repository",
-    required=True,
-    type=click.Path(path_type=Path),
-    metavar="DIR",
-    help="The models' Triton repository.",
-)
+@triton_options.model_repository()
 @click.option(
     "--duration", type=Duration(), default="30s", show_default=True, help="How long it is driven."
 )
@@ -40,37 +31,13 @@ if TYPE_CHECKING:
 @click.option(
     "--ramp", is_flag=True, help="Raise all loads together until the first limit breaks, too."
 )
-@click.option(
-    "--url",
-    "urls",
-    type=DeviceUrl(),
-    multiple=True,
-    metavar="DEVICE=HOST:PORT",
-    help="A device's Triton that runs already; the others are started here. Repeatable.",
+@triton_options.device_urls(
+    "A device's Triton that runs already; the others are started here. Repeatable."
 )
-@click.option(
-    "--launch-mode",
-    type=click.Choice(["local", "docker"]),
-    default="local",
-    show_default=True,
-    help="How Tritons are started.",
-)
-@click.option("--triton-image", metavar="IMAGE", help="Docker mode: Triton's image.")
-@click.option(
-    "--shape",
-    "shapes",
-    type=Shape(),
-    multiple=True,
-    metavar="[MODEL/]INPUT:D1,D2",
-    help="Dims of an input that the model leaves open; repeatable.",
-)
-@click.option(
-    "--input-data",
-    default="random",
-    show_default=True,
-    metavar="random|zero|PATH",
-    help="What requests carry, as for `profile`.",
-)
+@triton_options.launch_mode(["local", "docker"], "How Tritons are started.")
+@triton_options.triton_image()
+@triton_options.shapes()
+@triton_options.input_data("What requests carry, as for `profile`.")
 @click.option(
     "--store",
     type=click.Path(path_type=Path),
@@ -108,7 +75,7 @@ def verify(
         tolerance,
         ramp,
         dict(urls),
-        launch_options(launch_mode, triton_image),
+        triton_options.launch_options(launch_mode, triton_image),
         Inputs(shapes, input_data),
         store,
     )
@@ -117,15 +84,6 @@ def verify(
     if not seen.holds:
         reasons = "\n  ".join(trial.broken(seen.checks))
         raise NoAnswerError(f"The layout does not hold:\n  {reasons}")
-
-
-def launch_options(mode: Literal["local", "docker"], image: str | None) -> LaunchOptions:
-    """How the Tritons of a layout are started."""
-    from analyzer.server.docker import ContainerOptions
-    from analyzer.server.launch import LaunchOptions
-
-    container = ContainerOptions(image=image) if image else ContainerOptions()
-    return LaunchOptions(mode, container=container)
 
 
 def table(seen: Verification) -> str:
