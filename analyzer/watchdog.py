@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from dataclasses import dataclass
-from types import TracebackType
 
+from analyzer.background import Background
 from analyzer.server import http_api
 from profiles.errors import ServerError, SurroundingsError
 
@@ -27,7 +26,7 @@ class ModelHangsError(SurroundingsError):
     """A model answers nothing, on a server that does."""
 
 
-class Watchdog:
+class Watchdog(Background):
     """Asks for a loaded model's counts, from a thread, until its `with` block ends.
 
     The server itself counts what it answered, so that this holds for any load generator.
@@ -35,22 +34,8 @@ class Watchdog:
 
     def __init__(self, url: str, model: str, patience: Patience) -> None:
         self.url, self.model, self.patience = url, model, patience
+        super().__init__("watchdog")
         self._error: SurroundingsError | None = None
-        self._done = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
-
-    def __enter__(self) -> Watchdog:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._done.set()
-        self._thread.join()
 
     def check(self) -> bool:
         """False: all is well, a load need not stop.
@@ -69,7 +54,7 @@ class Watchdog:
     def _run(self) -> None:
         patience, count = self.patience, -1
         heard_s = moved_s = time.monotonic()
-        while not self._done.wait(min(PERIOD_S, patience.server_s / 4, patience.model_s / 4)):
+        while not self._stop.wait(min(PERIOD_S, patience.server_s / 4, patience.model_s / 4)):
             asked_s = time.monotonic()
             try:
                 now = self._count()

@@ -11,8 +11,9 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
+from analyzer.background import Background
 from analyzer.sampling.device import DeviceFigures, Pids
 from analyzer.sampling.gpm import GpmCounters
 from analyzer.sampling.gpu_processes import described
@@ -76,10 +77,11 @@ class _Series:
     gaps: int = 0  # samples that NVML did not give
 
 
-class GpuWatch:
+class GpuWatch(Background):
     """Samples one GPU from a thread until its `with` block ends."""
 
     def __init__(self, gpu: Gpu, pids: Pids, host: HostSampler) -> None:
+        super().__init__("nvml sampler")
         self.gpu, self.pids, self.host = gpu, pids, host
         self.series = _Series()
         self.failure: Exception | None = None
@@ -88,15 +90,12 @@ class GpuWatch:
         self._shares_us, self._shares_at_s = int(time.time() * 1e6), time.monotonic()
         with gpu.errors():
             self.gpm = GpmCounters(gpu)
-        self._stop = threading.Event()
         self._lock = threading.Lock()
-        self._thread = threading.Thread(target=self._run, name="nvml sampler", daemon=True)
 
-    def __enter__(self) -> GpuWatch:
+    def __enter__(self) -> Self:
         with self.gpu.errors():
             self._sample()
-        self._thread.start()
-        return self
+        return super().__enter__()
 
     def __exit__(
         self,
@@ -104,8 +103,7 @@ class GpuWatch:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._stop.set()
-        self._thread.join()
+        super().__exit__(kind, error, traceback)
         self.gpm.close()
 
     def figures(self, start_s: float, end_s: float) -> DeviceFigures:

@@ -9,8 +9,9 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
+from typing import Self
 
+from analyzer.background import Background
 from analyzer.sampling import cgroup
 from analyzer.sampling.cgroup import Throttling, throttling
 from profiles.measurement import HostUsage
@@ -31,36 +32,25 @@ class _Sample:
     by_program: dict[str, float]  # CPU seconds
 
 
-class HostSampler:
+class HostSampler(Background):
     """Samples a process tree from a thread, between `with` and the end of the block.
 
     `pids` gives the roots of the tree each time it is called, since a restart changes them.
     """
 
     def __init__(self, pids: Callable[[], list[int]]) -> None:
+        super().__init__("host sampler")
         self._pids = pids
         self._samples: list[_Sample] = []
         self._ended: dict[int, tuple[float, float, int]] = {}  # CPU time of ended processes stays
         self._last: dict[int, tuple[float, float, int]] = {}
         self._programs: dict[int, str] = {}
         self._limit_cores: float | None = None
-        self._stop = threading.Event()
         self._lock = threading.Lock()
-        self._thread = threading.Thread(target=self._run, name="host sampler", daemon=True)
 
-    def __enter__(self) -> HostSampler:
+    def __enter__(self) -> Self:
         self._sample(with_memory=True)
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._stop.set()
-        self._thread.join()
+        return super().__enter__()
 
     def window(self, start_s: float, end_s: float) -> HostUsage:
         """What was used between two instants of `time.monotonic`; memory is the peak."""
