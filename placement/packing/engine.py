@@ -10,6 +10,7 @@ import numpy as np
 
 from placement.packing.best_fit import best_fit
 from placement.packing.bounds import Surrogate, farley, surrogate
+from placement.packing.cardinality import count
 from placement.packing.closing import close
 from placement.packing.compact import SMALL, compact, size
 from placement.packing.cover import cover
@@ -19,6 +20,7 @@ from placement.packing.generation import Generation, Master
 from placement.packing.instance import PackingInstance, PackingResult, price_of
 from placement.packing.neighbourhood import repack
 from placement.packing.progress import Progress
+from placement.packing.subset_sum import fill_up
 from placement.packing.table import Table, table
 from placement.packing.units import in_units, measured, need_units, price_unit
 from placement.result import Deadline, Status
@@ -88,6 +90,9 @@ def _solve(
     y = _weights(search.table, rough)
     bins = best_fit(search.table, rough.sizes, search.table.counts, search.left, y, deadline)
     search.offer(bins, "best fit")
+    fill_up(search)
+    if not search.over:
+        count(search, y)
     values, most = rough.sizes, [search.table.worth(b) for b in range(len(instance.bins))]
     if not search.over and _is_full(search, values):
         close(search, values, most, y)

@@ -42,6 +42,9 @@ class Master:
         self._solver = solver = pywraplp.Solver.CreateSolver("GLOP")
         self._parameters = pywraplp.MPSolverParameters()
         self._parameters.SetIntegerParam(self._parameters.PRESOLVE, self._parameters.PRESOLVE_OFF)
+        self._dual_simplex = dual = pywraplp.MPSolverParameters()
+        dual.SetIntegerParam(dual.PRESOLVE, dual.PRESOLVE_OFF)
+        dual.SetIntegerParam(dual.LP_ALGORITHM, dual.DUAL)
         infinity = solver.infinity()
         self._rows = {
             int(i): solver.Constraint(int(counts[i]), infinity) for i in counts.nonzero()[0]
@@ -88,7 +91,10 @@ class Master:
         if deadline.left_s <= 0:
             return False
         self._solver.set_time_limit(max(1, int(deadline.left_s * 1000)))
-        return bool(self._solver.Solve(self._parameters) == pywraplp.Solver.OPTIMAL)
+        status = self._solver.Solve(self._parameters)
+        if status == pywraplp.Solver.ABNORMAL:  # the last basis led GLOP's primal simplex astray
+            status = self._solver.Solve(self._dual_simplex)
+        return bool(status == pywraplp.Solver.OPTIMAL)
 
     def values(self) -> tuple[Any, list[int]]:
         """Item values and, per bin type, what its limited number is worth, as integers."""

@@ -1,4 +1,5 @@
 import itertools
+from collections import Counter
 from functools import cache
 
 import numpy as np
@@ -14,7 +15,9 @@ from placement.packing import (
     solve_packing,
 )
 from placement.packing.bounds import surrogate
+from placement.packing.cardinality import count
 from placement.packing.closing import close
+from placement.packing.engine import _weights
 from placement.packing.instance import faults, price_of
 from placement.packing.progress import Progress
 from placement.packing.table import table
@@ -155,6 +158,16 @@ def test_an_item_too_large_is_infeasible():
     assert solve_packing(one_resource(10, 11), Deadline(1)).status == "infeasible"
 
 
+# Scholl N2W3B1R7 (A. Scholl, R. Klein and C. Jürgens, "Bisonic", 1997), whose relaxation GLOP's
+# primal simplex once could not solve; optimum 14.
+N2W3B1R7 = """
+168 168 167 167 167 166 166 165 165 164 164 164 163 163 163 163 163 160 159 159 159 158
+158 158 158 158 158 156 156 155 155 154 154 153 152 150 149 148 147 145 145 144 144 144
+143 143 142 138 138 138 138 137 137 136 134 134 133 133 132 132 131 131 130 130 130 129
+129 128 128 125 125 124 123 123 123 123 122 122 122 122 121 121 121 120 120 120 119 119
+118 118 118 117 115 115 115 115 114 114 114 114
+"""
+
 # Falkenauer u120_00 and t60_00 (E. Falkenauer, "A hybrid grouping genetic algorithm for bin
 # packing", 1996; OR-Library): optima 48 and 20.
 U120_00 = """
@@ -170,10 +183,26 @@ T60_00 = """
 """
 
 
-@pytest.mark.parametrize(("capacity", "bins", "text"), [(150, 48, U120_00), (1000, 20, T60_00)])
+@pytest.mark.parametrize(
+    ("capacity", "bins", "text"), [(150, 48, U120_00), (1000, 20, T60_00), (1000, 14, N2W3B1R7)]
+)
 def test_published_optima_are_proven(capacity, bins, text):
-    result = solve_packing(one_resource(capacity, *map(int, text.split())), Deadline(30))
+    sizes = Counter(map(int, text.split()))
+    items = tuple(ItemType((Choice(0, (size,)),), count) for size, count in sizes.items())
+    result = solve_packing(PackingInstance(items, (BinType((capacity,)),)), Deadline(30))
     assert (result.status, result.price) == ("optimal", bins)
+
+
+def test_items_that_only_go_by_twos_take_half_as_many_bins():
+    """Each has a third of all resources but one: of three items all have a third of some."""
+    kinds = [tuple(1 if r == missing else 34 for r in range(4)) for missing in range(4)]
+    items = tuple(ItemType((Choice(0, needs),), 15) for needs in kinds)
+    search = Progress(table(PackingInstance(items, (BinType((100,) * 4),))), Deadline(30), 0)
+    rough = surrogate(search.table)
+    search.raise_bound(rough.bound)
+    assert search.bound < 30
+    count(search, _weights(search.table, rough))
+    assert search.bound == 30
 
 
 def test_the_same_seed_gives_the_same_bins():
