@@ -18,6 +18,7 @@ from placement.packing.table import Table
 COLUMNS = 30_000  # packings from which HiGHS chooses
 FULL = 0.999  # part of a bin's value above which bins are full
 WORK_S = 15.0  # CP-SAT's own time
+FIRST_S = 3.0  # the same before HiGHS is asked
 
 
 def close(search: Progress, values: Any, most: list[int], y: list[Any]) -> None:
@@ -44,7 +45,7 @@ def close(search: Progress, values: Any, most: list[int], y: list[Any]) -> None:
     part, seed = search.deadline.part(0.6), search.seed
     if full:
         found = cover(
-            table, counts, search.left, columns, search.bound, part, seed, WORK_S, once=True
+            table, counts, search.left, columns, search.bound, part, seed, FIRST_S, once=True
         )
     if not full or (found.bins is None and not found.impossible):
         found = cover_many(table, counts, search.left, columns, search.bound, part, seed, WORK_S)

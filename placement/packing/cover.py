@@ -132,7 +132,9 @@ def cover_many(
         if row is not None:
             row.set_coefficient(x, 1.0)
     parameters = mathopt.SolveParameters(
-        time_limit=datetime.timedelta(seconds=max(0.05, deadline.left_s - 0.05)), random_seed=seed
+        time_limit=datetime.timedelta(seconds=max(0.05, deadline.left_s - 0.05)),
+        random_seed=seed,
+        presolve=mathopt.Emphasis.OFF,  # HiGHS's heeds no time limit: half a minute at times
     )
     result = mathopt.solve(model, mathopt.SolverType.HIGHS, params=parameters)
     if result.has_primal_feasible_solution():
