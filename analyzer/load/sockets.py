@@ -10,10 +10,12 @@ from __future__ import annotations
 import asyncio
 import select
 import socket
+import struct
 import time
 from collections.abc import Callable
 
 TURN_S = 0.02  # at most, without a look at anything else
+TIMEOUT = struct.pack("ll", 0, int(TURN_S * 1e6))  # struct timeval
 Ready = Callable[[], None]
 
 
@@ -23,12 +25,16 @@ class Sockets:
     def __init__(self, busy: Callable[[], bool]) -> None:
         self._busy = busy
         self._epoll = select.epoll()
+        self._sockets: dict[int, socket.socket] = {}
         self._readers: dict[int, Ready] = {}
         self._writers: dict[int, Ready] = {}
         asyncio.get_running_loop().add_reader(self._epoll.fileno(), self._turn)
 
     def add(self, own: socket.socket, reader: Ready) -> None:
         """Call `reader` whenever there is something to read."""
+        own.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, TIMEOUT)
+        own.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, TIMEOUT)
+        self._sockets[own.fileno()] = own
         self._readers[own.fileno()] = reader
         self._epoll.register(own, select.EPOLLIN)
 
@@ -44,6 +50,7 @@ class Sockets:
 
     def remove(self, own: socket.socket) -> None:
         """Watch it no more; to be told before it is closed."""
+        self._sockets.pop(own.fileno(), None)
         if self._readers.pop(own.fileno(), None) is not None:
             self._writers.pop(own.fileno(), None)
             self._epoll.unregister(own)
@@ -52,6 +59,8 @@ class Sockets:
         end_s = time.monotonic() + TURN_S
         wait_s = 0.0
         while True:
+            if len(self._readers) == 1 and not self._writers:
+                self._wait_in_the_only_one(end_s)
             for number, events in self._epoll.poll(wait_s):
                 if events != select.EPOLLIN:
                     writer = self._writers.get(number)
@@ -65,3 +74,15 @@ class Sockets:
             wait_s = end_s - time.monotonic()
             if wait_s <= 0 or not self._busy():
                 return
+
+    def _wait_in_the_only_one(self, end_s: float) -> None:
+        """Let the only socket's reader wait for what comes: a call less than to wait in epoll."""
+        ((number, own),) = self._sockets.items()
+        reader = self._readers[number]
+        own.setblocking(True)
+        while len(self._readers) == 1 and not self._writers and self._busy():
+            reader()
+            if time.monotonic() >= end_s:
+                break
+        if own.fileno() >= 0:
+            own.setblocking(False)
