@@ -1,9 +1,9 @@
 """The process that measures on one GPU while others measure on theirs; see `parallel.py`.
 
-Run as `python -m analyzer.gpu_worker`; options and then jobs come as pickles on stdin, what becomes
-of them goes as pickles to stdout. It is a process of its own, so that sampling one GPU does not
-disturb another, nor a driver's crash. It ends with everything that it started when its stdin does,
-whatever became of its parent.
+Run as `python -m analyzer.gpu_worker`. The options with all points, and then jobs, come
+as pickles on stdin; what becomes of them goes as pickles to stdout. It is a process of its own, so
+that sampling one GPU does not disturb another, nor a driver's crash. It ends with everything that
+it started when its stdin does, whatever became of its parent.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import sys
 import threading
 from collections.abc import Callable
 from types import FrameType
+from typing import cast
 
 from analyzer import profiling
 from analyzer.load.worker import read_message, write_message
@@ -27,6 +28,7 @@ from profiles.errors import ModelPlacerError
 from profiles.store import ProfileStore
 
 Tell = Callable[[str, object], None]
+Task = tuple[Options, list[Point]]  # the points of all models, which are hashed but once
 Jobs = queue.Queue[list[Point] | None]  # each the points of one model; None: there are no more
 
 log = logging.getLogger("model_placer")
@@ -64,7 +66,7 @@ def _listen(inbox: int, jobs: Jobs) -> None:
         signal.pthread_kill(ident, signal.SIGTERM)  # wakes it from whatever it waits for
 
 
-def serve(options: Options, jobs: Jobs, tell: Tell) -> None:
+def serve(options: Options, points: list[Point], jobs: Jobs, tell: Tell) -> None:
     """Measure job after job; raises ModelPlacerError when the GPU or its server is out of order."""
 
     def say(text: str) -> None:
@@ -73,7 +75,7 @@ def serve(options: Options, jobs: Jobs, tell: Tell) -> None:
     def on_progress(progress: Progress) -> None:
         tell("measured", progress.measurement)
 
-    models, points = profiling.prepare(options)
+    models = profiling.read_models(options)
     with (
         ProfileStore(options.store) as store,
         profiling.start_bench(options, models, points, say) as bench,
@@ -104,11 +106,10 @@ def main() -> None:
     log.propagate = False
     jobs: Jobs = queue.Queue()
     try:
-        options = read_message(inbox)
-        assert isinstance(options, Options)
+        options, points = cast(Task, read_message(inbox))
         threading.Thread(target=_listen, args=(inbox, jobs), daemon=True).start()
         try:
-            serve(options, jobs, tell)
+            serve(options, points, jobs, tell)
         except ModelPlacerError as error:
             tell("failed", error)
     except (KeyboardInterrupt, BrokenPipeError, EOFError):  # the parent wants no more, or is gone

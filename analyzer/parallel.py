@@ -101,10 +101,10 @@ def run(
         GPUs failed, and no other of their type was left; every point that ended is in the store.
     """
     gpus = choose_gpus(options)
-    models, _ = profiling.prepare(options, say)
+    models, points = profiling.prepare(options, say)
     if not models:
         return profiling.run(options, on_progress, say)
-    with _workers(options, gpus) as workers:
+    with _workers(options, points, gpus) as workers:
         sweep = _Sweep(workers, options.search is not None, on_progress, say)
         while awaited := [w for w in workers if w.state in {"starting", "busy", "ending"}]:
             ready, _, _ = select.select([worker.out for worker in awaited], [], [])
@@ -236,7 +236,9 @@ class _Sweep:
 
 
 @contextmanager
-def _workers(options: Options, gpus: Sequence[GpuName]) -> Iterator[list[_Worker]]:
+def _workers(
+    options: Options, points: list[Point], gpus: Sequence[GpuName]
+) -> Iterator[list[_Worker]]:
     """A process for each GPU; they end with the `with` block, and with us."""
     workers: list[_Worker] = []
     limit_s = INTERRUPT_END_S
@@ -252,7 +254,8 @@ def _workers(options: Options, gpus: Sequence[GpuName]) -> Iterator[list[_Worker
             workers.append(_Worker(gpu, process))
             cpus = options.launch.cpus[number :: len(gpus)]
             launch = replace(options.launch, cpus=cpus)
-            workers[-1].tell(replace(options, gpus=gpu.uuid, launch=launch, in_parallel=True))
+            mine = replace(options, gpus=gpu.uuid, launch=launch, in_parallel=True)
+            workers[-1].tell((mine, points))
         yield workers
         limit_s = END_S
     finally:

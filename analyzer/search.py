@@ -79,11 +79,6 @@ def next_point(
     return None
 
 
-def untried(grid: Sequence[Point], known: Mapping[Point, Measurement]) -> int:
-    """How many points of the grid were not measured."""
-    return sum(point not in known for point in grid)
-
-
 class _Space:
     """A grid as coordinates: for each dimension the values in their order."""
 

@@ -5,28 +5,13 @@ and 2. By hand the article found 4 GPUs when memory is the only limit and 6 at f
 """
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from command_line import ROOT, run
 
-ROOT = Path(__file__).parents[1]
 TABLE = ROOT / "examples" / "founding-case" / "profiles.csv"
-
-
-def run(*arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-c", "from analyzer.cli import main; main()", *map(str, arguments)],
-        check=False,
-        cwd=cwd,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
 
 
 @pytest.fixture(scope="module")

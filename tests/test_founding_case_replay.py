@@ -10,13 +10,13 @@ import csv
 import json
 import os
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import command_line
 import psutil
 import pytest
 from pretended_nvml.fleet import Fleet
@@ -77,15 +77,7 @@ def a_server_context(fleet: Fleet, gpu: int) -> Iterator[None]:
 
 def run(*arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
     library = Path(os.environ["PRETENDED_NVML_LIBRARY"])
-    return subprocess.run(
-        [sys.executable, "-c", "from analyzer.cli import main; main()", *map(str, arguments)],
-        check=False,
-        cwd=cwd,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "LD_LIBRARY_PATH": str(library.parent)},
-        capture_output=True,
-        text=True,
-        timeout=240,
-    )
+    return command_line.run(*arguments, cwd=cwd, timeout_s=240, LD_LIBRARY_PATH=str(library.parent))
 
 
 def test_nine_models_on_a_pretended_gpu_take_four_and_six(

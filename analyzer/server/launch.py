@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -77,17 +77,3 @@ def launch(
         arguments=options.arguments,
         log_directory=options.log_directory,
     )
-
-
-def gpu_names(choice: str | Sequence[str]) -> tuple[str, ...] | None:
-    """GPUs from `all`, `none` or `0,1`; raises InputError for anything else."""
-    if choice == "all":
-        return None
-    if choice == "none":
-        return ()
-    words = choice.split(",") if isinstance(choice, str) else list(choice)
-    names = tuple(word.strip() for word in words)
-    for name in names:
-        if not (name.isdecimal() or name.startswith(("GPU-", "MIG-"))):
-            raise InputError(f"{name!r} is no GPU: give all, none, indices or UUIDs, such as 0,1")
-    return names

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
+import echo_model
 import pytest
 
 from analyzer.apply import apply, is_up, plan, survey
@@ -22,25 +23,7 @@ from profiles.variant import Variant
 
 pytestmark = pytest.mark.triton
 CPU = "Xeon (2 cores)"
-ECHO = """
-import triton_python_backend_utils as pb_utils
-
-class TritonPythonModel:
-    def execute(self, requests):
-        return [
-            pb_utils.InferenceResponse([
-                pb_utils.Tensor("OUT", pb_utils.get_input_tensor_by_name(request, "IN").as_numpy())
-            ])
-            for request in requests
-        ]
-"""
-CONFIG = """
-backend: "python"
-max_batch_size: 8
-input { name: "IN" data_type: TYPE_INT32 dims: [ 1 ] }
-output { name: "OUT" data_type: TYPE_INT32 dims: [ 1 ] }
-instance_group { count: 1 kind: KIND_CPU }
-"""
+CONFIG = "max_batch_size: 8" + echo_model.CONFIG
 BODY = json.dumps(
     {"inputs": [{"name": "IN", "shape": [1, 1], "datatype": "INT32", "data": [7]}]}
 ).encode()
@@ -75,9 +58,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def models(folder: Path) -> Path:
     for name in ("x", "y"):
-        (folder / "models" / name / "1").mkdir(parents=True)
-        (folder / "models" / name / "1" / "model.py").write_text(ECHO)
-        (folder / "models" / name / "config.pbtxt").write_text(CONFIG)
+        echo_model.write(folder / "models", name, CONFIG)
     return folder / "models"
 
 
@@ -124,7 +105,7 @@ def test_a_load_that_fails_stops_it_half_way_and_a_repeat_goes_on(
         apply(changes.steps, seen, NEW)
     assert "x" in ready(fleet["a"]), "no unload before its successor is up"
     assert infer(urls["a"], "x") == 200
-    code.write_text(ECHO)
+    code.write_text(echo_model.CODE)
     seen = survey(OLD, NEW, urls, models)
     apply(plan(seen, NEW).steps, seen, NEW)
     assert (ready(fleet["a"]), ready(fleet["b"])) == ({"y"}, {"x"})

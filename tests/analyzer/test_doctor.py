@@ -6,17 +6,15 @@ import json
 import os
 import stat
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from command_line import COMMAND
 from pretended_nvml import fleet as pretended
 from pretended_nvml.fleet import Fleet
 
 from analyzer import doctor
 from analyzer.server.runtime import Binary
-
-COMMAND = [sys.executable, "-c", "from analyzer.cli import main; main()"]
 
 
 def a_program(directory: Path, name: str, script: str) -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
+from command_line import COMMAND
 
 from analyzer.server.runtime import Binary
 from profiles.store import ProfileStore, point_key
@@ -18,7 +18,6 @@ pytestmark = pytest.mark.triton
 
 MODELS = "file_type,ocr_orientation,voice_activity"
 SWEEP = ("--batch-sizes=1", "--concurrency=1,2", "--max-duration=1s", "--gpus=none")
-COMMAND = (sys.executable, "-c", "from analyzer.cli import main; main()")
 
 
 def start(*arguments: str) -> subprocess.Popen[str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from command_line import COMMAND
 from pretended_nvml.fleet import GPU_IS_LOST, Fleet
 from pretended_nvml.repository import add_model
 
@@ -23,7 +23,6 @@ from profiles.store import ProfileStore
 pytestmark = pytest.mark.triton
 
 ROOT = Path(__file__).parents[2]
-COMMAND = [sys.executable, "-c", "from analyzer.cli import main; main()"]
 MODELS = ("ant", "bee", "cat", "dog")
 
 

@@ -3,30 +3,15 @@
 import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import psutil
 import pytest
+from command_line import COMMAND, run
 
 from analyzer.cli import COMMANDS, cli
 from analyzer.server.runtime import Binary
-
-COMMAND = [sys.executable, "-c", "from analyzer.cli import main; main()"]
-
-
-def run(*arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
-    root = Path(__file__).parents[3]
-    return subprocess.run(
-        [*COMMAND, *map(str, arguments)],
-        check=False,
-        cwd=cwd,
-        env={**os.environ, "PYTHONPATH": str(root)},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
 
 
 def test_every_command_says_what_it_does_and_shows_an_example():

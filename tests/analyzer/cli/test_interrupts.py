@@ -9,7 +9,6 @@ import signal
 import socket
 import sqlite3
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -18,6 +17,7 @@ from random import Random
 
 import psutil
 import pytest
+from command_line import COMMAND
 from docker.models.containers import Container
 
 from analyzer.server.docker import connect
@@ -25,7 +25,6 @@ from profiles.store import ProfileStore
 
 ROOT = Path(__file__).parents[3]
 MOODY = ROOT / "tests" / "analyzer" / "moody"
-COMMAND = [sys.executable, "-c", "from analyzer.cli import main; main()"]
 STUB = "triton_python_backend_stub"
 KILLS = 4
 

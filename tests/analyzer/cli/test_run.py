@@ -1,34 +1,17 @@
 """`run`: from models to repositories that answer, in one go."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import yaml
+from command_line import run
 
 from analyzer.server.runtime import Binary
 
 pytestmark = pytest.mark.triton
 
 ROOT = Path(__file__).parents[3]
-
-
-def run(cwd: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [
-            *(sys.executable, "-c", "from analyzer.cli import main; main()"),
-            *("run", "--check", "--output-format", "json"),
-        ],
-        check=False,
-        cwd=cwd,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
 
 
 def test_two_models_are_measured_placed_exported_and_asked(
@@ -48,7 +31,7 @@ def test_two_models_are_measured_placed_exported_and_asked(
             }
         )
     )
-    first = run(tmp_path)
+    first = run("run", "--check", "--output-format", "json", cwd=tmp_path)
     assert first.returncode == 0, first.stderr
     answers = json.loads(first.stdout[first.stdout.rindex("\n{") :])
     ((host, latencies_ms),) = answers.items()
@@ -57,7 +40,7 @@ def test_two_models_are_measured_placed_exported_and_asked(
     layout = yaml.safe_load((tmp_path / "layout.yaml").read_text())
     assert len(layout["devices"]) == 1
 
-    second = run(tmp_path)
+    second = run("run", "--check", "--output-format", "json", cwd=tmp_path)
     assert second.returncode == 0, second.stderr
     assert "2 are in profiles.db, 0 to measure" in second.stderr
     assert yaml.safe_load((tmp_path / "layout.yaml").read_text()) == layout

@@ -10,7 +10,7 @@ import pytest
 
 from analyzer.server import http_api, local
 from analyzer.server.docker import ContainerOptions
-from analyzer.server.launch import LaunchOptions, gpu_names, launch
+from analyzer.server.launch import LaunchOptions, launch
 from analyzer.server.runtime import Binary
 from analyzer.server.server import Server
 from profiles import model_config
@@ -88,11 +88,3 @@ def test_gpus_are_shown_to_the_local_server_by_its_environment(
 def test_a_running_server_cannot_be_given_cpus(repository: Path) -> None:
     with pytest.raises(InputError, match="set them where it is started"):
         launch(repository, LaunchOptions("remote", cpus=(0,)))
-
-
-def test_gpus_are_named_by_index_or_uuid() -> None:
-    assert gpu_names("all") is None
-    assert gpu_names("none") == ()
-    assert gpu_names("0, GPU-5f,MIG-1") == ("0", "GPU-5f", "MIG-1")
-    with pytest.raises(InputError, match="'first' is no GPU"):
-        gpu_names("first")

@@ -8,13 +8,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from command_line import COMMAND
 
 from analyzer.server import runtime
 from analyzer.server.runtime import Binary
 from profiles.errors import SurroundingsError
 
 ROOT = Path(runtime.__file__).parents[2]
-COMMAND = [sys.executable, "-c", "from analyzer.cli import main; main()"]
 # A package index that refuses connections, at once.
 NO_INDEX = {
     "PIP_INDEX_URL": "http://127.0.0.1:9/simple",

@@ -15,6 +15,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import echo_model
 import numpy as np
 import pytest
 
@@ -29,24 +30,6 @@ from placement.export.servers import servers
 from placement.layout import Layout, PlacedDevice, Resident
 
 CPU = "Xeon (2 cores)"
-ECHO = """
-import triton_python_backend_utils as pb_utils
-
-class TritonPythonModel:
-    def execute(self, requests):
-        return [
-            pb_utils.InferenceResponse([
-                pb_utils.Tensor("OUT", pb_utils.get_input_tensor_by_name(request, "IN").as_numpy())
-            ])
-            for request in requests
-        ]
-"""
-CONFIG = """
-backend: "python"
-input { name: "IN" data_type: TYPE_INT32 dims: [ 1 ] }
-output { name: "OUT" data_type: TYPE_INT32 dims: [ 1 ] }
-instance_group { count: 1 kind: KIND_CPU }
-"""
 BODY = json.dumps(
     {"inputs": [{"name": "IN", "shape": [1], "datatype": "INT32", "data": [7]}]}
 ).encode()
@@ -54,10 +37,8 @@ BODY = json.dumps(
 
 def a_repository(path: Path) -> Path:
     for name in ("echo", "other", "state.1"):
-        (path / name / "1").mkdir(parents=True)
-        (path / name / "1" / "model.py").write_text(ECHO)
         more = "sequence_batching { }" if name == "state.1" else ""
-        (path / name / "config.pbtxt").write_text(CONFIG + more)
+        echo_model.write(path, name, echo_model.CONFIG + more)
     return path
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import echo_model
 import pytest
 
 from analyzer.server import http_api, local
@@ -308,23 +309,7 @@ def test_triton_serves_each_exported_repository(
                 assert seen.parameters == meant.parameters
 
 
-ECHO = """
-import triton_python_backend_utils as pb_utils
-
-class TritonPythonModel:
-    def execute(self, requests):
-        return [
-            pb_utils.InferenceResponse([
-                pb_utils.Tensor("OUT", pb_utils.get_input_tensor_by_name(request, "IN").as_numpy())
-            ])
-            for request in requests
-        ]
-"""
-ECHO_CONFIG = """
-max_batch_size: 4
-input { name: "IN" data_type: TYPE_INT32 dims: [ 1 ] }
-output { name: "OUT" data_type: TYPE_INT32 dims: [ 1 ] }
-"""
+ECHO_CONFIG = "max_batch_size: 4" + echo_model.TENSORS
 ECHO_STEP = """
 platform: "ensemble"
 ensemble_scheduling { step {
@@ -341,9 +326,7 @@ def test_triton_serves_an_ensemble_and_a_numbered_copy(
 ) -> None:
     """The ensemble's step was not placed: it came with it. echo#2 is served as echo_2."""
     models = tmp_path / "models"
-    (models / "echo" / "1").mkdir(parents=True)
-    (models / "echo" / "1" / "model.py").write_text(ECHO)
-    (models / "echo" / "config.pbtxt").write_text('backend: "python"' + ECHO_CONFIG)
+    echo_model.write(models, "echo", 'backend: "python"' + ECHO_CONFIG)
     (models / "pipeline").mkdir()
     (models / "pipeline" / "config.pbtxt").write_text(ECHO_STEP + ECHO_CONFIG)
     layout = Layout((a_device("cpu-1", Resident("pipeline", "o"), a_resident("echo#2"), kind=CPU),))
