@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 OPTIONS = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
 CONNECT_TIMEOUT_S = 5.0
+CLOSE_S = 2.0  # what is still open on a channel may take so long to end
 
 
 class GrpcConnection:
@@ -66,12 +67,15 @@ class GrpcConnection:
 
     def close(self) -> None:
         """Give up what is in flight; the channel goes with the last connection."""
-        if self.exchange is not None:
+        loop = asyncio.get_running_loop()
+        if self.exchange is not None and self.in_flight:
             self.exchange.cancel()
-        if self.stream is not None:
+        if self.stream is not None and self.in_flight:
             self.stream.close()
+        elif self.stream is not None:
+            self.exchange = loop.create_task(self.stream.end())
         if _channels.pop(self.pump.address, None) is not None:
-            self.pump.closing = asyncio.get_running_loop().create_task(self.channel.close(None))
+            self.pump.closing = loop.create_task(self.channel.close(CLOSE_S))
 
 
 def _stream(channel: grpc.aio.Channel) -> Stream:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,8 @@ from tritonclient.grpc import service_pb2
 
 if TYPE_CHECKING:
     from analyzer.load.worker import Request
+
+END_S = 1.0  # a stream may take so long to end
 
 
 class StreamError(Exception):
@@ -40,7 +43,7 @@ class Stream:
             await self._call.write(request.body)
             return await self._receive()
         except StreamError:
-            self.close()  # what else belongs to the request must not be taken for the next one's
+            await self.end()  # what else belongs to the request must not be taken for the next's
             raise
         except grpc.aio.AioRpcError as error:
             self.close()
@@ -62,6 +65,19 @@ class Stream:
                 first_s = first_s or now_s
             if response.parameters["triton_final_response"].bool_param:
                 return Answer(first_s or now_s, responses)
+
+    async def end(self) -> None:
+        """End it in good order: Triton at times keeps a model whose stream was broken off."""
+        call, self._call = self._call, None
+        if call is None:
+            return
+        try:
+            async with asyncio.timeout(END_S):
+                await call.done_writing()
+                while await call.read() is not grpc.aio.EOF:
+                    pass
+        except (TimeoutError, grpc.aio.AioRpcError):
+            call.cancel()
 
     def close(self) -> None:
         """Give up what is under way."""

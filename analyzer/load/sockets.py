@@ -14,6 +14,7 @@ import struct
 import time
 from collections.abc import Callable
 
+READABLE = select.EPOLLIN
 TURN_S = 0.02  # at most, without a look at anything else
 TIMEOUT = struct.pack("ll", 0, int(TURN_S * 1e6))  # struct timeval
 Ready = Callable[[], None]
@@ -62,7 +63,7 @@ class Sockets:
             if len(self._readers) == 1 and not self._writers:
                 self._wait_in_the_only_one(end_s)
             for number, events in self._epoll.poll(wait_s):
-                if events != select.EPOLLIN:
+                if events != READABLE:
                     writer = self._writers.get(number)
                     if writer is not None and events & select.EPOLLOUT:
                         writer()

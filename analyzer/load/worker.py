@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import itertools
 import os
 import pickle
 import random
@@ -29,7 +30,7 @@ from analyzer.load.alarm import Alarm
 from analyzer.load.sequences import Sequences, SequenceStep
 from analyzer.load.sockets import Sockets
 
-REPORT_S = 0.05  # completions are handed over so often
+REPORT_S = 0.1  # completions are handed over so often
 LENGTH = struct.Struct("<I")
 MOST_CONNECTIONS = 256  # at a request rate; beyond them requests wait here, and their time counts
 RETRY_S = 0.02  # after a failure, so that a refusing server is not flooded
@@ -71,8 +72,8 @@ class Pump:
         self.number = number  # of this worker among those of its generator
         self.address = ""
         self.requests: Sequence[Request] = ()
-        self.next = 0
-        self.sequences: Sequences | None = None  # of a stateful model, in place of `next`
+        self.round: Iterator[Request] = iter(())  # the requests by turns, for ever
+        self.sequences: Sequences | None = None  # of a stateful model, in place of `round`
         self.connections: dict[Connection, None] = {}  # in the order in which they were opened
         self.running = False
         self.done = array("d")  # send and completion times, by turns
@@ -90,7 +91,7 @@ class Pump:
     def aim(self, address: str, requests: Sequence[Request]) -> None:
         """Send these requests to this address from now on."""
         self.close()
-        self.address, self.requests, self.next = address, requests, 0
+        self.address, self.requests = address, requests
         self.streams = bool(requests) and requests[0].streams
         stateful = bool(requests) and requests[0].sequence is not None
         self.sequences = Sequences(requests, self.number) if stateful else None
@@ -108,7 +109,7 @@ class Pump:
 
     def start(self, concurrency: int) -> None:
         """Put requests in flight, and each time one completes, the next."""
-        self.running, self.paced = True, False
+        self.running, self.paced, self.round = True, False, itertools.cycle(self.requests)
         for connection in list(self.connections)[:concurrency]:
             self.send(connection)
 
@@ -118,7 +119,7 @@ class Pump:
         The time that a request waits for a free connection is part of its latency: it stands for
         a caller who would not have waited (no coordinated omission).
         """
-        self.running, self.paced = True, True
+        self.running, self.paced, self.round = True, True, itertools.cycle(self.requests)
         self.waiting.clear()
         self.idle = list(self.connections)
         due_s = time.monotonic()
@@ -160,9 +161,7 @@ class Pump:
         if self.sequences is not None:
             connection.send(self.sequences.next(connection), due_s)
             return
-        request = self.requests[self.next]
-        self.next = (self.next + 1) % len(self.requests)
-        connection.send(request, due_s)
+        connection.send(next(self.round), due_s)
 
     def go_on(self, connection: Connection) -> None:
         """A connection is free again."""
@@ -354,7 +353,7 @@ async def serve(connect: Connect, number: int) -> None:
             assert isinstance(value, tuple)
             pump.aim(value[0], [Request(*request) for request in value[1]])
         elif kind == "start":
-            pump.failures, pump.texts, pump.next = 0, [], 0
+            pump.failures, pump.texts = 0, []
             assert isinstance(value, tuple)
             concurrency, gaps = value
             try:
