@@ -5,31 +5,37 @@
 Starts the embedded Triton and measures the 3 x 3 points (batch sizes and concurrency 1, 2, 4), ours
 and perf_analyzer's in turn and several rounds of each, so that a machine that changes its speed
 changes both. Prints the ratio of throughput for each point, the median over the rounds, and the
-ratio of the time for all. With `--server-cpus 0` Triton has that processor for itself, and all
-clients have the others. The commands may have a prefix, such as a chroot, as long as they reach
-this machine's loopback addresses.
+ratio of the time for all. Beside it stands what a request took outside Triton's queue and model,
+by the server's own count: what a client adds lowers its throughput at concurrency 1. With
+`--server-cpus 0` Triton has that processor for itself, and all clients have the others. The
+commands may have a prefix, such as a chroot, as long as they reach this machine's loopback
+addresses.
 """
 
 import argparse
 import os
 import re
 import shlex
-import statistics
 import subprocess
 import tempfile
 import time
 from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import astuple
 from pathlib import Path
+from statistics import median
 
 from analyzer.load import http
 from analyzer.load.generator import Generator, LoadResult
 from analyzer.load.inputs import make_requests
 from analyzer.load.pump import spare_cpus
+from analyzer.sampling import statistics
 from analyzer.server import local
 from analyzer.steady_state import SteadyStateRule
 from profiles.measurement import LoadPoint
 
 EXAMPLES = Path(__file__).parents[1] / "examples" / "model_repository"
+Rate = float | None  # inferences per second; None without figures
 LOADS = [LoadPoint(batch_size, c) for batch_size in (1, 2, 4) for c in (1, 2, 4)]
 
 
@@ -85,36 +91,53 @@ def model_analyzer(command: str, server: local.LocalServer, model: str) -> float
         return time.monotonic() - started_s
 
 
+def timed(url: str, model: str, run: Callable[[], Rate]) -> tuple[Rate, float, float]:
+    """What a run says, its seconds, and the server's own milliseconds per request."""
+    before, started_s = statistics.snapshot(url, model), time.monotonic()
+    rate = run()
+    seconds = time.monotonic() - started_s
+    spent = statistics.difference(before, statistics.snapshot(url, model)).server_time
+    assert spent is not None
+    return rate, seconds, sum(astuple(spent))
+
+
 def compare(
     server: local.LocalServer, generator: Generator, arguments: argparse.Namespace, model: str
 ) -> float:
     """Print the points of one model; the mean seconds that ours took for the nine."""
     url = server.http_url
-    ratios: dict[LoadPoint, list[float]] = defaultdict(list)
-    rates: dict[LoadPoint, list[tuple[float, float]]] = defaultdict(list)
+    runs: dict[LoadPoint, list[tuple[float, ...]]] = defaultdict(list)
     ours_s = theirs_s = 0.0
     for _ in range(arguments.rounds):
         for load in LOADS:
-            started_s = time.monotonic()
-            result = ours(generator, url, model, load)
-            ours_s += time.monotonic() - started_s
+            own, seconds, own_ms = timed(
+                url, model, lambda load=load: ours(generator, url, model, load).throughput
+            )
+            ours_s += seconds
             if arguments.perf_analyzer is None:
                 continue
-            started_s = time.monotonic()
-            theirs = perf_analyzer(arguments.perf_analyzer, url, model, load, arguments.window_ms)
-            theirs_s += time.monotonic() - started_s
-            if theirs is None:
+            their, seconds, their_ms = timed(
+                url,
+                model,
+                lambda load=load: perf_analyzer(
+                    arguments.perf_analyzer, url, model, load, arguments.window_ms
+                ),
+            )
+            theirs_s += seconds
+            if own is None or their is None:
                 print(f"{model} {load}: perf_analyzer gave no figures", flush=True)
                 continue
-            print(f"  {load}: {result.throughput:.1f} {theirs:.1f}", flush=True)
-            ratios[load].append(result.throughput / theirs)
-            rates[load].append((result.throughput, theirs))
-    for load, each in ratios.items():
-        own, their = (statistics.median(pair[i] for pair in rates[load]) for i in (0, 1))
-        spread = " ".join(f"{ratio:.3f}" for ratio in sorted(each))
+            # A request's time outside the server: all that a client and its way there add.
+            in_flight = 1000 * load.batch_size * (load.concurrency or 1)
+            outside = in_flight / own - own_ms, in_flight / their - their_ms
+            runs[load].append((own, their, own / their, own_ms / their_ms, *outside))
+    for load, each in runs.items():
+        own, their, ratio, server, *outside = map(median, zip(*each, strict=True))
+        spread = " ".join(f"{run[2]:.3f}" for run in sorted(each, key=lambda run: run[2]))
         print(
-            f"{model} {load!s:6} ours {own:7.1f}/s, theirs {their:7.1f}/s, "
-            f"ratio {statistics.median(each):.3f} (of {spread})"
+            f"{model} {load!s:6} ours {own:7.1f}/s, theirs {their:7.1f}/s, ratio {ratio:.3f} (of "
+            f"{spread}); ms outside the server {outside[0]:.2f} and {outside[1]:.2f}, in it ratio "
+            f"{server:.3f}"
         )
     print(f"{model}: ours {ours_s / arguments.rounds:.1f} s for nine points", flush=True)
     if theirs_s:
