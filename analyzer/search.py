@@ -5,7 +5,8 @@ size, instances, backend parameters, concurrency, ...) is followed in the direct
 to the knee where a further step gains less than `KNEE`. It ends when no single step gains. A
 goal that is not throughput alone starts from the best so far and from the most frugal variant.
 What more in flight, or a larger batch, would only make later than a limit that is missed already is
-not tried, nor for throughput what less in flight of the same variant would give.
+not tried; less in flight of the same variant is tried last for throughput, since it seldom gives
+more.
 The store is the memory: what is known is never asked for again, and an interrupted search goes on
 where it was.
 """
@@ -172,7 +173,10 @@ def _step(
 ) -> tuple[Point | None, Point | None]:
     """A known better neighbour, or else a neighbour to measure; both None at a summit."""
     reached, last = score(known[best]), len(space.values) - 1
-    for steps in space.moves():
+    moves = list(space.moves())
+    if grows and reached > 0:  # less in flight of the same variant seldom gives more: it comes last
+        moves.sort(key=lambda m: all(s < 0 for s in m.values()) and m.keys() <= {0, last})
+    for steps in moves:
         near = space.moved(best, steps)
         if near is None:
             continue
@@ -180,9 +184,6 @@ def _step(
             if score(known[near]) > reached + abs(reached) * KNEE:
                 return near, None
             continue
-        less = all(step < 0 for step in steps.values()) and steps.keys() <= {0, last}
-        if grows and reached > 0 and less:
-            continue  # less in flight, of the same variant: less throughput
         place = space.place(near)
         if any(_above(place, other) for other in late):
             continue
