@@ -139,13 +139,11 @@ def _fill(search: Progress, rough: Surrogate, y: list[Any]) -> None:
     passes = Values(rough.sizes)
     failed = 0
     small = len(table.counts) <= DISTINCT
+    # The more there is to pack, the less column generation finds in time.
+    patience = 3 if len(table.counts) <= FEW else min(20, len(table.counts) // 50)
     part = search.deadline.part(0.3 if small else 0.9)
     for number in range(PASSES):
-        if (
-            search.over
-            or failed >= (3 if len(table.counts) <= FEW else 8)
-            or (number > 0 and part.left_s <= 0)
-        ):
+        if search.over or failed >= patience or (number > 0 and part.left_s <= 0):
             return
         values = passes.next(search.random, 0.03)
         width, window = NARROW if number < 4 or len(values) > DISTINCT else WIDE
