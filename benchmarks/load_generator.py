@@ -11,6 +11,7 @@ COMMAND may be `chroot DIR /perf_analyzer`, DIR being a newer one with the binar
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import resource
 import shlex
@@ -24,6 +25,7 @@ from pathlib import Path
 from analyzer.load import http
 from analyzer.load.generator import Generator
 from analyzer.load.inputs import make_requests
+from analyzer.load.pump import spare_cpus
 from analyzer.sampling import statistics
 from analyzer.server import local, runtime
 from analyzer.steady_state import SteadyStateRule
@@ -112,7 +114,9 @@ def main() -> None:
     parser.add_argument("--concurrency", default="1,4,16,64")
     parser.add_argument("--seconds", type=float, default=3.0)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--server-cpus", default="", help="that Triton alone has, such as 0")
     arguments = parser.parse_args()
+    cpus = tuple(int(cpu) for cpu in arguments.server_cpus.split(",") if cpu)
 
     with tempfile.TemporaryDirectory() as directory:
         model = Path(directory) / "nothing"
@@ -120,9 +124,11 @@ def main() -> None:
         (model / "config.pbtxt").write_text(CONFIG)
         (model / "1" / "model.py").write_text(MODEL)
         with (
-            local.launch(Path(directory), runtime.install()) as server,
-            http.start() as generator,
+            local.launch(Path(directory), runtime.install(), cpus=cpus) as server,
+            http.start(spare_cpus(cpus)) as generator,
         ):
+            if cpus:
+                os.sched_setaffinity(0, spare_cpus(cpus))  # and so whatever is started from here
             server.load("nothing")
             url = server.http_url
             generator.aim(url, make_requests(url, "nothing", 1))

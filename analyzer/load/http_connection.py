@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING
 
 import httptools
 
-from analyzer.load.sockets import Sockets
+from analyzer.load.sockets import Ready, Sockets
 
 if TYPE_CHECKING:
     from analyzer.load.worker import Pump, Request
 
 RETRY_S = 0.02  # after a failure, so that a refusing server is not flooded
 CONNECT_TIMEOUT_S = 10.0
-READ_BYTES = 1 << 16
+BUFFER = bytearray(1 << 16)  # of what was read last, on whichever connection
 HEAD_END = b"\r\n\r\n"
 
 
@@ -34,7 +34,6 @@ class HttpConnection:
         self.pump = pump
         self.socket = own
         self.sockets = sockets
-        self.receive, self.write = own.recv, own.send
         self.parser = httptools.HttpResponseParser(self)
         self.sent_s = 0.0
         self.in_flight = False
@@ -43,27 +42,31 @@ class HttpConnection:
         self.head = HEAD_END  # of the last answer that was a success; no answer begins like this
         self.size = 0  # of that answer
         self.body = b""
-        sockets.add(own, self.read)
+        sockets.add(own, self.reader())
 
     def send(self, request: Request, due_s: float | None = None) -> None:
         """Send a request; its latency counts from when it was due, by default now."""
         self.in_flight = True
         self.sent_s = time.monotonic() if due_s is None else due_s
+        self.write(request.body)
+
+    def write(self, body: bytes) -> None:
+        """Write as much as the socket takes; the rest when it takes more."""
         try:
-            sent = self.write(request.body)
+            sent = self.socket.send(body)
         except BlockingIOError:
             sent = 0
         except OSError as error:
             self.pump.lost(self, error)
             return
-        if sent < len(request.body):
-            self.unsent = memoryview(request.body)[sent:]
+        if sent < len(body):
+            self.unsent = memoryview(body)[sent:]
             self.sockets.add_writer(self.socket, self.send_rest)
 
     def send_rest(self) -> None:
         """Send what the socket did not take at once."""
         try:
-            self.unsent = self.unsent[self.write(self.unsent) :]
+            self.unsent = self.unsent[self.socket.send(self.unsent) :]
         except BlockingIOError:
             return
         except OSError as error:
@@ -72,20 +75,40 @@ class HttpConnection:
         if not self.unsent:
             self.sockets.remove_writer(self.socket)
 
-    def read(self) -> None:
-        """Take what came."""
-        try:
-            data = self.receive(READ_BYTES)
-        except BlockingIOError:
-            return
-        except OSError as error:
-            self.pump.lost(self, error)
-            return
-        if self.between and len(data) == self.size and data.startswith(self.head):
-            self.in_flight = False
-            self.pump.succeeded(self)
-        elif data:
-            self.parse(data)
+    def reader(self) -> Ready:
+        """What takes an answer and sends the next request.
+
+        It runs for each answer: a closure with everything at hand costs less than methods do.
+        """
+        pump, write, receive = self.pump, self.write, self.socket.recv_into
+        alike, record, now = BUFFER.startswith, self.pump.done.append, time.monotonic
+
+        def read() -> None:
+            try:
+                size = receive(BUFFER)
+            except BlockingIOError:
+                return
+            except OSError as error:
+                pump.lost(self, error)
+                return
+            if size != self.size or not alike(self.head) or not self.between:
+                self.take(size)
+                return
+            record(self.sent_s)
+            self.sent_s = now()
+            record(self.sent_s)
+            if pump.flowing:
+                write(next(pump.round).body)
+            else:
+                self.in_flight = False
+                pump.go_on(self)
+
+        return read
+
+    def take(self, size: int) -> None:
+        """Take what is not a whole answer like the last: so many bytes, none at the end."""
+        if size:
+            self.parse(bytes(BUFFER[:size]))
         else:
             self.pump.lost(self, None)
 

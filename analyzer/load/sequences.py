@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ class Sequences:
         assert step is not None
         if step.ends:
             del self._live[connection]
-        return request._replace(body=step.stamped(request.body, live.identity))
+        return replace(request, body=step.stamped(request.body, live.identity))
 
     def _identity(self) -> int:
         self._count += 1

@@ -21,8 +21,9 @@ import time
 from array import array
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import uvloop
 
@@ -36,7 +37,8 @@ MOST_CONNECTIONS = 256  # at a request rate; beyond them requests wait here, and
 RETRY_S = 0.02  # after a failure, so that a refusing server is not flooded
 
 
-class Request(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Request:
     """What a connection sends."""
 
     path: str  # of the gRPC method; HTTP has it in the body
@@ -76,6 +78,7 @@ class Pump:
         self.sequences: Sequences | None = None  # of a stateful model, in place of `round`
         self.connections: dict[Connection, None] = {}  # in the order in which they were opened
         self.running = False
+        self.flowing = False  # whatever completes is followed by the next of the round
         self.done = array("d")  # send and completion times, by turns
         self.streams = False  # a request may get any number of responses
         self.answers = array("d")  # to these: time to the first and their number, by turns
@@ -110,6 +113,7 @@ class Pump:
     def start(self, concurrency: int) -> None:
         """Put requests in flight, and each time one completes, the next."""
         self.running, self.paced, self.round = True, False, itertools.cycle(self.requests)
+        self.flowing = self.sequences is None
         for connection in list(self.connections)[:concurrency]:
             self.send(connection)
 
@@ -120,6 +124,7 @@ class Pump:
         a caller who would not have waited (no coordinated omission).
         """
         self.running, self.paced, self.round = True, True, itertools.cycle(self.requests)
+        self.flowing = False
         self.waiting.clear()
         self.idle = list(self.connections)
         due_s = time.monotonic()
@@ -191,13 +196,9 @@ class Pump:
 
     def succeeded(self, connection: Connection) -> None:
         """Record a completion, go on."""
-        now_s = time.monotonic()
         self.done.append(connection.sent_s)
-        self.done.append(now_s)
-        if self.running and not self.paced and connection in self.connections:
-            self.send(connection, now_s)  # the most frequent case by far
-        else:
-            self.go_on(connection)
+        self.done.append(time.monotonic())
+        self.go_on(connection)
 
     def answered(self, connection: Connection, first_s: float, responses: int) -> None:
         """Record the completion of a request to a decoupled model, go on."""
@@ -256,7 +257,7 @@ class Pump:
 
     def stop(self) -> None:
         """Send no more, but for the ends of sequences; what is in flight may end."""
-        self.running = False
+        self.running = self.flowing = False
         for connection in self.connections:
             if not connection.in_flight:
                 self.finish(connection)
@@ -265,11 +266,11 @@ class Pump:
 
     def report(self) -> dict[str, object]:
         """What completed since the last report."""
-        done, self.done = self.done, array("d")
-        answers, self.answers = self.answers, array("d")
+        done, answers = self.done.tobytes(), self.answers.tobytes()
+        del self.done[:], self.answers[:]
         return {
-            "done": done.tobytes(),
-            "answers": answers.tobytes(),
+            "done": done,
+            "answers": answers,
             "failures": self.failures,
             "texts": list(self.texts),
             "cpu_s": time.process_time(),
