@@ -7,9 +7,10 @@ and perf_analyzer's in turn and several rounds of each, so that a machine that c
 changes both. Prints the ratio of throughput for each point, the median over the rounds, and the
 ratio of the time for all. Beside it stands what a request took outside Triton's queue and model,
 by the server's own count: what a client adds lowers its throughput at concurrency 1. With
-`--server-cpus 0` Triton has that processor for itself, and all clients have the others. The
-commands may have a prefix, such as a chroot, as long as they reach this machine's loopback
-addresses.
+`--server-cpus 0` Triton has that processor for itself, and all clients have the others. With
+`--wait-ms 2,20` the models are such as only wait so long for each batch, as for a GPU: neither the
+machine's speed nor a client's use of the processor changes what they take. The commands may have a
+prefix, such as a chroot, as long as they reach this machine's loopback addresses.
 """
 
 import argparse
@@ -21,6 +22,7 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import astuple
 from pathlib import Path
 from statistics import median
@@ -30,11 +32,32 @@ from analyzer.load.generator import Generator, LoadResult
 from analyzer.load.inputs import make_requests
 from analyzer.load.pump import spare_cpus
 from analyzer.sampling import statistics
-from analyzer.server import local
+from analyzer.server import local, runtime
 from analyzer.steady_state import SteadyStateRule
 from profiles.measurement import LoadPoint
 
 EXAMPLES = Path(__file__).parents[1] / "examples" / "model_repository"
+CONFIG = """
+name: "{name}"
+backend: "python"
+max_batch_size: 4
+input {{ name: "IN" data_type: TYPE_FP32 dims: [ 16 ] }}
+output {{ name: "OUT" data_type: TYPE_FP32 dims: [ 16 ] }}
+instance_group {{ count: 1 kind: KIND_CPU }}
+"""
+MODEL = """
+import time
+
+import triton_python_backend_utils as pb_utils
+
+
+class TritonPythonModel:
+    def execute(self, requests):
+        until_s = time.monotonic() + {milliseconds} / 1000
+        tensors = [pb_utils.get_input_tensor_by_name(r, "IN").as_numpy() for r in requests]
+        time.sleep(until_s - time.monotonic())
+        return [pb_utils.InferenceResponse([pb_utils.Tensor("OUT", t)]) for t in tensors]
+"""
 Rate = float | None  # inferences per second; None without figures
 LOADS = [LoadPoint(batch_size, c) for batch_size in (1, 2, 4) for c in (1, 2, 4)]
 
@@ -68,7 +91,16 @@ def perf_analyzer(
     return float(found[1]) if found else None
 
 
-def model_analyzer(command: str, server: local.LocalServer, model: str) -> float:
+def waiting(repository: Path, milliseconds: str) -> str:
+    """Write a model that takes this long for each batch; its name."""
+    name = f"wait_{milliseconds}_ms"
+    (repository / name / "1").mkdir(parents=True)
+    (repository / name / "config.pbtxt").write_text(CONFIG.format(name=name))
+    (repository / name / "1" / "model.py").write_text(MODEL.format(milliseconds=milliseconds))
+    return name
+
+
+def model_analyzer(command: str, server: local.LocalServer, repository: Path, model: str) -> float:
     """Seconds for the same points of one variant, on the same server."""
     with tempfile.TemporaryDirectory() as directory:
         started_s = time.monotonic()
@@ -78,7 +110,7 @@ def model_analyzer(command: str, server: local.LocalServer, model: str) -> float
                 *("--triton-http-endpoint", server.http_url),
                 *("--triton-grpc-endpoint", server.grpc_url),
                 *("--triton-metrics-url", server.metrics_url, "--client-protocol", "http"),
-                *("--model-repository", str(EXAMPLES), "--profile-models", model),
+                *("--model-repository", str(repository), "--profile-models", model),
                 *("--run-config-search-disable", "--batch-sizes", "1,2,4"),
                 # Its folders are beside ours: in a chroot there is a /tmp, but not what is in ours.
                 *("--concurrency", "1,2,4", "--export-path", f"{directory}-export"),
@@ -152,6 +184,7 @@ def compare(
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--models", default="ocr_orientation")
+    parser.add_argument("--wait-ms", default="", help="such as 2,5,20: models that only wait")
     parser.add_argument("--perf-analyzer", metavar="COMMAND")
     parser.add_argument("--model-analyzer", metavar="COMMAND")
     parser.add_argument("--rounds", type=int, default=3)
@@ -162,15 +195,21 @@ def main() -> None:
     arguments = parser.parse_args()
 
     cpus = tuple(int(cpu) for cpu in arguments.server_cpus.split(",") if cpu)
-    with local.launch(EXAMPLES, cpus=cpus) as server, http.start(spare_cpus(cpus)) as generator:
+    with ExitStack() as stack:
+        repository, models = EXAMPLES, arguments.models.split(",")
+        if arguments.wait_ms:
+            repository = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            models = [waiting(repository, each) for each in arguments.wait_ms.split(",")]
+        server = stack.enter_context(local.launch(repository, runtime.install(), cpus=cpus))
+        generator = stack.enter_context(http.start(spare_cpus(cpus)))
         if cpus:
             os.sched_setaffinity(0, spare_cpus(cpus))  # and so whatever is started from here
-        for model in arguments.models.split(","):
+        for model in models:
             server.load(model)
             ours_s = compare(server, generator, arguments, model)
             server.unload(model)
             if arguments.model_analyzer:
-                seconds = model_analyzer(arguments.model_analyzer, server, model)
+                seconds = model_analyzer(arguments.model_analyzer, server, repository, model)
                 print(f"{model}: Model Analyzer {seconds:.1f} s, {seconds / ours_s:.1f} times ours")
 
 
