@@ -107,12 +107,13 @@ def test_nine_models_on_a_pretended_gpu_take_four_and_six(
         needed = int(float(row["memory_mb"]) * 1e6) - SERVER_BYTES
         assert m.usage.memory_hot_bytes == needed
         assert m.usage.memory_cold_bytes == needed // 2
-        assert m.usage.utilization_percent == pytest.approx(
-            float(row["utilization_percent"]), abs=1.5
-        )
-        assert m.usage.memory_utilization_percent == pytest.approx(
-            float(row["memory_utilization_percent"]), abs=1.5
-        )
+        # Less in a window in which the machine stood still for a moment, but not more.
+        for measured_percent, field in (
+            (m.usage.utilization_percent, "utilization_percent"),
+            (m.usage.memory_utilization_percent, "memory_utilization_percent"),
+        ):
+            assert measured_percent is not None
+            assert -4 <= measured_percent - float(row[field]) <= 1.5, (m.model, field)
 
     for limits, gpus in (("memory", 4), ("memory,utilization,memory_utilization", 6)):
         done = run("place", "--limits", limits, "--output-format", "json", cwd=tmp_path)

