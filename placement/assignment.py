@@ -13,6 +13,7 @@ from placement.compact import Compact, Outside, build, headroom, is_whole
 from placement.fleet import Unit
 from placement.problem import PlacementProblem
 from placement.result import Deadline, Status
+from placement.symmetry import in_order
 
 STEP_S = 0.5  # deterministic time of a step that leaves the rest of the fleet alone
 ALONE_S = 4.0  # deterministic time of the first attempt, in CP-SAT's seconds
@@ -54,7 +55,7 @@ def search(
     """
     from ortools.sat.python import cp_model
 
-    hint = tuple(hint)
+    hint = in_order(problem, scale, fleet, hint)
     built = build(problem, scale, fleet, outside or {})
     least = problem.objective == "min-hardware"
     if least:
@@ -64,7 +65,7 @@ def search(
     else:
         built.cp.maximize(built.goal)
     if hint:
-        _hint(built, hint)
+        _hint(built, hint, deadline)
     if outside is None:
         found = _run(built, deadline, seed)
     else:
@@ -105,7 +106,7 @@ def break_tie(
     else:
         cp.add(built.goal >= held)
         cp.minimize(sum(built.used))
-    _hint(built, answer.replicas)
+    _hint(built, in_order(problem, scale, fleet, answer.replicas), deadline)
     # One worker, for a while: the same layout at every run, and no long wait for a nicety.
     status, solver = _attempt(cp, deadline, seed, 1, ALONE_S)
     if status not in {cp_model.OPTIMAL, cp_model.FEASIBLE}:
@@ -136,8 +137,7 @@ def _run(built: Compact, deadline: Deadline, seed: int) -> _Found:
     if first.status in {cp_model.OPTIMAL, cp_model.INFEASIBLE} or deadline.left_s <= 0:
         return first
     if first.status == cp_model.FEASIBLE:
-        built.cp.clear_hints()
-        _hint(built, first.replicas)
+        _hint(built, first.replicas, deadline)
     second = _found(built, *_attempt(built.cp, deadline, seed, 8, None))
     if second.status == cp_model.UNKNOWN:
         return first
@@ -166,7 +166,13 @@ def _found(built: Compact, status: Any, solver: Any) -> _Found:
 
 
 def _attempt(
-    cp: Any, deadline: Deadline, seed: int, workers: int, deterministic: float | None
+    cp: Any,
+    deadline: Deadline,
+    seed: int,
+    workers: int,
+    deterministic: float | None,
+    *,
+    hinted: bool = False,
 ) -> tuple[Any, Any]:
     from ortools.sat.python import cp_model
 
@@ -176,6 +182,7 @@ def _attempt(
         solver.parameters.max_deterministic_time = deterministic
     solver.parameters.random_seed = seed
     solver.parameters.num_workers = workers
+    solver.parameters.fix_variables_to_their_hinted_value = hinted
     solver.parameters.catch_sigint_signal = False  # the deadline is told instead
     deadline.watch(solver.stop_search)
     try:
@@ -184,13 +191,26 @@ def _attempt(
         deadline.unwatch(solver.stop_search)
 
 
-def _hint(built: Compact, hint: tuple[Replica, ...]) -> None:
+def _hint(built: Compact, hint: tuple[Replica, ...], deadline: Deadline) -> None:
+    """Give CP-SAT a layout to start from, with all that follows from it.
+
+    A hint of some variables only is at times lost (OR-Tools 9.15), so the rest is found first.
+    """
+    from ortools.sat.python import cp_model
+
+    cp = built.cp
+    cp.clear_hints()
     chosen = {(r.model, r.k, r.seat): r for r in hint}
     for key, var in built.x.items():
         replica = chosen.get(key)
-        built.cp.add_hint(var, int(replica is not None))
+        cp.add_hint(var, int(replica is not None))
         if not is_whole(built.s[key]):
-            built.cp.add_hint(built.s[key], replica.share if replica else 0)
+            cp.add_hint(built.s[key], replica.share if replica else 0)
+    status, solver = _attempt(cp, deadline, 0, 1, STEP_S, hinted=True)
+    if status in {cp_model.OPTIMAL, cp_model.FEASIBLE}:
+        cp.clear_hints()
+        for number, value in enumerate(solver.response_proto.solution):
+            cp.add_hint(cp.get_int_var_from_proto_index(number), value)
 
 
 def _replicas(built: Compact, solver: Any) -> tuple[Replica, ...]:

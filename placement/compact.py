@@ -32,14 +32,16 @@ from fractions import Fraction
 from math import lcm
 from typing import Any
 
-from placement import rules
+from placement import rules, symmetry
 from placement.colocation import COVER, FELT, SHARES, Scale, cover, felt, spare_speed
-from placement.fleet import Unit, is_singled_out
+from placement.fleet import Unit
 from placement.options import reference, worthwhile
 from placement.problem import Model, PlacementProblem
 
 HEADROOM = 1000  # headroom is counted in thousandths
 WEIGHTS = 1000  # weights in thousandths
+
+Key = tuple[str, int, str]  # model, option, seat
 
 
 @dataclass(frozen=True)
@@ -56,8 +58,8 @@ class Compact:
     """The variables and sums of the model; the goal counts in `cost_unit`."""
 
     cp: Any
-    x: dict[tuple[str, int, str], Any]
-    s: dict[tuple[str, int, str], Any]
+    x: dict[Key, Any]
+    s: dict[Key, Any]
     used: list[Any]
     seated: dict[str, Any]
     carried: dict[str, Any]
@@ -75,12 +77,12 @@ def build(
     cp = cp_model.CpModel()
     kinds = {kind.name: scale.room(kind) for kind in problem.types}
     models = dict(problem.copies())
-    x: dict[tuple[str, int, str], Any] = {}
-    s: dict[tuple[str, int, str], Any] = {}
+    x: dict[Key, Any] = {}
+    s: dict[Key, Any] = {}
     used = [cp.new_bool_var(f"used {unit.name}") for unit in fleet]
     seated: dict[str, Any] = {}
-    on_seat: dict[str, list[tuple[tuple[str, int, str], tuple[int, ...]]]] = defaultdict(list)
-    of_model: dict[str, list[tuple[str, int, str]]] = defaultdict(list)
+    on_seat: dict[str, list[tuple[Key, tuple[int, ...]]]] = defaultdict(list)
+    of_model: dict[str, list[Key]] = defaultdict(list)
     flexible = problem.objective == "max-throughput"
     for name, model in models.items():
         for k, option in worthwhile(problem, model):
@@ -134,7 +136,7 @@ def build(
     if problem.max_devices is not None:
         cp.add(sum(used) <= problem.max_devices)
     cost, cost_unit = _cost(problem, fleet, used, moves)
-    _symmetry(cp, problem, scale, fleet, used, on_seat, x)
+    symmetry.constrain(cp, problem, scale, fleet, used, on_seat, x)
     goal, unit_of_goal = cost, cost_unit
     if flexible and problem.fairness == "max-min":
         factors = [len(of_model[name]) for name in models]
@@ -168,10 +170,10 @@ def _partition(cp: Any, unit: Unit, used: Any, seated: dict[str, Any]) -> None:
 def _capacity(
     cp: Any,
     scale: Scale,
-    here: list[tuple[tuple[str, int, str], tuple[int, ...]]],
+    here: list[tuple[Key, tuple[int, ...]]],
     room: tuple[int | None, ...],
-    x: Mapping[tuple[str, int, str], Any],
-    s: Mapping[tuple[str, int, str], Any],
+    x: Mapping[Key, Any],
+    s: Mapping[Key, Any],
     seated: Any,
 ) -> None:
     for r, resource in enumerate(scale.resources):
@@ -188,9 +190,9 @@ def _capacity(
 def _slowdown(
     cp: Any,
     models: Mapping[str, Model],
-    here: list[tuple[str, int, str]],
-    x: Mapping[tuple[str, int, str], Any],
-    s: Mapping[tuple[str, int, str], Any],
+    here: list[Key],
+    x: Mapping[Key, Any],
+    s: Mapping[Key, Any],
 ) -> None:
     """What sits on a seat carries no more than its neighbours leave, and meets its limit there."""
     options = {key: models[key[0]].options[key[1]] for key in here}
@@ -223,9 +225,9 @@ def _demand(
     problem: PlacementProblem,
     name: str,
     model: Model,
-    keys: list[tuple[str, int, str]],
-    x: Mapping[tuple[str, int, str], Any],
-    s: Mapping[tuple[str, int, str], Any],
+    keys: list[Key],
+    x: Mapping[Key, Any],
+    s: Mapping[Key, Any],
     carried: dict[str, Any],
     outside: Outside,
 ) -> None:
@@ -268,36 +270,11 @@ def _cost(
     return cost, Fraction(1, denominator)
 
 
-def _symmetry(
-    cp: Any,
-    problem: PlacementProblem,
-    scale: Scale,
-    fleet: list[Unit],
-    used: list[Any],
-    on_seat: Mapping[str, list[tuple[tuple[str, int, str], tuple[int, ...]]]],
-    x: Mapping[tuple[str, int, str], Any],
-) -> None:
-    """Equal units are used in order, the fuller first."""
-    hard = next((r for r, resource in enumerate(scale.resources) if not resource.scales), None)
-    for a, b in zip(range(len(fleet)), range(1, len(fleet)), strict=False):
-        first, second = fleet[a], fleet[b]
-        if first.pool is not second.pool:
-            continue
-        if is_singled_out(problem, first) or is_singled_out(problem, second):
-            continue
-        cp.add(used[a] >= used[b])
-        if hard is not None and len(first.seats) == 1:
-            cp.add(
-                sum(needs[hard] * x[key] for key, needs in on_seat[first.seats[0].name])
-                >= sum(needs[hard] * x[key] for key, needs in on_seat[second.seats[0].name])
-            )
-
-
 def headroom(problem: PlacementProblem, scale: Scale, fleet: list[Unit], built: Compact) -> Any:
     """The least free part of the capacity of any seat in use, over all resources."""
     kinds = {kind.name: kind for kind in problem.types}
     least = built.cp.new_int_var(0, HEADROOM, "headroom")
-    by_seat: dict[str, list[tuple[str, int, str]]] = defaultdict(list)
+    by_seat: dict[str, list[Key]] = defaultdict(list)
     for key in built.x:
         by_seat[key[2]].append(key)
     models = dict(problem.copies())

@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import replace
 
+from placement import refill
 from placement.assignment import Replica, search
 from placement.colocation import COVER, SHARES, Scale, cover
 from placement.compact import Outside
@@ -20,7 +21,7 @@ from placement.options import reference
 from placement.problem import PlacementProblem
 from placement.result import Deadline
 
-STEP_S = 2.0  # for one neighbourhood
+STEP_S = 4.0  # for one neighbourhood
 LOW = 12  # models with the least throughput that a max-min neighbourhood may place as well
 RAISE = 1.15  # a max-min step lifts models up to this factor above the least
 
@@ -136,15 +137,11 @@ def _step(
     if not sub.models:
         return None
     units = [unit for unit in fleet if unit.name in freed]
-    answer = search(
-        sub,
-        scale,
-        units,
-        deadline.at_most(STEP_S),
-        generator.randrange(2**30),
-        inside,
-        outside=outside,
-    )
+    part = deadline.at_most(STEP_S)
+    if refill.applies(sub):
+        filled = refill.refill(sub, scale, units, part, inside, outside)
+        return None if filled is None else (*rest, *filled)
+    answer = search(sub, scale, units, part, generator.randrange(2**30), inside, outside=outside)
     if answer.status not in {"optimal", "feasible"}:
         return None
     return (*rest, *answer.replicas)
