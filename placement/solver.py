@@ -9,7 +9,7 @@ from fractions import Fraction
 from math import ceil, gcd, lcm
 
 from placement import assignment, check, heuristics, neighbours, planned
-from placement.aggregate import melt
+from placement.aggregate import Melted, melt
 from placement.assignment import Answer, Replica
 from placement.colocation import Scale, scale
 from placement.fleet import Unit, is_singled_out, units
@@ -27,6 +27,7 @@ from placement.validate import validate
 CUT = "The search was cut by its time limit: another run may end with another layout."
 BELIEVED = 1e-6  # relative, of values that were found in floats
 EXACT = 6_000  # 0/1 variables up to which the compact model is asked at once
+PACKED = 0.4  # of what is left, for one plan
 PACKING = 0.95  # part of the time for packing; what is left builds the layout
 ROOMIEST = 3_000  # 0/1 variables up to which the second goal is looked at
 SLACKS = (1.0, 0.97, 0.94, 0.9)  # parts of the capacities for which plans are made
@@ -120,41 +121,59 @@ def _least_hardware(
     if melted is None:
         return Answer("infeasible"), "melted devices"
     bound = _next_price(problem, melted.bound)
-    best = first
-    for slack in SLACKS:
-        if deadline.left_s <= 0 or (best and worth(problem, fleet, best) <= bound + 1e-9):
-            break
-        tight = (
-            melted
-            if slack == 1.0
-            else melt(_shrunk(problem, slack), scaled, fleet, deadline.part(0.08))
-        )
-        found = tight and heuristics.construct(
-            problem, scaled, fleet, deadline.part(0.05), seed, tight.plan
-        )
-        if found and (best is None or worth(problem, fleet, found) < worth(problem, fleet, best)):
-            best = found
-    if planned.applies(problem):
-        found = planned.settle(
-            problem, scaled, fleet, melted.plan, deadline.part(0.3), seed, cheapest=True
-        )
-        if found and (best is None or worth(problem, fleet, found) < worth(problem, fleet, best)):
-            best = found
-    names = list(dict.fromkeys(unit.pool.name for unit in fleet))
-    for name in names if len(names) > 1 else ():  # one pool alone is at times a better start
-        alone = [unit for unit in fleet if unit.pool.name == name]
-        plain = melt(_shrunk(problem, SLACKS[1]), scaled, alone, deadline.part(0.05))
-        found = plain and heuristics.construct(
-            problem, scaled, alone, deadline.part(0.03), seed, plain.plan
-        )
-        if found and (best is None or worth(problem, fleet, found) < worth(problem, fleet, best)):
-            best = found
+    best = _from_plans(problem, scaled, fleet, melted, bound, first, deadline.part(0.7), seed)
     if best is None or not applies(problem):
         return _exact(problem, scaled, fleet, deadline, seed, best, bound)
     best = improve(problem, scaled, fleet, best, bound, deadline, seed)
     value = worth(problem, fleet, best)
     status: Status = "optimal" if value <= bound + 1e-9 else "feasible"
     return Answer(status, best, value, min(bound, value)), "large neighbourhood search"
+
+
+def _from_plans(
+    problem: PlacementProblem,
+    scaled: Scale,
+    fleet: list[Unit],
+    melted: Melted,
+    bound: float,
+    first: tuple[Replica, ...] | None,
+    deadline: Deadline,
+    seed: int,
+) -> tuple[Replica, ...] | None:
+    """The cheapest of `first` and what comes of plans for all pools, and for each pool alone."""
+    best = first
+
+    def cheaper_than(price: float) -> bool:
+        return best is None or price < worth(problem, fleet, best) - BELIEVED
+
+    def keep(found: tuple[Replica, ...] | None) -> None:
+        nonlocal best
+        if found and cheaper_than(worth(problem, fleet, found)):
+            best = found
+
+    packs = planned.applies(problem)
+    parts = [fleet]
+    names = list(dict.fromkeys(unit.pool.name for unit in fleet))
+    if len(names) > 1:  # one pool alone is at times a better start
+        parts += [[unit for unit in fleet if unit.pool.name == name] for name in names]
+    for part in parts:
+        if packs:
+            plan = melted if part is fleet else melt(problem, scaled, part, deadline.part(0.1))
+            if plan and cheaper_than(_next_price(problem, plan.bound)):
+                left = deadline.part(PACKED)
+                keep(planned.settle(problem, scaled, part, plan.plan, left, seed, cheapest=True))
+            continue
+        for slack in SLACKS if part is fleet else SLACKS[1:2]:
+            if deadline.left_s <= 0 or not cheaper_than(bound):
+                break
+            tight = melted
+            if part is not fleet or slack < 1.0:
+                shrunk = melt(_shrunk(problem, slack), scaled, part, deadline.part(0.1))
+                if shrunk is None:
+                    continue
+                tight = shrunk
+            keep(heuristics.construct(problem, scaled, part, deadline.part(0.1), seed, tight.plan))
+    return best
 
 
 def _exact(
