@@ -27,7 +27,7 @@ from placement.validate import validate
 CUT = "The search was cut by its time limit: another run may end with another layout."
 BELIEVED = 1e-6  # relative, of values that were found in floats
 EXACT = 6_000  # 0/1 variables up to which the compact model is asked at once
-PACKED = 0.4  # of what is left, for one plan
+PACKED = 0.6  # of what is left, for one plan
 PACKING = 0.95  # part of the time for packing; what is left builds the layout
 ROOMIEST = 3_000  # 0/1 variables up to which the second goal is looked at
 SLACKS = (1.0, 0.97, 0.94, 0.9)  # parts of the capacities for which plans are made
@@ -121,7 +121,7 @@ def _least_hardware(
     if melted is None:
         return Answer("infeasible"), "melted devices"
     bound = _next_price(problem, melted.bound)
-    best = _from_plans(problem, scaled, fleet, melted, bound, first, deadline.part(0.7), seed)
+    best = _from_plans(problem, scaled, fleet, melted, bound, first, deadline.part(0.9), seed)
     if best is None or not applies(problem):
         return _exact(problem, scaled, fleet, deadline, seed, best, bound)
     best = improve(problem, scaled, fleet, best, bound, deadline, seed)
