@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
+from hypothesis import settings
 from pretended_nvml import fleet
 from pretended_nvml.fleet import Fleet
 from product_images import build as product_images
@@ -24,6 +25,12 @@ from profiles.errors import SurroundingsError
 
 EXAMPLES = Path(__file__).parents[1] / "examples" / "model_repository"
 TRITON_IMAGE = "model-placer-triton:test"
+
+# Random cases are the same at every run, as many new ones as wanted on demand; none is timed, since
+# a busy machine takes its time: MODEL_PLACER_CASES=5000 pytest --timeout=0 tests/placement
+CASES = int(os.environ.get("MODEL_PLACER_CASES", "0"))
+settings.register_profile("tests", deadline=None, derandomize=not CASES, max_examples=CASES or 100)
+settings.load_profile("tests")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

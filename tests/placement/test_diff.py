@@ -138,7 +138,7 @@ def layouts(draw: st.DrawFn) -> Layout:
     return a_layout(**devices)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(layouts(), layouts())
 def test_every_step_is_safe_and_the_last_reaches_the_new_layout(old: Layout, new: Layout):
     """Memory is never exceeded; a model of both layouts is always up, unless a gap is told."""

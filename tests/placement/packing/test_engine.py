@@ -87,7 +87,7 @@ def instances(draw):
     return PackingInstance(items, bins)
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=250)
 @given(instances())
 def test_no_claim_contradicts_brute_force(instance):
     best = least_price(instance)
@@ -103,7 +103,7 @@ def test_no_claim_contradicts_brute_force(instance):
         assert result.status == ("infeasible" if best == float("inf") else "optimal")
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(instances())
 def test_choosing_among_all_packings_contradicts_no_brute_force(instance):
     """Whatever is unproven before it: the steps that come first are left out here."""

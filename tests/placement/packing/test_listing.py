@@ -45,7 +45,7 @@ def every_packing(instance):
             yield tuple(sorted(i for i, _ in inside))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(instances(), st.lists(st.integers(1, 30), min_size=5, max_size=5), st.integers(0, 60))
 def test_a_list_holds_every_packing_worth_enough(instance, worths, least):
     made = table(instance)
