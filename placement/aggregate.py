@@ -27,6 +27,7 @@ from typing import Any
 
 from placement.colocation import SHARES, Scale
 from placement.fleet import Unit
+from placement.linear import run
 from placement.options import reference, worthwhile
 from placement.problem import Model, PlacementProblem
 from placement.result import Deadline
@@ -127,12 +128,7 @@ def _melt(
     for kind, here in on.items():
         _room(mip, scale, rooms[kind], here, seats[kind])
     least = _goal(mip, problem, models, prices, carried)
-    mip.SetTimeLimit(int(1000 * deadline.left_s) + 1)
-    parameters = pywraplp.MPSolverParameters()
-    parameters.SetDoubleParam(pywraplp.MPSolverParameters.RELATIVE_MIP_GAP, GAP)
-    deadline.watch(mip.InterruptSolve)
-    status = mip.Solve(parameters)
-    deadline.unwatch(mip.InterruptSolve)
+    status = run(mip, deadline, GAP)
     if status == pywraplp.Solver.INFEASIBLE:
         return None
     known = {pywraplp.Solver.OPTIMAL} if solver == "GLOP" else {

@@ -22,11 +22,12 @@ from placement.assignment import Replica
 from placement.colocation import COVER, SHARES, Scale
 from placement.compact import Key, Outside
 from placement.fleet import Unit
+from placement.linear import run
 from placement.options import reference, worthwhile
 from placement.problem import PlacementProblem
 from placement.result import Deadline
 
-EFFORT = "separating/maxroundsroot = 2\nlimits/totalnodes = 50\n"  # more finds little more
+EFFORT = "separating/maxroundsroot = 2\nlimits/totalnodes = 50\n"
 GAP = 0.001
 
 
@@ -108,13 +109,7 @@ def refill(
         [*x.values(), *s.values()],
         [*(float(key in shares) for key in x), *(shares.get(key, 0) / SHARES for key in s)],
     )
-    mip.SetSolverSpecificParametersAsString(EFFORT)
-    mip.SetTimeLimit(int(1000 * deadline.left_s) + 1)
-    parameters = pywraplp.MPSolverParameters()
-    parameters.SetDoubleParam(pywraplp.MPSolverParameters.RELATIVE_MIP_GAP, GAP)
-    deadline.watch(mip.InterruptSolve)
-    status = mip.Solve(parameters)
-    deadline.unwatch(mip.InterruptSolve)
+    status = run(mip, deadline, GAP, EFFORT)
     if status not in {pywraplp.Solver.OPTIMAL, pywraplp.Solver.FEASIBLE}:
         return None
     found = {

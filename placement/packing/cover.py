@@ -10,9 +10,11 @@ floats: what it finds is checked as any packing is, what it calls impossible is 
 from __future__ import annotations
 
 import datetime
+import threading
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from placement.packing.instance import Packing
@@ -89,6 +91,7 @@ def run(cp: Any, deadline: Deadline, seed: int, work_s: float | None = None) -> 
     solver = cp_model.CpSolver()
     solver.parameters.num_workers = 1
     solver.parameters.random_seed = seed
+    solver.parameters.catch_sigint_signal = False  # the deadline is told instead
     if work_s is not None:
         solver.parameters.max_deterministic_time = work_s
     solver.parameters.max_time_in_seconds = max(0.01, deadline.left_s - 0.05)
@@ -136,7 +139,11 @@ def cover_many(
         random_seed=seed,
         presolve=mathopt.Emphasis.OFF,  # HiGHS's heeds no time limit: half a minute at times
     )
-    result = mathopt.solve(model, mathopt.SolverType.HIGHS, params=parameters)
+    result = _until_stopped(
+        partial(mathopt.solve, model, mathopt.SolverType.HIGHS, params=parameters), deadline
+    )
+    if result is None:
+        return Cover()
     if result.has_primal_feasible_solution():
         return Cover(_bins(columns, [round(v) for v in result.variable_values(uses)], counts))
     if result.termination.reason != mathopt.TerminationReason.INFEASIBLE:
@@ -162,3 +169,29 @@ def _bins(columns: list[Packing], amounts: Iterable[int], counts: Any) -> list[P
             if kept:
                 bins.append(Packing(packing.bin, tuple(kept)))
     return None if any(rest.values()) else bins
+
+
+def _until_stopped(work: Callable[[], Any], deadline: Deadline) -> Any:
+    """What `work` returns, or None as soon as the deadline is told to end.
+
+    MathOpt's Python has no interrupter (OR-Tools 9.15): what is not waited for ends with its own
+    time limit, or with the process.
+    """
+    ended = threading.Event()
+    results: list[Any] = []
+    errors: list[Exception] = []
+
+    def run_it() -> None:
+        try:
+            results.append(work())
+        except Exception as error:  # raised again where it is waited for
+            errors.append(error)
+        ended.set()
+
+    threading.Thread(target=run_it, daemon=True).start()
+    deadline.watch(ended.set)
+    ended.wait()
+    deadline.unwatch(ended.set)
+    if errors:
+        raise errors[0]
+    return results[0] if results else None
