@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from analyzer.server import http_api
-from placement.diff import Diff, Step, diff
 from placement.export.servers import ServedModel, servers
 from placement.layout import Layout, PlacedDevice, Resident
+from placement.layout.diff import Diff, Step, diff
 from profiles.errors import InputError, LoadError, ServerError, SurroundingsError
 from profiles.model_config import ModelConfig
 from profiles.variant import Variant

@@ -1,9 +1,9 @@
 """Measures models side by side on purpose: few pairs that tell much, rather than all.
 
 A run tells of a model's sensitivity by the square of its neighbours' use (least squares, see
-`placement/slowdown.py`). So the pair comes first by which the least is left unknown, what the
-store knows already counted in, until each model was seen beside neighbours long enough: about as
-many pairs as there are models, of n·(n-1)/2.
+`placement/problem/slowdown.py`). So the pair comes first by which the least is left unknown, what
+the store knows already counted in, until each model was seen beside neighbours long enough: about
+as many pairs as there are models, of n·(n-1)/2.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from analyzer.profiling import Options, open_device, read_models
 from analyzer.running_layout import RunningServer, start
 from analyzer.sampling import nvml
 from analyzer.verify import drive
-from placement import slowdown
 from placement.layout import Layout, PlacedDevice, Resident
-from placement.slowdown import PRIOR_WEIGHT, USE, Runner
+from placement.problem import slowdown
+from placement.problem.slowdown import PRIOR_WEIGHT, USE, Runner
 from profiles.colocation import Colocation
 from profiles.device import DeviceType
 from profiles.errors import InputError

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 
 from analyzer.running_layout import RunningServer
 from analyzer.verify import Seen, in_full, placed_load
-from placement.formulate import RESOURCES
 from placement.layout import PlacedDevice, Resident
+from placement.problem.formulate import RESOURCES
 from profiles.colocation import Colocation, Neighbour
 from profiles.environment import Environment
 from profiles.measurement import LoadPoint, Measurement

@@ -20,8 +20,8 @@ from collections import defaultdict
 from functools import partial
 from pathlib import Path
 
-from placement.packing import BinType, Choice, ItemType, PackingInstance, solve_packing
-from placement.result import Deadline
+from placement.solver.packing import BinType, Choice, ItemType, PackingInstance, solve_packing
+from placement.solver.result import Deadline
 
 SIZES = (10, 20, 50, 100, 200, 500, 1000)  # models of the fleets that are compared
 COMPACT = 60_000  # variables up to which the compact model is built

@@ -21,9 +21,9 @@ import argparse
 from pathlib import Path
 
 from placement import PlacementProblem, solve
-from placement.demands import Demand, Demands
-from placement.fleet_file import single
-from placement.formulate import formulate
+from placement.problem.demands import Demand, Demands
+from placement.problem.fleet_file import single
+from placement.problem.formulate import formulate
 from profiles.importers import read_table
 from profiles.measurement import LoadPoint, Measurement, Usage
 

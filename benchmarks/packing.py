@@ -18,8 +18,8 @@ from pathlib import Path
 
 from made_up_bins import made_up
 
-from placement.packing import BinType, Choice, ItemType, PackingInstance, solve_packing
-from placement.result import Deadline
+from placement.solver.packing import BinType, Choice, ItemType, PackingInstance, solve_packing
+from placement.solver.result import Deadline
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ measured on two kinds of GPU. Which GPUs are needed, and what runs where?
 from dataclasses import replace
 
 from placement import Model, Option, PlacementProblem, Pool, PoolType, Resource, solve
-from placement.explain import explain
-from placement.result import Deadline
+from placement.explain.explain import explain
+from placement.solver.result import Deadline
 
 problem = PlacementProblem(
     models=(

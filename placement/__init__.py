@@ -11,7 +11,7 @@ from placement.layout import Layout, PlacedDevice, Resident
 from placement.problem import Model, Option, PlacementProblem, Pool, PoolType, Resource, Rules
 
 if TYPE_CHECKING:
-    from placement.result import Result
+    from placement.solver.result import Result
 
 __all__ = [
     "Layout",
@@ -32,11 +32,11 @@ __all__ = [
 def __getattr__(name: str) -> object:
     """`solve` and `Result` on first use: reading a layout needs none of the solver."""
     if name == "solve":
-        from placement.solver import solve
+        from placement.solver.solve import solve
 
         return solve
     if name == "Result":
-        from placement.result import Result
+        from placement.solver.result import Result
 
         return Result
     raise AttributeError(f"module 'placement' has no attribute {name!r}")

@@ -43,7 +43,7 @@ def apply(
         --url t4-1=10.0.0.5:8000 --url t4-2=10.0.0.5:8010 --dry-run
     """  # noqa: D301
     from analyzer import apply as applying
-    from placement import layout as layouts
+    from placement.layout import layout as layouts
 
     target = layouts.load(new)
     fleet = applying.survey(layouts.load(old), target, dict(urls), model_repository)

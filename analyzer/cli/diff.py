@@ -10,7 +10,7 @@ import click
 from analyzer.cli.options import command, emit, text_table
 
 if TYPE_CHECKING:
-    from placement.diff import Diff
+    from placement.layout.diff import Diff
 
 
 @command("diff")
@@ -25,8 +25,8 @@ def diff(old: Path, new: Path, output_format: str) -> None:
     \b
     model-placer diff layout.yaml better.yaml
     """  # noqa: D301
-    from placement import diff as diffing
-    from placement import layout as layouts
+    from placement.layout import diff as diffing
+    from placement.layout import layout as layouts
 
     found = diffing.diff(layouts.load(old), layouts.load(new))
     emit(document(found), output_format, lambda: table(found))

@@ -62,7 +62,7 @@ def export(
     model-placer export layout.yaml -m model_repository --format triton,compose,nginx --copy
     """  # noqa: D301
     from placement import export as exporting
-    from placement import layout as layouts
+    from placement.layout import layout as layouts
 
     formats = tuple(dict.fromkeys(format))
     for name in formats:

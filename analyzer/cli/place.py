@@ -13,10 +13,10 @@ from analyzer.cli.options import CommaList, Duration, command, emit, log, text_t
 from profiles.errors import InputError, NoAnswerError
 
 if TYPE_CHECKING:
-    from placement.explain import Explanation
-    from placement.formulate import Formulation
+    from placement.explain.explain import Explanation
     from placement.problem import PlacementProblem
-    from placement.result import Deadline, Result
+    from placement.problem.formulate import Formulation
+    from placement.solver.result import Deadline, Result
 
 T = TypeVar("T")
 SOLVING = 0.85  # part of the time limit for the layout; what is left explains it
@@ -120,8 +120,8 @@ def place(output_format: str, **options: Any) -> None:
     model-placer place --fleet fleet.yaml --objective max-throughput --frontier
     model-placer place --fleet fleet.yaml --verify -m model_repository -o layout.yaml
     """  # noqa: D301
-    from placement.explain import explain
-    from placement.result import Deadline
+    from placement.explain.explain import explain
+    from placement.solver.result import Deadline
 
     if options["verify"]:
         _place_and_verify(options, output_format)
@@ -170,7 +170,7 @@ def _place_and_verify(options: dict[str, Any], output_format: str) -> None:
     from analyzer.cli.verify import table as checks_table
     from analyzer.profiling import Inputs
     from placement.layout import Layout, document, save
-    from placement.result import Deadline
+    from placement.solver.result import Deadline
 
     if options["model_repository"] is None:
         raise InputError("--verify runs the models: say where they are with -m DIR.")
@@ -213,10 +213,10 @@ def _place_and_verify(options: dict[str, Any], output_format: str) -> None:
 def _formulation(options: dict[str, Any]) -> Formulation:
     from dataclasses import replace
 
-    from placement.formulate import Formulation
+    from placement.problem.formulate import Formulation
 
     if options["problem"] is not None:
-        from placement.problem_file import load_problem
+        from placement.problem.problem_file import load_problem
 
         formulation = Formulation(load_problem(options["problem"]))
     else:
@@ -246,10 +246,10 @@ def _formulation(options: dict[str, Any]) -> Formulation:
 
 
 def _from_store(options: dict[str, Any]) -> Formulation:
-    from placement import slowdown
-    from placement.demands import load_demands
-    from placement.fleet_file import load_fleet, single
-    from placement.formulate import formulate
+    from placement.problem import slowdown
+    from placement.problem.demands import load_demands
+    from placement.problem.fleet_file import load_fleet, single
+    from placement.problem.formulate import formulate
     from profiles.device import known_devices, parse_bytes
     from profiles.store import ProfileStore
 
@@ -326,7 +326,7 @@ def _measured_types(measurements: list[Any]) -> tuple[Any, ...]:
 
 
 def _solve(problem: PlacementProblem, options: dict[str, Any], deadline: Deadline) -> Result:
-    from placement.solver import solve
+    from placement.solver.solve import solve
 
     return solve(problem, seed=options["seed"], deadline=deadline)
 
@@ -350,7 +350,7 @@ def _frontier(
 ) -> None:
     from dataclasses import asdict, replace
 
-    from placement.frontier import frontier
+    from placement.explain.frontier import frontier
 
     objective: Any = "min-hardware" if options["frontier"] == "price" else "max-throughput"
     problem = replace(problem, objective=objective)

@@ -67,7 +67,7 @@ def verify(
 
     from analyzer import trial
     from analyzer.profiling import Inputs
-    from placement import layout as layouts
+    from placement.layout import layout as layouts
 
     options = trial.TrialOptions(
         model_repository,

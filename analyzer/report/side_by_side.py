@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from analyzer.cli.options import text_table
-from placement.slowdown import USE, Error, Sensitivity, median_error
+from placement.problem.slowdown import USE, Error, Sensitivity, median_error
 from profiles.colocation import Colocation
 
 COLUMNS = (

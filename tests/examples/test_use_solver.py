@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from placement import check, solve
+from placement import solve
+from placement.layout import check
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "use_solver.py"
 

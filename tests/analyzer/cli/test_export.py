@@ -7,8 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from placement import layout as layouts
 from placement.layout import Layout, PlacedDevice, Resident
+from placement.layout import layout as layouts
 
 LAYOUT = Layout((PlacedDevice("T4 1", "Tesla T4", (Resident("file_type", "o"),)),))
 

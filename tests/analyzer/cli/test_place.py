@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from analyzer.cli import cli
 from analyzer.cli.place import Percent
-from placement import layout as layouts
+from placement.layout import layout as layouts
 from profiles.errors import InputError, ModelPlacerError, NoAnswerError
 
 TABLE = Path(__file__).parents[3] / "examples" / "founding-case" / "profiles.csv"

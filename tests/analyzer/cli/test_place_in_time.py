@@ -9,9 +9,10 @@ from dataclasses import replace
 
 import pytest
 
-from placement import Model, Option, PlacementProblem, Pool, PoolType, Resource, check
-from placement import layout as layouts
-from placement.problem_file import problem_document
+from placement import Model, Option, PlacementProblem, Pool, PoolType, Resource
+from placement.layout import check
+from placement.layout import layout as layouts
+from placement.problem.problem_file import problem_document
 
 PLACE = (sys.executable, "-c", "from analyzer.cli import main; main()", "place")
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from analyzer.server.runtime import Binary
-from placement import layout as layouts
 from placement.layout import Layout, PlacedDevice, Resident
+from placement.layout import layout as layouts
 from profiles.measurement import LoadPoint
 from profiles.store import ProfileStore
 

@@ -1,0 +1,44 @@
+"""Whether there is a layout at all: asked again and again by explanations, so answered cheaply."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from placement.problem import Model, PlacementProblem
+from placement.problem.colocation import scale
+from placement.problem.fleet import units
+from placement.solver import heuristics, neighbours
+from placement.solver.aggregate import melt
+from placement.solver.result import Deadline
+from placement.solver.solve import solve, wanted
+
+
+def has_layout(problem: PlacementProblem, deadline: Deadline) -> bool | None:
+    """Whether some layout meets everything; None when the time was too short to tell."""
+    if deadline.left_s <= 0:
+        return None
+    # What devices and moves cost does not matter here, nor which layout it is.
+    pools = tuple(replace(pool, price=0.0) for pool in problem.pools)
+    free = replace(problem, pools=pools, move_price=0.0)
+    flexible = problem.objective == "max-throughput"
+    models = tuple(_standing_by(free, m) for m in free.models) if flexible else free.models
+    carried = replace(free, objective="min-hardware", models=models)
+    scaled = scale(carried)
+    fleet = units(carried, wanted(carried))
+    if melt(carried, scaled, fleet, deadline) is None:
+        return False
+    quick = not free.current and not neighbours.is_known(free)  # heuristics know of neither
+    if quick and heuristics.construct(carried, scaled, fleet, deadline.part(0.3)):
+        return True
+    status = solve(free, deadline=deadline, tie_break=False).status
+    return None if status == "unknown" else status != "infeasible"
+
+
+def _standing_by(problem: PlacementProblem, model: Model) -> Model:
+    """The model as it needs to fit somewhere when nothing is said about what it carries."""
+    hard = {resource.name for resource in problem.resources if not resource.scales}
+    options = tuple(
+        replace(option, needs={name: need for name, need in option.needs.items() if name in hard})
+        for option in model.options
+    )
+    return replace(model, rate=None, options=options)

@@ -1,0 +1,27 @@
+"""The answer: a layout, its independent checker, its predictions, and layouts compared."""
+
+from placement.layout.layout import (
+    HEADER,
+    SCHEMA_VERSION,
+    Layout,
+    PlacedDevice,
+    Resident,
+    document,
+    dumps,
+    load,
+    loads,
+    save,
+)
+
+__all__ = [
+    "HEADER",
+    "SCHEMA_VERSION",
+    "Layout",
+    "PlacedDevice",
+    "Resident",
+    "document",
+    "dumps",
+    "load",
+    "loads",
+    "save",
+]

@@ -1,0 +1,277 @@
+"""From measurements, a fleet and demands to a placement problem."""
+
+from __future__ import annotations
+
+import difflib
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Literal
+
+from placement.problem import Model, Option, PlacementProblem, Pool, PoolType, Resource
+from placement.problem.demands import Demand, Demands
+from placement.problem.fleet_file import Device
+from placement.problem.slowdown import SlowdownModel
+from profiles.device import largest
+from profiles.errors import InputError, NoAnswerError
+from profiles.measurement import Baseline, Measurement
+
+RESOURCES = {
+    "memory": Resource("memory", scales=False, unit="bytes"),
+    "utilization": Resource("utilization"),
+    "memory_utilization": Resource("memory_utilization"),
+    "power": Resource("power", unit="W"),
+    "cpu": Resource("cpu", unit="cores"),
+    "host_memory": Resource("host_memory", scales=False, unit="bytes"),
+}
+DEFAULT_LIMITS = ("memory", "utilization", "memory_utilization")
+
+
+@dataclass(frozen=True)
+class Formulation:
+    """A problem, and what of the profile was left out of it, in words."""
+
+    problem: PlacementProblem
+    notes: tuple[str, ...] = ()
+    missed: Mapping[str, str] = field(default_factory=dict)  # by model: why it has no option
+
+
+def formulate(
+    measurements: Iterable[Measurement],
+    baselines: Iterable[Baseline],
+    fleet: Iterable[Device],
+    demands: Demands | None = None,
+    limits: Iterable[str] = DEFAULT_LIMITS,
+    at_most: Mapping[str, float] | None = None,
+    objective: Literal["min-hardware", "max-throughput"] = "min-hardware",
+    fairness: Literal["sum", "max-min"] = "sum",
+    models: Iterable[str] | None = None,
+    slowdown: SlowdownModel | None = None,
+) -> Formulation:
+    """The problem of placing every measured model on the fleet.
+
+    Parameters
+    ----------
+    limits
+        The resources that limit what shares a device.
+    at_most
+        By resource, the part of a device's capacity that may be used, 0 to 1.
+    models
+        The models to place; all that were measured when not given.
+    slowdown
+        What is known of models that share a device; none is assumed when not given.
+
+    Raises InputError when a name is unknown, NoAnswerError when a model was never measured with
+    success on any device type of the fleet or meets its latency limit in no measured option.
+    """
+    demands = demands or Demands()
+    fleet = list(fleet)
+    resources = tuple(RESOURCES[_known("resource", name, RESOURCES)] for name in limits)
+    rows = list(measurements)
+    measured = sorted({m.model for m in rows})
+    if not measured:
+        raise InputError("The store has no measurements: run `model-placer profile` first.")
+    wanted = list(models) if models is not None else measured
+    for name in (*wanted, *demands.models):
+        _known("model", name, measured)
+    types = {d.device_type.name: d for d in fleet}
+    slices = {
+        device.device_type.slice_name(mig.profile): mig.memory_bytes
+        for device in fleet
+        for mig in device.mig
+    }
+    server = {b.device_type: b for b in baselines}  # the newest is the last
+    notes = [
+        f"{kind}: no baseline was measured; the server itself is counted as nothing."
+        for kind in (*types, *slices)
+        if kind not in server and any(m.device_type == kind for m in rows)
+    ]
+    kinds = _types(types, slices, server, resources, at_most or {})
+    # A CPU host, say, has no GPU memory bandwidth: what no device has limits nothing.
+    resources = tuple(r for r in resources if any(r.name in k.capacity for k in kinds.values()))
+    missed: dict[str, str] = {}
+    placed = []
+    for name in wanted:
+        demand = demands.models.get(name, Demand())
+        options = _options(
+            [m for m in rows if m.model == name],
+            kinds,
+            resources,
+            demand,
+            notes,
+            slowdown or SlowdownModel(),
+        )
+        if not options:
+            missed[name] = _why_not(name, [m for m in rows if m.model == name], kinds)
+        placed.append(
+            Model(
+                name=name,
+                options=tuple(options),
+                rate=demand.rate,
+                latency_limit_ms=demand.latency_limit_ms,
+                percentile=demand.percentile,
+                min_replicas=demand.replicas,
+                weight=demand.weight,
+            )
+        )
+    if missed:
+        raise NoAnswerError("\n".join(missed.values()))
+    used = {o.device_type for m in placed for o in m.options}
+    problem = PlacementProblem(
+        models=tuple(placed),
+        types=tuple(kinds.values()),
+        pools=tuple(_pool(device, used) for device in fleet),
+        resources=resources,
+        rules=demands.rules,
+        objective=objective,
+        fairness=fairness,
+    )
+    return Formulation(problem, tuple(dict.fromkeys(notes)))
+
+
+def _known(what: str, name: str, names: Iterable[str]) -> str:
+    names = list(names)
+    if name not in names:
+        near = difflib.get_close_matches(name, names, n=1, cutoff=0.3)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        raise InputError(f"{name!r} is no {what}; known are {', '.join(names)}.{hint}")
+    return name
+
+
+def _part(amount: float, part: float) -> float:
+    """`amount` times `part`, in decimals: 90 % of 100 is 90."""
+    return float(Fraction(repr(float(amount))) * Fraction(repr(float(part))))
+
+
+def _types(
+    types: Mapping[str, Device],
+    slices: Mapping[str, int],
+    server: Mapping[str, Baseline],
+    resources: tuple[Resource, ...],
+    at_most: Mapping[str, float],
+) -> dict[str, PoolType]:
+    offered: dict[str, dict[str, float | None]] = {}
+    for name, device in types.items():
+        kind = device.device_type
+        on_gpu = kind.kind != "cpu"
+        offered[name] = {
+            "memory": kind.memory_bytes,
+            "utilization": 100.0,
+            "memory_utilization": 100.0 if on_gpu else None,
+            "power": kind.power_w,
+            "cpu": device.cpu_cores,
+            "host_memory": device.host_memory_bytes,
+        }
+    for name, memory in slices.items():
+        offered.setdefault(
+            name, {"memory": memory, "utilization": 100.0, "memory_utilization": 100.0}
+        )
+    kinds = {}
+    for name, offer in offered.items():
+        baseline = server.get(name)
+        charged = (
+            {
+                "memory": baseline.memory_bytes,
+                "utilization": baseline.utilization_percent,
+                "memory_utilization": baseline.memory_utilization_percent,
+                "power": baseline.power_w,
+                "cpu": baseline.host.cpu_cores if baseline.host else None,
+                "host_memory": baseline.host.memory_bytes if baseline.host else None,
+            }
+            if baseline
+            else {}
+        )
+        kinds[name] = PoolType(
+            name,
+            {
+                r.name: _part(amount, at_most.get(r.name, 1.0))
+                for r in resources
+                if (amount := offer.get(r.name)) is not None
+            },
+            {r.name: float(c) for r in resources if (c := charged.get(r.name)) is not None},
+            {r.name: float(o) for r in resources if (o := offer.get(r.name)) is not None},
+        )
+    return kinds
+
+
+def _options(
+    rows: list[Measurement],
+    kinds: Mapping[str, PoolType],
+    resources: tuple[Resource, ...],
+    demand: Demand,
+    notes: list[str],
+    slowdown: SlowdownModel,
+) -> list[Option]:
+    options: list[Option] = []
+    taken: dict[tuple[str, str], int] = defaultdict(int)
+    for m in rows:
+        kind = kinds.get(m.device_type)
+        if kind is None or m.status != "ok" or m.usage is None or m.throughput <= 0:
+            continue
+        figures: dict[str, float | None] = {
+            "memory": m.usage.memory_hot_bytes,
+            "utilization": m.usage.utilization_percent,
+            "memory_utilization": m.usage.memory_utilization_percent,
+            "power": m.usage.power_w,
+            "cpu": m.host.cpu_cores if m.host else None,
+            "host_memory": m.host.memory_bytes if m.host else None,
+        }
+        needs = {}
+        for resource in resources:
+            figure = figures[resource.name]
+            if figure is not None:
+                needs[resource.name] = float(figure)
+            elif resource.name in kind.capacity:
+                notes.append(
+                    f"{m.model} on {m.device_type}: {resource.name} was not measured; "
+                    "it is counted as nothing."
+                )
+        name = f"{m.variant} {m.load}"
+        taken[name, m.device_type] += 1
+        times = taken[name, m.device_type]
+        options.append(
+            Option(
+                name=name if times == 1 else f"{name} ({times})",
+                device_type=m.device_type,
+                needs=needs,
+                throughput=m.throughput,
+                latency_ms=m.latency.percentile(demand.percentile) if m.latency else None,
+                variant=m.variant,
+                load=m.load,
+                busy=(m.usage.utilization_percent or 0.0) / 100
+                if slowdown.knows(m.device_type)
+                else 0.0,
+                sensitivity=slowdown.sensitivity(m.model, m.device_type),
+            )
+        )
+    return options
+
+
+def _why_not(name: str, rows: list[Measurement], kinds: Mapping[str, PoolType]) -> str:
+    measured = sorted({m.device_type for m in rows if m.status == "ok" and m.usage})
+    if not measured:
+        reasons = [m.reason for m in rows if m.reason]
+        why = f": {reasons[-1]}" if reasons else "."
+        return f"{name} was never measured with success{why}"
+    return (
+        f"{name} was measured on {', '.join(measured)}, but on no device type of the fleet "
+        f"({', '.join(kinds)}). Profile it there, or name a fleet of what was measured."
+    )
+
+
+def _pool(device: Device, used: set[str]) -> Pool:
+    """The device as a pool; partitions keep only slices that some model was measured on."""
+    kind = device.device_type
+    sets = [
+        tuple(s for name in partition if (s := kind.slice_name(name)) in used)
+        for partition in device.partitions
+    ]
+    return Pool(
+        name=device.name,
+        device_type=kind.name,
+        count=device.count,
+        price=device.price,
+        host=device.host,
+        partitions=largest(sets),
+    )
