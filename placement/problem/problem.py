@@ -118,6 +118,7 @@ class PlacementProblem:
     max_moves: int | None = None
     move_price: float = 0.0  # min-hardware: added to the price for each move
     max_devices: int | None = None  # physical devices in use, of all pools together
+    repair: bool = False  # min-hardware: the fewest moves from `current` first, then the price
 
     def copies(self) -> Iterator[tuple[str, Model]]:
         """Each model to place under the name that layouts use: `bert`, or `bert#2` of several."""
