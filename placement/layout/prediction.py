@@ -30,7 +30,11 @@ def build_layout(
             options = [models[r.model].options[r.k] for r in here[seat.name]]
             shares = [r.share / SHARES for r in here[seat.name]]
             # What each reaches beside the others; its share where no slowdown is known.
-            carried = list(zip(options, _reached(options, shares), strict=True))
+            paced = [
+                problem.objective == "max-throughput" or bool(models[r.model].rate)
+                for r in here[seat.name]
+            ]
+            carried = list(zip(options, _reached(options, shares, paced), strict=True))
             for number, replica in enumerate(here[seat.name]):
                 option, part = carried[number]
                 left = kept(option, carried[:number] + carried[number + 1 :])
@@ -72,11 +76,16 @@ def build_layout(
     )
 
 
-def _reached(options: list[Option], shares: list[float]) -> list[float]:
-    """The shares that replicas reach beside each other."""
+def _reached(options: list[Option], shares: list[float], paced: list[bool]) -> list[float]:
+    """The shares that replicas reach beside each other; paced ones carry a demanded rate."""
     if not any(option.sensitivity for option in options):
         return shares
-    return reached([Runner(s, o.busy, o.sensitivity) for o, s in zip(options, shares, strict=True)])
+    return reached(
+        [
+            Runner(share, option.busy, option.sensitivity, paced=rated)
+            for option, share, rated in zip(options, shares, paced, strict=True)
+        ]
+    )
 
 
 def headroom(layout: Layout) -> float:
