@@ -31,7 +31,9 @@ def build_layout(problem: PlacementProblem, replicas: Iterable[Replica]) -> Layo
         options = [models[r.model].options[r.k] for r in sitting]
         shares = [r.share for r in sitting]
         # What each reaches beside the others; its share where no slowdown is known.
-        carried = list(zip(options, _reached(options, shares), strict=True))
+        flexible = problem.objective == "max-throughput"
+        paced = [flexible or bool(models[r.model].rate) for r in sitting]
+        carried = list(zip(options, _reached(options, shares, paced), strict=True))
         for number, replica in enumerate(sitting):
             option, part = carried[number]
             left = kept(option, carried[:number] + carried[number + 1 :])
@@ -73,11 +75,16 @@ def build_layout(problem: PlacementProblem, replicas: Iterable[Replica]) -> Layo
     )
 
 
-def _reached(options: list[Option], shares: list[float]) -> list[float]:
-    """The shares that replicas reach beside each other."""
+def _reached(options: list[Option], shares: list[float], paced: list[bool]) -> list[float]:
+    """The shares that replicas reach beside each other; paced ones carry a demanded rate."""
     if not any(option.sensitivity for option in options):
         return shares
-    return reached([Runner(s, o.busy, o.sensitivity) for o, s in zip(options, shares, strict=True)])
+    return reached(
+        [
+            Runner(share, option.busy, option.sensitivity, paced=rated)
+            for option, share, rated in zip(options, shares, paced, strict=True)
+        ]
+    )
 
 
 def headroom(layout: Layout) -> float:

@@ -12,7 +12,7 @@ from dataclasses import replace
 from math import inf
 
 from placement.problem import PlacementProblem
-from placement.problem.fleet import Places, units, wanted
+from placement.problem.fleet import Places, Unit, units, wanted
 from placement.problem.options import reference
 from placement.solver import exact
 from placement.solver.best import Best
@@ -173,10 +173,10 @@ def _carries(best: Best, factor: float, deadline: Deadline, seed: int) -> bool:
 
 def _prove(
     best: Best,
-    fleet: list,
+    fleet: list[Unit],
     deadline: Deadline,
     bound: float,
-    seed: int,  # type: ignore[type-arg]
+    seed: int,
 ) -> tuple[str, float]:
     """The compact model, for what is better than the best layout."""
     problem = best.problem
