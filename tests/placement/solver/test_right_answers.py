@@ -271,7 +271,7 @@ def a_mixed_fleet(models, rated, seed=1, slowed=False):
 
 def test_two_hundred_models_of_which_half_have_rates():
     """A layout with a bound, and no exception (an option at part load was exchanged)."""
-    result = solved(a_mixed_fleet(200, 100), 10)
+    result = solved(a_mixed_fleet(200, 100), 5)
     assert result.layout is not None
     assert 0 < result.bound <= result.value
 
@@ -300,8 +300,8 @@ def test_a_rule_that_hardly_binds_hardly_costs(settings):
         for n in range(300)
     ]
     problem = a_problem(models)
-    free = solved(problem, 10)
-    bound = solved(replace(problem, **settings), 10)
+    free = solved(problem, 5)
+    bound = solved(replace(problem, **settings), 5)
     assert bound.value <= free.value + 1
     assert bound.bound >= free.bound - 1
 
