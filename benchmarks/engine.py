@@ -131,8 +131,7 @@ def _run(case: Case, solver_name: str) -> dict[str, Any]:
         took_s = time.monotonic() - started_s
         if layout is not None:
             broken = check.violations(problem, layout)
-            if broken:
-                raise AssertionError(f"{case}, {name}: {broken[0]}")
+            assert not broken, f"{case}, {name}: {broken[0]}"
             ways[name] = (check.objective(problem, layout), took_s)
     if solver_name != "none" and case.models <= COMPACT_SIZE:
         started_s = time.monotonic()
@@ -219,7 +218,7 @@ def _running(problem: PlacementProblem, case: Case) -> tuple[PlacementProblem, f
         problem = replace(problem, rules=Rules(excluded_devices=(lost.name,)))
         allowed = max(10, 2 * len(lost.residents))
         return _repairing(problem, case, allowed), None
-    if case.move.endswith("rate up") or case.move.endswith("rate"):
+    if case.move in {"rate up", "repair rate"}:
         number = rng.randrange(len(problem.models))
         grown = problem.models[number]
         grown = replace(grown, rate=round((grown.rate or 1.0) * 1.05, 4))

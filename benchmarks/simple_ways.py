@@ -278,25 +278,47 @@ def _size(
 
 
 def most_throughput(problem: PlacementProblem) -> Layout | None:
-    """Every model once, by its cheapest option on what is left; then more replicas in turn."""
+    """A layout of given devices; None if a model finds no place.
+
+    The demanded replicas of every model at a fourth of its load or less, the largest first; then
+    more: for the sum, model by model while something is missing; for max-min, a fourth of its load
+    to the model that carries least, until that one finds no place.
+    """
     placing = Placing(problem)
     options = by_dominant_share(problem)
-    carried: dict[str, float] = {}
+    carried: dict[str, float] = defaultdict(float)
     models = dict(problem.copies())
-    for rounds in range(8):
-        for name, model in models.items():
-            wanted = model.rate or max((o.throughput for o in usable(model)), default=0.0)
-            missing = wanted - carried.get(name, 0.0)
-            if missing <= 0 or (rounds and not carried.get(name)):
-                continue
+
+    def place(name: str, share: float, least: float) -> bool:
+        for option in options(models[name]):
+            part = min(1.0, share / option.throughput)
             hosts = {d.pool.host or d.name(n) for d, n in placing.where[name]}
-            for option in options(model):
-                share = min(1.0, missing / option.throughput)
-                while share > 0.05 and not placing.place(name, option, share, False, hosts):
-                    share /= 2
-                if share > 0.05:
-                    carried[name] = carried.get(name, 0.0) + share * option.throughput
-                    break
+            for tried in (part, part / 2, part / 4, 0.0):
+                if tried >= least and placing.place(name, option, tried, False, hosts):
+                    carried[name] += tried * option.throughput
+                    return True
+        return False
+
+    wanted = {
+        name: model.rate or max((o.throughput for o in usable(model)), default=0.0)
+        for name, model in models.items()
+    }
+    for name in sorted(models, key=lambda name: -_size(problem, models[name], options)):
+        for _ in range(models[name].min_replicas):
+            if not place(name, wanted[name] / 4, 0.0):
+                return None
+    if problem.fairness == "max-min":
+        while True:
+            name = min(models, key=lambda name: carried[name] / wanted[name])
+            if not place(name, wanted[name] / 4, 0.01):
+                return placing.layout()
+    more = True
+    while more:
+        more = False
+        for name in models:
+            missing = wanted[name] - carried[name]
+            if missing > 0.05 * wanted[name] and place(name, missing, 0.05):
+                more = True
     return placing.layout()
 
 
