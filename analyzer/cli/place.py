@@ -22,6 +22,7 @@ T = TypeVar("T")
 SOLVING = 0.85  # part of the time limit for the layout; what is left explains it
 INTERRUPTED = 130  # exit code, though the best so far was printed
 EXPLAINING = 0.8  # part of what is left then
+SLOWED = 10  # notes of replicas that are slowed, at most
 
 
 class Percent(click.ParamType[float]):
@@ -80,6 +81,11 @@ class Percent(click.ParamType[float]):
 @click.option("--current", type=click.Path(path_type=Path), help="The layout that runs now.")
 @click.option("--max-moves", type=click.IntRange(min=0), help="Move at most so many replicas.")
 @click.option("--move-price", type=click.FloatRange(min=0), default=0.0, show_default=True)
+@click.option(
+    "--repair",
+    is_flag=True,
+    help="The fewest moves from --current after which everything holds, then the least price.",
+)
 @click.option("--exclude-device", multiple=True, help="A device that is lost; may be repeated.")
 @click.option("--problem", type=click.Path(path_type=Path), help="Problem file, not a store.")
 @click.option("--time-limit", type=Duration(), default="30s", show_default=True)
@@ -97,6 +103,11 @@ class Percent(click.ParamType[float]):
     default=True,
     show_default=True,
     help="Count in what the store knows of models that slow each other on one device.",
+)
+@click.option(
+    "--max-slowdown",
+    type=Percent(),
+    help="min-hardware: what a model without a rate may lose beside its neighbours, e.g. 10%.",
 )
 @click.option(
     "--verify",
@@ -140,6 +151,7 @@ def place(output_format: str, **options: Any) -> None:
         return result, explain(formulation.problem, result, deadline.part(EXPLAINING))
 
     result, explanation = _interruptible(work, deadline)
+    result = _with_slowdown(formulation.problem, result)
     if result.layout is not None and options["output"] is not None:
         from placement.layout import save
 
@@ -239,9 +251,14 @@ def _formulation(options: dict[str, Any]) -> Formulation:
             current=current,
             max_moves=options["max_moves"],
             move_price=options["move_price"],
+            repair=options["repair"],
         )
-    elif options["max_moves"] is not None or options["move_price"]:
-        raise InputError("--max-moves and --move-price need the layout that runs now: --current.")
+    elif options["max_moves"] is not None or options["move_price"] or options["repair"]:
+        raise InputError(
+            "--max-moves, --move-price and --repair need the layout that runs now: --current."
+        )
+    if options["max_slowdown"] is not None:
+        problem = replace(problem, max_slowdown=options["max_slowdown"])
     return replace(formulation, problem=problem)
 
 
@@ -329,6 +346,21 @@ def _solve(problem: PlacementProblem, options: dict[str, Any], deadline: Deadlin
     from placement.solver.solve import solve
 
     return solve(problem, seed=options["seed"], deadline=deadline)
+
+
+def _with_slowdown(problem: PlacementProblem, result: Result) -> Result:
+    """The result with a note for each replica that its neighbours keep below its measured load."""
+    from dataclasses import replace
+
+    from placement.layout import check
+
+    if result.layout is None:
+        return result
+    slowed = check.slowed(problem, result.layout)
+    more = len(slowed) - SLOWED
+    if more > 0:
+        slowed = [*slowed[:SLOWED], f"{more} more replicas reach less than their measured load."]
+    return replace(result, notes=(*result.notes, *slowed))
 
 
 def _interruptible(work: Callable[[], T], deadline: Deadline) -> T:
