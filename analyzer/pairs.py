@@ -156,7 +156,7 @@ def run(
         device, on_gpu = found.device_type, isinstance(found, nvml.Gpu)
         name = found.uuid if isinstance(found, nvml.Gpu) else "cpu"
     asked = set(read_models(options))
-    with ProfileStore(options.store, must_exist=True) as store:
+    with ProfileStore(options.store, read_only=True) as store:
         profile, rows = store.measurements(), store.colocations()
     models = {m: c for m, c in candidates(profile, device.name).items() if m in asked}
     if len(models) < 2:

@@ -253,7 +253,7 @@ def _from_store(options: dict[str, Any]) -> Formulation:
     from profiles.device import known_devices, parse_bytes
     from profiles.store import ProfileStore
 
-    with ProfileStore(options["store"], must_exist=True) as store:
+    with ProfileStore(options["store"], read_only=True) as store:
         measurements, baselines = store.measurements(), store.baselines()
         beside = store.colocations()
     measured = _measured_types(measurements)

@@ -45,7 +45,7 @@ def show(
     if colocation:
         _colocation(store, models, output_format)
         return
-    with ProfileStore(store, must_exist=True) as opened:
+    with ProfileStore(store, read_only=True) as opened:
         measurements = opened.history() if history else opened.measurements()
         baselines = opened.baselines()
     if models:
@@ -75,7 +75,7 @@ def _colocation(store: Path, models: list[str] | None, output_format: str) -> No
     from profiles.repository import select
     from profiles.store import ProfileStore, to_document
 
-    with ProfileStore(store, must_exist=True) as opened:
+    with ProfileStore(store, read_only=True) as opened:
         rows = opened.colocations()
     fitted = slowdown.fit(rows)
     errors = slowdown.unseen_errors(rows)

@@ -114,7 +114,7 @@ def test_a_store_of_the_first_version_takes_colocations(tmp_path: Path):
     """Version 1 is the first migration alone; opening it brings it to the newest."""
     path = tmp_path / "old.db"
     connection = sqlite3.connect(path)
-    connection.executescript(MIGRATIONS[0])
+    connection.executescript(MIGRATIONS[0].sql)
     connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     connection.execute("PRAGMA user_version = 1")
     connection.close()
@@ -198,7 +198,7 @@ def test_a_newer_store_is_refused(tmp_path: Path):
 
 def test_a_missing_store_is_said_with_the_remedy(tmp_path: Path):
     with pytest.raises(InputError, match="model-placer profile"):
-        ProfileStore(tmp_path / "profiles.db", must_exist=True)
+        ProfileStore(tmp_path / "profiles.db", read_only=True)
 
 
 def test_a_broken_row_is_named(tmp_path: Path):
