@@ -176,13 +176,12 @@ class ProfileStore:
         with ProfileStore(other, read_only=True) as source:
             if self.path.exists() and self.path.samefile(other):
                 return 0
-            added = 0
-            with self._transaction():
-                for table in TABLES:
-                    every = f"SELECT * FROM {table} ORDER BY measured_at, rowid"  # noqa: S608
-                    for rows in source._batches(every):
-                        added += self._insert(table, rows, or_ignore=True)
-            return added
+            return self.take(source._raw())
+
+    def take(self, raw: Iterable[tuple[str, list[tuple[Any, ...]]]]) -> int:
+        """Take rows as another store has them, in batches of a table; returns how many are new."""
+        with self._transaction():
+            return sum(self._insert(table, rows, or_ignore=True) for table, rows in raw)
 
     def _say(self, ids: Iterable[str], withdrawn: int, reason: str) -> None:
         with self._transaction():
@@ -217,11 +216,13 @@ class ProfileStore:
         except sqlite3.Error as error:
             raise store_file.in_words(self.path, error) from None
 
-    def _batches(self, sql: str) -> Iterator[list[Any]]:
+    def _raw(self) -> Iterator[tuple[str, list[tuple[Any, ...]]]]:
         try:
-            found = self._connection.execute(sql)
-            while rows := found.fetchmany(MERGED_AT_ONCE):
-                yield rows
+            for table in TABLES:
+                every = f"SELECT * FROM {table} ORDER BY measured_at, rowid"  # noqa: S608
+                found = self._connection.execute(every)
+                while rows := found.fetchmany(MERGED_AT_ONCE):
+                    yield table, rows
         except sqlite3.Error as error:
             raise store_file.in_words(self.path, error) from None
 

@@ -50,12 +50,14 @@ def open_to_write(path: Path, wait_s: float) -> sqlite3.Connection:
             _version(path, connection)
             _choose_journal(path, connection)
             connection.execute("PRAGMA synchronous = FULL")
-            connection.execute("BEGIN IMMEDIATE")  # fails where it may not be written
+            connection.execute("BEGIN IMMEDIATE")
             version = _version(path, connection)  # another process may just have migrated it
             if version < VERSION:
                 migrate(connection, version)
                 connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-                connection.execute(f"PRAGMA user_version = {VERSION}")
+            # Written though it may say so already: fails here, and not hours later, where nothing
+            # may be written.
+            connection.execute(f"PRAGMA user_version = {VERSION}")
             connection.execute("COMMIT")
         except BaseException:
             connection.close()
