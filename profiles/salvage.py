@@ -59,12 +59,8 @@ def salvage(damaged: Path, target: Path) -> Salvaged:
         frames = log.read_bytes() if log.exists() else b""
     except OSError as error:
         raise InputError(f"{error.filename}: {error.strerror}.") from None
-    found: dict[str, dict[str, tuple[int, Record]]] = {}
-    named: set[str] = set()
-    for size in _likely_sizes(content):
-        found, named = _rows(_Pages.of(content, frames, size))
-        if found:
-            break
+    tries = [_rows(_Pages.of(content, frames, size)) for size in _page_sizes(content)]
+    found, named = max(tries, key=lambda rows: sum(map(len, rows[0].values())))
     if not found:
         raise InputError(f"{damaged}: no row of a profile store is in it.")
     in_order = {
@@ -114,11 +110,12 @@ class _Pages:
         return b"".join(parts)
 
 
-def _likely_sizes(content: bytes) -> Iterator[int]:
-    """The page size that the header tells, then every other: the header may be what is damaged."""
+def _page_sizes(content: bytes) -> tuple[int, ...]:
+    """The page size that the header tells; every one that there is where the header is damaged."""
     told = int.from_bytes(content[16:18], "big")
     told = 65536 if told == 1 else told
-    yield from dict.fromkeys((*([told] if told in PAGE_SIZES else []), 4096, *PAGE_SIZES))
+    whole = content.startswith(store_file.MAGIC) and told in PAGE_SIZES
+    return (told,) if whole else PAGE_SIZES
 
 
 def _rows(pages: _Pages) -> tuple[dict[str, dict[str, tuple[int, Record]]], set[str]]:
