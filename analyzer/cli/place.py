@@ -140,6 +140,7 @@ def place(output_format: str, **options: Any) -> None:
         return result, explain(formulation.problem, result, deadline.part(EXPLAINING))
 
     result, explanation = _interruptible(work, deadline)
+    result = _as_users_know(result, formulation)
     if result.layout is not None and options["output"] is not None:
         from placement.layout import save
 
@@ -187,6 +188,7 @@ def _place_and_verify(options: dict[str, Any], output_format: str) -> None:
         formulation = _formulation(options)
         deadline = Deadline(options["time_limit"])
         result = _interruptible(lambda: _solve(formulation.problem, options, deadline), deadline)
+        result = _as_users_know(result, formulation)
         if result.layout is None:
             raise NoAnswerError(f"No layout ({result.status}): `place` without --verify says why.")
         if options["output"] is not None:
@@ -329,6 +331,20 @@ def _solve(problem: PlacementProblem, options: dict[str, Any], deadline: Deadlin
     from placement.solver.solve import solve
 
     return solve(problem, seed=options["seed"], deadline=deadline)
+
+
+def _as_users_know(result: Result, formulation: Formulation) -> Result:
+    """The result with device types as NVML has them, where the problem tells hosts apart."""
+    from dataclasses import replace
+
+    if result.layout is None:
+        return result
+    names = formulation.device_types
+    devices = (
+        replace(d, device_type=names.get(d.device_type, d.device_type))
+        for d in result.layout.devices
+    )
+    return replace(result, layout=replace(result.layout, devices=tuple(devices)))
 
 
 def _interruptible(work: Callable[[], T], deadline: Deadline) -> T:
