@@ -4,6 +4,8 @@
 - { device: NVIDIA A100-SXM4-40GB, count: 2, mig: true }
 - { device: NVIDIA L4, name: lab, owned: true } # already there: costs nothing
 - { device: my board, memory: 12GB, price: 0.2 } # a type that Model Placer does not know
+- { device: Tesla T4, host: node-b, cpu: 8, host_memory: 32GB } # what each one's server may use of
+  # its host; hosts may differ. Counted with `--limits memory,cpu,host_memory`
 """
 
 from __future__ import annotations
