@@ -22,7 +22,7 @@ from profiles.variant import Variant
 
 LOAD_TIMEOUT_S = 600.0
 MOST_SENT_BYTES = 256 * 2**20  # of a model's files; a load request is one JSON text in base64
-ANOTHER = Variant("(another)", instance_count=0)  # none of a layout's: a model is up in some other variant
+ANOTHER = Variant("", instance_count=0)  # none of a layout's: a model is up in some other variant
 
 
 @dataclass(frozen=True)

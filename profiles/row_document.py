@@ -16,6 +16,7 @@ from profiles.colocation import Colocation
 from profiles.document import faults
 from profiles.errors import InputError
 from profiles.measurement import Baseline, Measurement
+from profiles.model_name import check_model_name
 
 T = TypeVar("T", Measurement, Baseline, Colocation)
 
@@ -54,7 +55,10 @@ def dump(row: Measurement | Baseline | Colocation) -> str:
 def load(text: str, kind: type[T]) -> T:
     """The row that a text of a store holds; raises ValueError that says what is wrong with it."""
     try:
-        return _converter.structure(json.loads(text, parse_constant=_no_number), kind)
+        row = _converter.structure(json.loads(text, parse_constant=_no_number), kind)
+        if not isinstance(row, Baseline):
+            check_model_name(row.model)
+        return row  # noqa: TRY300
     except cattrs.BaseValidationError as error:
         raise ValueError(faults(error)) from None
     except (InputError, TypeError, AttributeError, RecursionError, OverflowError) as error:

@@ -75,7 +75,8 @@ class Variant:
     members: tuple[Variant, ...] = ()  # what it is composed of, in the order of loading
 
     def __post_init__(self) -> None:
-        check_model_name(self.model)
+        if self.model:  # without one it is a way to configure any model
+            check_model_name(self.model)
 
     @property
     def key(self) -> str:
