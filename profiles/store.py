@@ -8,7 +8,6 @@ writers never overwrite each other.
 
 from __future__ import annotations
 
-import sqlite3
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -213,7 +212,7 @@ class ProfileStore:
     def _query(self, sql: str, values: Sequence[object] = ()) -> list[Any]:
         try:
             return self._connection.execute(sql, values).fetchall()
-        except sqlite3.Error as error:
+        except store_file.ERRORS as error:
             raise store_file.in_words(self.path, error) from None
 
     def _raw(self) -> Iterator[tuple[str, list[tuple[Any, ...]]]]:
@@ -223,7 +222,7 @@ class ProfileStore:
                 found = self._connection.execute(every)
                 while rows := found.fetchmany(MERGED_AT_ONCE):
                     yield table, rows
-        except sqlite3.Error as error:
+        except store_file.ERRORS as error:
             raise store_file.in_words(self.path, error) from None
 
     def _insert(self, table: str, rows: list[Any], *, or_ignore: bool = False) -> int:
@@ -243,7 +242,7 @@ class ProfileStore:
                 if self._connection.in_transaction:  # a full disk has ended it already
                     self._connection.execute("ROLLBACK")
                 raise
-        except sqlite3.Error as error:
+        except store_file.ERRORS as error:
             raise store_file.in_words(self.path, error) from None
 
 

@@ -25,6 +25,9 @@ APPLICATION_ID = 0x4D504C43  # "MPLC": tells our files from other programs' SQLi
 MAGIC = b"SQLite format 3\0"
 WAL_TRIES = 5  # to copy a file that is being written
 
+# What Python's module raises; the second where a damaged name is part of an error's text.
+ERRORS = (sqlite3.Error, UnicodeDecodeError)
+
 # Where one kernel alone has the file in its hands. Of file systems that are not known here (NFS,
 # SMB, Lustre, FUSE and others) the worst is thought: a rollback journal works on any of them.
 LOCAL_FILE_SYSTEMS = {
@@ -62,7 +65,7 @@ def open_to_write(path: Path, wait_s: float) -> sqlite3.Connection:
         except BaseException:
             connection.close()
             raise
-    except sqlite3.Error as error:
+    except ERRORS as error:
         raise in_words(path, error) from None
     return connection
 
@@ -100,7 +103,7 @@ def open_to_read(path: Path, wait_s: float) -> sqlite3.Connection:
         except BaseException:
             connection.close()
             raise
-    except sqlite3.Error as error:
+    except ERRORS as error:
         raise in_words(path, error) from None
     return connection
 
@@ -113,7 +116,7 @@ def close(connection: sqlite3.Connection) -> None:
     connection.close()
 
 
-def in_words(path: Path, error: sqlite3.Error) -> ModelPlacerError:
+def in_words(path: Path, error: sqlite3.Error | UnicodeDecodeError) -> ModelPlacerError:
     """What SQLite says of a store, with the way out."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
@@ -190,9 +193,10 @@ def _in_place(path: Path, wait_s: float) -> sqlite3.Connection | None:
     )
     try:
         connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-    except sqlite3.OperationalError as error:
+    except ERRORS as error:
         connection.close()
-        if error.sqlite_errorcode & 0xFF in {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN}:
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        if code in {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN}:
             return None
         raise
     return connection
@@ -233,9 +237,13 @@ def _private(path: Path, connection: sqlite3.Connection, wait_s: float) -> sqlit
         if status in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED} and time.monotonic() > deadline_s:
             raise locked(path)
 
-    with closing(connection):
-        copy = sqlite3.connect("", isolation_level=None)
-        connection.backup(copy, progress=watch)
+    copy = sqlite3.connect("", isolation_level=None)
+    try:
+        with closing(connection):
+            connection.backup(copy, progress=watch)
+    except BaseException:
+        copy.close()
+        raise
     return copy
 
 

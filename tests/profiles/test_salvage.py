@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import sqlite3
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,11 +25,14 @@ def store(tmp_path: Path) -> Path:
     """60 measurements (some longer than a page), 3 baselines, 4 co-locations, one withdrawn row."""
     path = tmp_path / "profiles.db"
     with ProfileStore(path) as opened:
-        for n in range(60):
-            doubts = tuple(f"doubt {i}" * 20 for i in range(n))  # up to 12 kB
-            opened.add(replace(a_measurement(concurrency=n + 1), warnings=doubts))
-        for n in range(3):
-            opened.add_baseline(Baseline(f"GPU {n}", Environment(), n))
+        opened.add_all(
+            replace(
+                a_measurement(concurrency=n + 1),
+                warnings=tuple(f"doubt {i}" * 20 for i in range(n)),  # up to 12 kB
+            )
+            for n in range(60)
+        )
+        opened.add_all(Baseline(f"GPU {n}", Environment(), n) for n in range(3))
         opened.add_colocations(a_colocation(f"r{n}") for n in range(4))
         opened.withdraw([opened.rows()[0].id], "test")
     return path
@@ -123,3 +127,37 @@ def test_a_file_without_rows_is_said(tmp_path: Path, content: bytes):
     assert not (tmp_path / "new.db").exists()
     with pytest.raises(InputError, match="No such file"):
         salvage(tmp_path / "none.db", tmp_path / "new.db")
+
+
+def damages(whole: bytes, rng: random.Random) -> bytes:
+    """The file with bytes changed, a stretch of noise, cut, a page in another's place."""
+    content = bytearray(whole)
+    kind = rng.randrange(5)
+    at = rng.randrange(len(content))
+    if kind == 0:
+        for _ in range(rng.randrange(1, 40)):
+            content[rng.randrange(len(content))] = rng.randrange(256)
+    elif kind == 1:
+        content[at : at + 5000] = rng.randbytes(len(content[at : at + 5000]))
+    elif kind == 2:
+        del content[at:]
+    elif kind == 3:
+        one, other = (rng.randrange(len(content) // PAGE) * PAGE for _ in range(2))
+        content[one : one + PAGE] = content[other : other + PAGE]
+    else:  # in the schema, whose names SQLite says in its errors
+        content[100:PAGE] = rng.randbytes(PAGE - 100)
+    return bytes(content)
+
+
+@pytest.mark.parametrize("seed", range(25))
+def test_no_damage_ends_in_anything_but_an_answer_or_an_error_of_ours(
+    store: Path, tmp_path: Path, seed: int
+):
+    damaged = tmp_path / "damaged.db"
+    damaged.write_bytes(damages(store.read_bytes(), random.Random(seed)))
+    with suppress(InputError):
+        everything(damaged)
+    with suppress(InputError):
+        salvage(damaged, tmp_path / "new.db")
+    with suppress(InputError), ProfileStore(damaged) as written:
+        written.add(a_measurement(concurrency=99))
