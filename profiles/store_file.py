@@ -2,9 +2,9 @@
 
 While a store is written on a local disk it keeps a write-ahead log (WAL), so that readers and
 writers do not wait for each other. A WAL needs memory that all of them share, which a network file
-system has not: there SQLite's rollback journal is used (https://www.sqlite.org/wal.html). Whoever
-closes a store last brings it back to the rollback journal: at rest it is one file, which can be
-read where nothing may be written.
+system has not: there SQLite's rollback journal is used (https://www.sqlite.org/wal.html). The
+writer that closes a store last brings it back to the rollback journal, unless somebody is reading
+just then: at rest it is one file, which can be read where nothing may be written.
 """
 
 from __future__ import annotations
