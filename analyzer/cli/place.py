@@ -151,7 +151,7 @@ def place(output_format: str, **options: Any) -> None:
         return result, explain(formulation.problem, result, deadline.part(EXPLAINING))
 
     result, explanation = _interruptible(work, deadline)
-    result = _with_slowdown(formulation.problem, result)
+    result = _as_users_know(_with_slowdown(formulation.problem, result), formulation)
     if result.layout is not None and options["output"] is not None:
         from placement.layout import save
 
@@ -199,6 +199,7 @@ def _place_and_verify(options: dict[str, Any], output_format: str) -> None:
         formulation = _formulation(options)
         deadline = Deadline(options["time_limit"])
         result = _interruptible(lambda: _solve(formulation.problem, options, deadline), deadline)
+        result = _as_users_know(result, formulation)
         if result.layout is None:
             raise NoAnswerError(f"No layout ({result.status}): `place` without --verify says why.")
         if options["output"] is not None:
@@ -270,7 +271,7 @@ def _from_store(options: dict[str, Any]) -> Formulation:
     from profiles.device import known_devices, parse_bytes
     from profiles.store import ProfileStore
 
-    with ProfileStore(options["store"], must_exist=True) as store:
+    with ProfileStore(options["store"], read_only=True) as store:
         measurements, baselines = store.measurements(), store.baselines()
         beside = store.colocations()
     measured = _measured_types(measurements)
@@ -361,6 +362,20 @@ def _with_slowdown(problem: PlacementProblem, result: Result) -> Result:
     if more > 0:
         slowed = [*slowed[:SLOWED], f"{more} more replicas reach less than their measured load."]
     return replace(result, notes=(*result.notes, *slowed))
+
+
+def _as_users_know(result: Result, formulation: Formulation) -> Result:
+    """The result with device types as NVML has them, where the problem tells hosts apart."""
+    from dataclasses import replace
+
+    if result.layout is None:
+        return result
+    names = formulation.device_types
+    devices = (
+        replace(d, device_type=names.get(d.device_type, d.device_type))
+        for d in result.layout.devices
+    )
+    return replace(result, layout=replace(result.layout, devices=tuple(devices)))
 
 
 def _interruptible(work: Callable[[], T], deadline: Deadline) -> T:
