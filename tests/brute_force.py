@@ -22,7 +22,7 @@ from placement import Layout, Model, Option, PlacedDevice, PlacementProblem, Poo
 from placement.problem.slowdown import Runner, reached
 
 MOST_CONFIGURATIONS = 3_000  # of one GPU
-MOST_NODES = 200_000
+MOST_NODES = 50_000
 ZERO, ONE = Fraction(0), Fraction(1)
 
 
