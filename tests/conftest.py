@@ -18,7 +18,7 @@ from pretended_nvml.fleet import Fleet
 from product_images import build as product_images
 from product_images.build import Images
 
-from analyzer.server import runtime
+from analyzer.server import install
 from analyzer.server.docker import connect, why_unreachable
 from analyzer.server.runtime import Binary
 from profiles.errors import SurroundingsError
@@ -51,7 +51,7 @@ def missing(reason: str) -> NoReturn:
 def embedded_triton() -> Binary:
     """The embedded Triton, installed on first use; mark such tests `triton`."""
     try:
-        return runtime.install()
+        return install.install()
     except SurroundingsError as error:
         missing(str(error))
 
