@@ -86,7 +86,10 @@ def _wrong_answers(url: str) -> list[str]:
     result = InferResult.from_response_body(content, header_length=int(size) if size else None)
     wrong = []
     for datatype, (sent, expected) in KNOWN.items():
-        answer = result.as_numpy(f"{datatype}_ANSWER")
+        try:
+            answer = result.as_numpy(f"{datatype}_ANSWER")
+        except ValueError:  # fewer bytes than the shape tells
+            answer = None
         came = None if answer is None else answer.tolist()
         if came != expected:
             wrong.append(f"{datatype} {sent} gave {came}, not {expected}")
