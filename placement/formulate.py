@@ -251,7 +251,7 @@ def _options(
 def _why_not(name: str, rows: list[Measurement], kinds: Mapping[str, PoolType]) -> str:
     measured = sorted({m.device_type for m in rows if m.status == "ok" and m.usage})
     if not measured:
-        reasons = [m.reason for m in rows if m.reason]
+        reasons = [m.reason.partition("\n")[0] for m in rows if m.reason]
         why = f": {reasons[-1]}" if reasons else "."
         return f"{name} was never measured with success{why}"
     return (

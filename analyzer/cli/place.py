@@ -246,6 +246,7 @@ def _formulation(options: dict[str, Any]) -> Formulation:
 
 
 def _from_store(options: dict[str, Any]) -> Formulation:
+    from analyzer.report.failures import nothing_measured
     from placement import slowdown
     from placement.demands import load_demands
     from placement.fleet_file import load_fleet, single
@@ -256,6 +257,9 @@ def _from_store(options: dict[str, Any]) -> Formulation:
     with ProfileStore(options["store"], must_exist=True) as store:
         measurements, baselines = store.measurements(), store.baselines()
         beside = store.colocations()
+    failure = nothing_measured(measurements)
+    if failure is not None:
+        raise failure
     measured = _measured_types(measurements)
     if options["fleet"] is not None:
         if options["device"] is not None or options["count"] is not None:

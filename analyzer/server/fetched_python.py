@@ -30,6 +30,7 @@ UV_VERSION = "3.12"
 @dataclass(frozen=True)
 class _Archive:
     release: str
+    components: str
     version: str  # of Python
     keyring: str
     packages: tuple[str, ...]
@@ -39,6 +40,7 @@ class _Archive:
 ARCHIVES = {
     "debian": _Archive(
         "bookworm",
+        "main",
         "3.11",
         "debian-archive-keyring",
         (
@@ -51,6 +53,7 @@ ARCHIVES = {
     ),
     "ubuntu": _Archive(
         "noble",
+        "main universe",
         "3.12",
         "ubuntu-archive-keyring",
         (
@@ -105,7 +108,8 @@ def _from_archive(directory: Path, report: Report) -> Python:
         (directory / name).mkdir(parents=True)
     sources = directory / "sources.list"
     sources.write_text(
-        f"deb [signed-by={keyring}] {mirrors[0]} {archive.release} main\n", encoding="utf-8"
+        f"deb [signed-by={keyring}] {mirrors[0]} {archive.release} {archive.components}\n",
+        encoding="utf-8",
     )
     settings = {
         "Dir::Etc::sourcelist": sources,
