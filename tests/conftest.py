@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -31,6 +32,13 @@ TRITON_IMAGE = "model-placer-triton:test"
 CASES = int(os.environ.get("MODEL_PLACER_CASES", "0"))
 settings.register_profile("tests", deadline=None, derandomize=not CASES, max_examples=CASES or 100)
 settings.load_profile("tests")
+
+
+# In the background and under nohup these are ignored, and processes inherit that: what a test starts
+# shall take them, though, as in a terminal. This process goes on ignoring them.
+for number in (signal.SIGINT, signal.SIGHUP):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, lambda *_: None)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
