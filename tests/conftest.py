@@ -10,10 +10,10 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NoReturn
 
 import pytest
 from hypothesis import settings
+from missing_part import missing
 from pretended_nvml import fleet
 from pretended_nvml.fleet import Fleet
 from product_images import build as product_images
@@ -34,8 +34,8 @@ settings.register_profile("tests", deadline=None, derandomize=not CASES, max_exa
 settings.load_profile("tests")
 
 
-# In the background and under nohup these are ignored, and processes inherit that: what a test starts
-# shall take them, though, as in a terminal. This process goes on ignoring them.
+# In the background and under nohup these are ignored, and processes inherit that. What a test
+# starts shall take them, though, as in a terminal; this process goes on ignoring them.
 for number in (signal.SIGINT, signal.SIGHUP):
     if signal.getsignal(number) is signal.SIG_IGN:
         signal.signal(number, lambda *_: None)
@@ -46,13 +46,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         group = "docker" if item.get_closest_marker("docker") else str(item.path)
         item.add_marker(pytest.mark.xdist_group(group))
-
-
-def missing(reason: str) -> NoReturn:
-    """Skip the test, or fail it where everything has to be there."""
-    if os.environ.get("MODEL_PLACER_REQUIRE_ALL") == "1":
-        pytest.fail(reason, pytrace=False)
-    pytest.skip(reason)
 
 
 @pytest.fixture(scope="session")

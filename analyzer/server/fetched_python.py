@@ -93,7 +93,7 @@ def _from_archive(directory: Path, report: Report) -> Python:
     names = [system.get("ID", ""), *system.get("ID_LIKE", "").split()]
     archive = next((ARCHIVES[name] for name in names if name in ARCHIVES), None)
     if archive is None or not shutil.which("apt-get") or not shutil.which("dpkg-deb"):
-        raise SurroundingsError("this is neither Debian nor Ubuntu")
+        raise SurroundingsError("this is neither Debian nor Ubuntu, or it has no apt-get")
     report(f"Fetching Python {archive.version} of {archive.release} by apt")
     own = {system.get("VERSION_CODENAME"), system.get("UBUNTU_CODENAME")}
     mirrors = [uri for uri, release in _sources() if release in own]

@@ -47,7 +47,7 @@ def find() -> Python:
         python = probe(name)
         if python is None:
             continue
-        lack = _lack_of(python)
+        lack = lack_of(python)
         if not lack:
             return python
         lacks.append(lack)
@@ -67,7 +67,7 @@ def _candidates() -> Iterator[str]:
             yield from map(str, sorted(directory.glob(f"{pattern}/bin/python{version}")))
 
 
-def _lack_of(python: Python) -> str:
+def lack_of(python: Python) -> str:
     """Why a Python is of no use, with the remedy; empty when it is usable."""
     version = python.version
     if version not in VERSIONS:
