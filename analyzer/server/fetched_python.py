@@ -32,37 +32,23 @@ class _Archive:
     release: str
     components: str
     version: str  # of Python
-    keyring: str
-    packages: tuple[str, ...]
+    library: str  # the package with libpython
+
+    @property
+    def packages(self) -> tuple[str, ...]:
+        """What makes a Python that runs pip."""
+        python = f"python{self.version}"
+        return f"{python}-minimal", f"lib{python}-minimal", f"lib{python}-stdlib", self.library, PIP
 
 
-# Oldest first in what they link with: the machine's libc, OpenSSL and libffi are this or newer.
+PIP = "python3-pip-whl"
+# By distribution; the machine's own release comes first, since an older libc cannot run newer
+# programs. Newer machines can run older ones.
 ARCHIVES = {
-    "debian": _Archive(
-        "bookworm",
-        "main",
-        "3.11",
-        "debian-archive-keyring",
-        (
-            "python3.11-minimal",
-            "libpython3.11-minimal",
-            "libpython3.11-stdlib",
-            "libpython3.11",
-            "python3-pip-whl",
-        ),
-    ),
-    "ubuntu": _Archive(
-        "noble",
-        "main universe",
-        "3.12",
-        "ubuntu-archive-keyring",
-        (
-            "python3.12-minimal",
-            "libpython3.12-minimal",
-            "libpython3.12-stdlib",
-            "libpython3.12t64",
-            "python3-pip-whl",
-        ),
+    "debian": (_Archive("bookworm", "main", "3.11", "libpython3.11"),),
+    "ubuntu": (
+        _Archive("noble", "main universe", "3.12", "libpython3.12t64"),
+        _Archive("jammy", "main universe", "3.10", "libpython3.10"),
     ),
 }
 
@@ -88,29 +74,36 @@ def fetch(directory: Path, report: Report = lambda _: None) -> Python:
 
 
 def _from_archive(directory: Path, report: Report) -> Python:
-    """The Python of another release of this distribution."""
+    """The Python of this or of another release of this distribution."""
     system = _read_os_release()
     names = [system.get("ID", ""), *system.get("ID_LIKE", "").split()]
-    archive = next((ARCHIVES[name] for name in names if name in ARCHIVES), None)
-    if archive is None or not shutil.which("apt-get") or not shutil.which("dpkg-deb"):
+    distribution = next((name for name in names if name in ARCHIVES), None)
+    if distribution is None or not shutil.which("apt-get") or not shutil.which("dpkg-deb"):
         raise SurroundingsError("this is neither Debian nor Ubuntu, or it has no apt-get")
-    report(f"Fetching Python {archive.version} of {archive.release} by apt")
-    own = {system.get("VERSION_CODENAME"), system.get("UBUNTU_CODENAME")}
-    mirrors = [uri for uri, release in _sources() if release in own]
-    keyring = next(iter(sorted(KEYRINGS.glob(f"{archive.keyring}.*"))), None)
-    if not mirrors or keyring is None:
-        raise SurroundingsError(
-            f"apt has no source of {'/'.join(sorted(filter(None, own)))}"
-            if not mirrors
-            else f"{KEYRINGS}/{archive.keyring}.gpg is missing"
-        )
+    own = [system[key] for key in ("UBUNTU_CODENAME", "VERSION_CODENAME") if key in system]
+    mirror = next((uri for uri, release in _sources() if release in own), None)
+    if mirror is None:
+        raise SurroundingsError(f"apt has no source of {' or '.join(dict.fromkeys(own))}")
+    keyrings = sorted(KEYRINGS.glob(f"{distribution}-archive-keyring.*"))
+    if not keyrings:
+        raise SurroundingsError(f"{KEYRINGS}/{distribution}-archive-keyring.gpg is missing")
+    failures = []
+    for archive in sorted(ARCHIVES[distribution], key=lambda archive: archive.release not in own):
+        report(f"Fetching Python {archive.version} of {archive.release} by apt")
+        source = f"deb [signed-by={keyrings[0]}] {mirror} {archive.release} {archive.components}\n"
+        try:
+            return _unpack(directory / archive.release, archive, source)
+        except SurroundingsError as error:
+            failures.append(f"{archive.release}: {error}")
+    raise SurroundingsError("; ".join(failures))
+
+
+def _unpack(directory: Path, archive: _Archive, source: str) -> Python:
+    """What apt downloads by a configuration that leaves the system's own alone."""
     for name in ("lists/partial", "cache/archives/partial", "packages"):
         (directory / name).mkdir(parents=True)
     sources = directory / "sources.list"
-    sources.write_text(
-        f"deb [signed-by={keyring}] {mirrors[0]} {archive.release} {archive.components}\n",
-        encoding="utf-8",
-    )
+    sources.write_text(source, encoding="utf-8")
     settings = {
         "Dir::Etc::sourcelist": sources,
         "Dir::Etc::sourceparts": "/dev/null",
@@ -120,7 +113,7 @@ def _from_archive(directory: Path, report: Report) -> Python:
         "Dir::State::status": "/dev/null",
         "Dir::Cache": directory / "cache",
         "Acquire::Languages": "none",
-        "APT::Sandbox::User": "root",  # another user may not write here; root verifies all the same
+        "APT::Sandbox::User": "root",  # another user may not write here; keys are checked as well
         "APT::Update::Error-Mode": "any",
     }
     apt = ["apt-get", "-q", *(f"-o{key}={value}" for key, value in settings.items())]
