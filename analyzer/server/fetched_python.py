@@ -32,23 +32,23 @@ class _Archive:
     release: str
     components: str
     version: str  # of Python
-    library: str  # the package with libpython
+    others: tuple[str, ...]  # packages with libpython, and with what its pip imports
 
     @property
     def packages(self) -> tuple[str, ...]:
         """What makes a Python that runs pip."""
         python = f"python{self.version}"
-        return f"{python}-minimal", f"lib{python}-minimal", f"lib{python}-stdlib", self.library, PIP
+        parts = f"{python}-minimal", f"lib{python}-minimal", f"lib{python}-stdlib"
+        return *parts, "python3-pip-whl", *self.others
 
 
-PIP = "python3-pip-whl"
 # By distribution; the machine's own release comes first, since an older libc cannot run newer
 # programs. Newer machines can run older ones.
 ARCHIVES = {
-    "debian": (_Archive("bookworm", "main", "3.11", "libpython3.11"),),
+    "debian": (_Archive("bookworm", "main", "3.11", ("libpython3.11",)),),
     "ubuntu": (
-        _Archive("noble", "main universe", "3.12", "libpython3.12t64"),
-        _Archive("jammy", "main universe", "3.10", "libpython3.10"),
+        _Archive("noble", "main universe", "3.12", ("libpython3.12t64",)),
+        _Archive("jammy", "main universe", "3.10", ("libpython3.10", "python3-distutils")),
     ),
 }
 
