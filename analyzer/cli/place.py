@@ -10,6 +10,7 @@ import click
 
 from analyzer.cli import triton_options
 from analyzer.cli.options import CommaList, Duration, command, emit, log, text_table
+from analyzer.report.failures import nothing_measured
 from profiles.errors import InputError, NoAnswerError
 
 if TYPE_CHECKING:
@@ -246,7 +247,6 @@ def _formulation(options: dict[str, Any]) -> Formulation:
 
 
 def _from_store(options: dict[str, Any]) -> Formulation:
-    from analyzer.report.failures import nothing_measured
     from placement import slowdown
     from placement.demands import load_demands
     from placement.fleet_file import load_fleet, single
