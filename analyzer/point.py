@@ -10,6 +10,7 @@ from analyzer.load.generator import Generator, LoadResult
 from analyzer.sampling import statistics
 from analyzer.sampling.device import DeviceFigures
 from analyzer.sampling.processors import BusyShare
+from analyzer.server.log import telling_first
 from analyzer.sweep import Point
 from analyzer.watchdog import Watchdog
 from profiles.measurement import LoadPoint, Measurement, Usage
@@ -128,6 +129,7 @@ def blank(bench: Bench, point: Point) -> Measurement:
 
 def failed(bench: Bench, point: Point, reason: str, failures: int = 0) -> Measurement:
     """The point, as one that failed."""
+    reason = telling_first(reason)
     return replace(blank(bench, point), status="failed", reason=reason, failures=failures)
 
 

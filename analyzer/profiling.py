@@ -183,10 +183,15 @@ def check_inputs(options: Options, models: Mapping[str, ModelDirectory]) -> None
 def missing_of(
     options: Options, points: list[Point], store: ProfileStore, bench: Bench
 ) -> list[Point]:
-    """What the store does not have yet; to a search all points of a model that lacks one."""
+    """What the store does not have yet; to a search all points of a model that lacks one.
+
+    Where no point has figures, it was not the models: then those that failed are missing, too.
+    """
     if options.remeasure:
         return points
-    missing = missing_points(points, store, bench, retry_failed=options.retry_failed)
+    none_yet = all(measurement.status != "ok" for measurement in wanted(points, store, bench))
+    retry_failed = options.retry_failed or none_yet
+    missing = missing_points(points, store, bench, retry_failed=retry_failed)
     if options.search is None:
         return missing
     lacking = {point.variant.model for point in missing}

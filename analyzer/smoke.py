@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from analyzer.load.generator import PreparedRequest
+from analyzer.load.http_connection import refusal
 from analyzer.load.inputs import make_requests
 from analyzer.server import local
 from profiles.errors import NoAnswerError
@@ -58,7 +59,7 @@ def _send(url: str, model: str, request: PreparedRequest) -> None:
     finally:
         connection.close()
     if answer.status != http.client.OK:
-        raise NoAnswerError(f"{model} refuses: {content.decode(errors='replace').strip()}")
+        raise NoAnswerError(f"{model} refuses: {refusal(content)}")
 
 
 def _stream(url: str, model: str, request: PreparedRequest) -> None:

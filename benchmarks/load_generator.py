@@ -27,7 +27,7 @@ from analyzer.load.generator import Generator
 from analyzer.load.inputs import make_requests
 from analyzer.load.pump import spare_cpus
 from analyzer.sampling import statistics
-from analyzer.server import local, runtime
+from analyzer.server import install, local
 from analyzer.steady_state import SteadyStateRule
 from profiles.measurement import LoadPoint
 
@@ -124,7 +124,7 @@ def main() -> None:
         (model / "config.pbtxt").write_text(CONFIG)
         (model / "1" / "model.py").write_text(MODEL)
         with (
-            local.launch(Path(directory), runtime.install(), cpus=cpus) as server,
+            local.launch(Path(directory), install.install(), cpus=cpus) as server,
             http.start(spare_cpus(cpus)) as generator,
         ):
             if cpus:

@@ -32,7 +32,7 @@ from analyzer.load.generator import Generator, LoadResult
 from analyzer.load.inputs import make_requests
 from analyzer.load.pump import spare_cpus
 from analyzer.sampling import statistics
-from analyzer.server import local, runtime
+from analyzer.server import install, local
 from analyzer.steady_state import SteadyStateRule
 from profiles.measurement import LoadPoint
 
@@ -200,7 +200,7 @@ def main() -> None:
         if arguments.wait_ms:
             repository = Path(stack.enter_context(tempfile.TemporaryDirectory()))
             models = [waiting(repository, each) for each in arguments.wait_ms.split(",")]
-        server = stack.enter_context(local.launch(repository, runtime.install(), cpus=cpus))
+        server = stack.enter_context(local.launch(repository, install.install(), cpus=cpus))
         generator = stack.enter_context(http.start(spare_cpus(cpus)))
         if cpus:
             os.sched_setaffinity(0, spare_cpus(cpus))  # and so whatever is started from here

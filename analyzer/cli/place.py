@@ -10,6 +10,7 @@ import click
 
 from analyzer.cli import triton_options
 from analyzer.cli.options import CommaList, Duration, command, emit, log, text_table
+from analyzer.report.failures import nothing_measured
 from profiles.errors import InputError, NoAnswerError
 
 if TYPE_CHECKING:
@@ -274,6 +275,9 @@ def _from_store(options: dict[str, Any]) -> Formulation:
     with ProfileStore(options["store"], read_only=True) as store:
         measurements, baselines = store.measurements(), store.baselines()
         beside = store.colocations()
+    failure = nothing_measured(measurements)
+    if failure is not None:
+        raise failure
     measured = _measured_types(measurements)
     if options["fleet"] is not None:
         if options["device"] is not None or options["count"] is not None:

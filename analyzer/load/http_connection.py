@@ -8,6 +8,7 @@ other goes through httptools.
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
 import time
 from typing import TYPE_CHECKING
@@ -149,14 +150,23 @@ class HttpConnection:
         if status == 200:
             self.pump.succeeded(self)
         else:
-            words = self.body.decode(errors="replace").strip()
-            self.pump.failed(self, f"HTTP {status}: {words}")
+            self.pump.failed(self, f"HTTP {status}: {refusal(self.body)}")
             self.body = b""
 
     def close(self) -> None:
         """Close it at once: an open one holds up Triton's shutdown for half a minute."""
         self.sockets.remove(self.socket)
         self.socket.close()
+
+
+def refusal(body: bytes) -> str:
+    """What a server says where it refuses: the text of Triton's JSON, or the body as it is."""
+    text = body.decode(errors="replace").strip()
+    try:
+        said = json.loads(text)["error"]
+    except (ValueError, TypeError, KeyError):
+        return text
+    return str(said).strip()
 
 
 async def connect(address: str, pump: Pump) -> HttpConnection:
