@@ -204,7 +204,7 @@ class _Table:
             every = product(*(mine[kind] for mine in by_type))
             for chosen in islice(every, COMBINATIONS):
                 parts = [
-                    option.throughput / rate
+                    option.throughput / rate if rate else 1.0
                     for (_, option), rate in zip(chosen, rates, strict=True)
                     if rate is not None
                 ]
