@@ -10,11 +10,11 @@ import subprocess
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from analyzer.devices import gpu_processes, nvml
 from analyzer.load.perf_analyzer import find
-from analyzer.sampling import gpu_processes, nvml
-from analyzer.server import runtime
-from analyzer.server.docker import DEFAULT_IMAGE, connect, why_unreachable
-from analyzer.server.runtime import Binary
+from analyzer.triton import runtime
+from analyzer.triton.docker import DEFAULT_IMAGE, connect, why_unreachable
+from analyzer.triton.runtime import Binary
 from profiles.errors import SurroundingsError
 
 State = Literal["ok", "missing", "broken"]

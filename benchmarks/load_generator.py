@@ -25,10 +25,9 @@ from pathlib import Path
 from analyzer.load import http
 from analyzer.load.generator import Generator
 from analyzer.load.inputs import make_requests
-from analyzer.load.pump import spare_cpus
-from analyzer.sampling import statistics
-from analyzer.server import local, runtime
-from analyzer.steady_state import SteadyStateRule
+from analyzer.load.steady_state import SteadyStateRule
+from analyzer.load.worker_pool import spare_cpus
+from analyzer.triton import local, runtime, statistics
 from profiles.measurement import LoadPoint
 
 CONFIG = """

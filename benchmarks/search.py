@@ -20,11 +20,11 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from analyzer import profiling
-from analyzer.profiler import Progress, profile
-from analyzer.search import next_point
-from analyzer.steady_state import SteadyStateRule
-from analyzer.sweep import Point, Sweep
+from analyzer.load.steady_state import SteadyStateRule
+from analyzer.measure import profiling
+from analyzer.measure.loop import Progress, profile
+from analyzer.measure.search import next_point
+from analyzer.measure.sweep import Point, Sweep
 from profiles.measurement import Measurement
 from profiles.store import ProfileStore
 

@@ -18,9 +18,9 @@ from pretended_nvml.fleet import Fleet
 from product_images import build as product_images
 from product_images.build import Images
 
-from analyzer.server import runtime
-from analyzer.server.docker import connect, why_unreachable
-from analyzer.server.runtime import Binary
+from analyzer.triton import runtime
+from analyzer.triton.docker import connect, why_unreachable
+from analyzer.triton.runtime import Binary
 from profiles.errors import SurroundingsError
 
 EXAMPLES = Path(__file__).parents[1] / "examples" / "model_repository"

@@ -42,7 +42,7 @@ def apply(
     model-placer apply better.yaml --from layout.yaml -m model_repository \\
         --url t4-1=10.0.0.5:8000 --url t4-2=10.0.0.5:8010 --dry-run
     """  # noqa: D301
-    from analyzer import apply as applying
+    from analyzer.deploy import apply as applying
     from placement.layout import layout as layouts
 
     target = layouts.load(new)

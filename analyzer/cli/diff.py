@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from analyzer.cli.options import command, emit, text_table
+from analyzer.cli.options import command, emit
+from analyzer.report.text_table import text_table
 
 if TYPE_CHECKING:
     from placement.layout.diff import Diff

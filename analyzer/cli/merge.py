@@ -61,7 +61,7 @@ def merge(
     model-placer merge 0.db 1.db -o profiles.db --wait-for 0.done --wait-for 1.done \\
         --tries 3 --without-failed
     """  # noqa: D301
-    from analyzer import marker
+    from analyzer.measure import completion
     from profiles.errors import InputError, SurroundingsError
     from profiles.store import ProfileStore
 
@@ -69,7 +69,7 @@ def merge(
         raise InputError(
             f"--without-failed needs a --wait-for for each store: {len(marks)} for {len(sources)}."
         )
-    missing = marker.wait(marks, wait_limit, log.info, tries, without_failed=without_failed)
+    missing = completion.wait(marks, wait_limit, log.info, tries, without_failed=without_failed)
     taken = list(sources)
     for part in missing:
         source = sources[marks.index(part.path)]

@@ -18,7 +18,7 @@ from typing import Any
 
 from analyzer.cli import swept_values as values
 from analyzer.cli.options import nearest
-from analyzer.sweep import Sweep
+from analyzer.measure.sweep import Sweep
 from profiles.errors import InputError
 
 Reader = Callable[[Any], Any]

@@ -58,19 +58,6 @@ def emit(document: Any, output_format: str, table: Callable[[], str]) -> None:
         click.echo(table())
 
 
-def text_table(header: list[str], rows: Iterable[Iterable[object]], left: int = 1) -> str:
-    """Columns aligned by spaces: the first `left` to the left, the rest to the right."""
-    lines = [header, *[[str(cell) for cell in row] for row in rows]]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
-    return "\n".join(
-        "  ".join(
-            cell.ljust(width) if i < left else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
-        ).rstrip()
-        for line in lines
-    )
-
-
 class CommaList(click.ParamType[list[Any]]):
     """`1,2,4` on the command line, or a list in the configuration file."""
 

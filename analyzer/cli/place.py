@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from analyzer.cli import triton_options
-from analyzer.cli.options import CommaList, Duration, command, emit, log, text_table
+from analyzer.cli.options import CommaList, Duration, command, emit, log
+from analyzer.report.text_table import text_table
 from profiles.errors import InputError, NoAnswerError
 
 if TYPE_CHECKING:
@@ -166,9 +167,9 @@ def place(output_format: str, **options: Any) -> None:
 
 
 def _place_and_verify(options: dict[str, Any], output_format: str) -> None:
-    from analyzer import trial
     from analyzer.cli.verify import table as checks_table
-    from analyzer.profiling import Inputs
+    from analyzer.deploy import trial
+    from analyzer.measure.profiling import Inputs
     from placement.layout import Layout, document, save
     from placement.solver.result import Deadline
 

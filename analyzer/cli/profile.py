@@ -24,8 +24,8 @@ from analyzer.cli.options import (
 from profiles.errors import InputError
 
 if TYPE_CHECKING:
-    from analyzer.profiler import Progress
-    from analyzer.profiling import Options
+    from analyzer.measure.loop import Progress
+    from analyzer.measure.profiling import Options
 
 
 class Parameter(click.ParamType[tuple[str, tuple[str, ...]]]):
@@ -78,7 +78,7 @@ class ShardOf(click.ParamType[Any]):
     name = "shard"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        from analyzer.shard import Shard
+        from analyzer.measure.shard import Shard
 
         if isinstance(value, Shard):
             return value
@@ -348,7 +348,7 @@ def profile(ctx: click.Context, /, output_format: str, done: Path | None, **opti
     model-placer profile -m model_repository --shard 0/4 --store shard-0.db
     model-placer profile -m model_repository --pairs
     """  # noqa: D301
-    from analyzer import marker, parallel, profiling
+    from analyzer.measure import completion, parallel, profiling
     from analyzer.report.tables import measurements_table, summary_line
     from profiles.store import to_document
 
@@ -367,7 +367,7 @@ def profile(ctx: click.Context, /, output_format: str, done: Path | None, **opti
         _pairs(chosen, pairs or None, output_format)
         return
     run = parallel.run if in_parallel else profiling.run
-    with nullcontext() if done is None else marker.told(done):
+    with nullcontext() if done is None else completion.told(done):
         outcome = run(chosen, tell, log.info)
     emit(
         [to_document(measurement) for measurement in outcome.measurements],
@@ -377,8 +377,8 @@ def profile(ctx: click.Context, /, output_format: str, done: Path | None, **opti
 
 
 def _pairs(chosen: Options, most: int | None, output_format: str) -> None:
-    from analyzer import pairs
-    from analyzer.report.side_by_side import rows_table
+    from analyzer.deploy import pairs
+    from analyzer.report.colocation import rows_table
     from profiles.store import to_document
 
     rows = pairs.run(chosen, most, log.info)
@@ -395,13 +395,13 @@ def _clock(seconds: float) -> str:
 
 def _options(given: dict[str, Any], meta: Mapping[str, Any]) -> Options:
     """The options from what click parsed, and from the configuration file's models."""
-    from analyzer import profiling
     from analyzer.cli import models_section
-    from analyzer.server.docker import ContainerOptions
-    from analyzer.server.launch import LaunchOptions
-    from analyzer.steady_state import SteadyStateRule
-    from analyzer.sweep import Sweep
-    from analyzer.watchdog import Patience
+    from analyzer.load.steady_state import SteadyStateRule
+    from analyzer.measure import profiling
+    from analyzer.measure.sweep import Sweep
+    from analyzer.measure.watchdog import Patience
+    from analyzer.triton.docker import ContainerOptions
+    from analyzer.triton.launch import LaunchOptions
 
     names = {field.name for field in dataclasses.fields(Sweep)}
     image = {"image": given["triton_image"]} if given["triton_image"] else {}

@@ -34,7 +34,7 @@ def run(ctx: click.Context, check: bool, output_format: str) -> None:
     export: {output: deploy, format: [triton]}
     """  # noqa: D301
     from analyzer.cli import cli
-    from analyzer.smoke import check_repository
+    from analyzer.deploy.smoke_test import check_repository
 
     config_file = ctx.meta.get("model_placer.config_file")
     if config_file is None:

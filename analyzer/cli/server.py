@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from analyzer.cli.options import command, emit, log
-from analyzer.server import runtime
+from analyzer.triton import runtime
 
 
 @click.group()

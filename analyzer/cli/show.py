@@ -70,7 +70,7 @@ def show(
 
 
 def _colocation(store: Path, models: list[str] | None, output_format: str) -> None:
-    from analyzer.report.side_by_side import table
+    from analyzer.report.colocation import table
     from placement.problem import slowdown
     from profiles.repository import select
     from profiles.store import ProfileStore, to_document

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 if TYPE_CHECKING:
-    from analyzer.server.launch import LaunchOptions
+    from analyzer.triton.launch import LaunchOptions
 
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -112,8 +112,8 @@ def device_urls(text: str) -> Decorator:
 
 def launch_options(mode: Literal["local", "docker"], image: str | None) -> LaunchOptions:
     """How the Tritons of a layout are started."""
-    from analyzer.server.docker import ContainerOptions
-    from analyzer.server.launch import LaunchOptions
+    from analyzer.triton.docker import ContainerOptions
+    from analyzer.triton.launch import LaunchOptions
 
     container = ContainerOptions(image=image) if image else ContainerOptions()
     return LaunchOptions(mode, container=container)

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from analyzer.cli import triton_options
-from analyzer.cli.options import Duration, Share, command, emit, log, text_table
+from analyzer.cli.options import Duration, Share, command, emit, log
+from analyzer.report.text_table import text_table
 from profiles.errors import NoAnswerError
 
 if TYPE_CHECKING:
-    from analyzer.verify import Check, Verification
+    from analyzer.deploy.verify import Check, Verification
 
 
 @command("verify")
@@ -65,8 +66,8 @@ def verify(
     """  # noqa: D301
     from dataclasses import asdict
 
-    from analyzer import trial
-    from analyzer.profiling import Inputs
+    from analyzer.deploy import trial
+    from analyzer.measure.profiling import Inputs
     from placement.layout import layout as layouts
 
     options = trial.TrialOptions(

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
 from analyzer.load.sequences import SequenceStep
-from analyzer.steady_state import SteadyStateRule
+from analyzer.load.steady_state import SteadyStateRule
 from profiles.measurement import Confidence, Latency, LoadPoint
 
 Via = Literal["http", "grpc", "perf_analyzer"]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 
-from analyzer.load import pump
+from analyzer.load import worker_pool
 
 
-def start(cpus: Sequence[int] = ()) -> AbstractContextManager[pump.PumpGenerator]:
-    """A generator over gRPC, on `cpus` alone where these are given; see `pump.start`."""
-    return pump.start("grpc", cpus)
+def start(cpus: Sequence[int] = ()) -> AbstractContextManager[worker_pool.PumpGenerator]:
+    """A generator over gRPC, on `cpus` alone where these are given; see `worker_pool.start`."""
+    return worker_pool.start("grpc", cpus)

@@ -25,7 +25,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from analyzer.load.generator import LoadResult, PreparedRequest, Via
-from analyzer.steady_state import SteadyStateRule
+from analyzer.load.steady_state import SteadyStateRule
 from profiles.errors import InputError, SurroundingsError
 from profiles.measurement import Confidence, Latency, LoadPoint
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from analyzer import steady_state
+from analyzer.load import steady_state
 from analyzer.load.generator import LoadResult
-from analyzer.steady_state import Floats, SteadyStateRule
+from analyzer.load.steady_state import Floats, SteadyStateRule
 from profiles.measurement import Confidence, Latency, LoadPoint
 
 BUSY_CLIENT = 0.9  # of one core: above it the client is what limits

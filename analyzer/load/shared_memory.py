@@ -13,8 +13,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from analyzer.server import http_api
-from analyzer.server.local import SHARED_MEMORY, SHM_PREFIX, remove_leftovers
+from analyzer.triton import http_api
+from analyzer.triton.local import SHARED_MEMORY, SHM_PREFIX, remove_leftovers
 from profiles.errors import InputError, SurroundingsError
 
 ALIGNMENT = 64  # bytes: of each tensor, as vector instructions like it

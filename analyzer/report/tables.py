@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
-from analyzer.cli.options import text_table
+from analyzer.report.text_table import text_table
 from profiles.instances import added_instances
 from profiles.measurement import Baseline, Measurement
 

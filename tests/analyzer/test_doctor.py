@@ -14,7 +14,7 @@ from pretended_nvml import fleet as pretended
 from pretended_nvml.fleet import Fleet
 
 from analyzer import doctor
-from analyzer.server.runtime import Binary
+from analyzer.triton.runtime import Binary
 
 
 def a_program(directory: Path, name: str, script: str) -> None:

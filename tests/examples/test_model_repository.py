@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from analyzer.server import http_api, local
-from analyzer.server.local import LocalServer
-from analyzer.server.runtime import Binary
+from analyzer.triton import http_api, local
+from analyzer.triton.local import LocalServer
+from analyzer.triton.runtime import Binary
 from profiles.repository import read_repository
 
 pytestmark = pytest.mark.triton

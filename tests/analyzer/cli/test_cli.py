@@ -11,7 +11,7 @@ import pytest
 from command_line import COMMAND, run
 
 from analyzer.cli import COMMANDS, cli
-from analyzer.server.runtime import Binary
+from analyzer.triton.runtime import Binary
 
 
 def test_every_command_says_what_it_does_and_shows_an_example():

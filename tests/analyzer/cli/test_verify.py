@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from analyzer.server.runtime import Binary
+from analyzer.triton.runtime import Binary
 from placement.layout import Layout, PlacedDevice, Resident
 from placement.layout import layout as layouts
 from profiles.measurement import LoadPoint

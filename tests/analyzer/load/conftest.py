@@ -12,9 +12,9 @@ import pytest
 from product_images.build import Images
 
 from analyzer.load import perf_analyzer
-from analyzer.server import local
-from analyzer.server.local import LocalServer
-from analyzer.server.runtime import Binary
+from analyzer.triton import local
+from analyzer.triton.local import LocalServer
+from analyzer.triton.runtime import Binary
 
 
 @pytest.fixture(scope="package")

@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from analyzer.load import pump, shared_memory
+from analyzer.load import shared_memory, worker_pool
 from analyzer.load.generator import PreparedRequest, Via
 from analyzer.load.inputs import make_requests
-from analyzer.server.local import LocalServer
-from analyzer.steady_state import SteadyStateRule
+from analyzer.load.steady_state import SteadyStateRule
+from analyzer.triton.local import LocalServer
 from profiles.measurement import LoadPoint
 
 LARGEST: dict[str, tuple[Any, Any]] = {
@@ -58,7 +58,7 @@ def a_file(path: Path) -> Path:
 
 
 def refusals(triton: LocalServer, via: Via, requests: list[PreparedRequest], batch: int) -> object:
-    with pump.start(via) as generator:
+    with worker_pool.start(via) as generator:
         generator.aim(triton.http_url if via == "http" else triton.grpc_url, requests)
         result = generator.run(LoadPoint(batch, 2), SteadyStateRule(0.9, max_duration_s=1))
     assert result.requests > len(requests)
@@ -96,7 +96,7 @@ def test_the_model_does_refuse(triton: LocalServer):
     """Else the tests above would hold nothing."""
     shapes = dict.fromkeys([*LARGEST, "BYTES"], (1, 2))
     requests = make_requests(triton.http_url, "every_type", 1, shapes=shapes)
-    with pump.start("http") as generator:
+    with worker_pool.start("http") as generator:
         generator.aim(triton.http_url, requests)
         result = generator.run(LoadPoint(1, 1), SteadyStateRule(0.9, max_duration_s=1))
     assert result.requests == 0

@@ -6,9 +6,9 @@ import pytest
 
 from analyzer.load import grpc
 from analyzer.load.inputs import make_requests
-from analyzer.sampling import statistics
-from analyzer.server.local import LocalServer
-from analyzer.steady_state import SteadyStateRule
+from analyzer.load.steady_state import SteadyStateRule
+from analyzer.triton import statistics
+from analyzer.triton.local import LocalServer
 from profiles.errors import SurroundingsError
 from profiles.measurement import LoadPoint
 

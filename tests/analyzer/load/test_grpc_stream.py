@@ -6,14 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from analyzer.load import pump
+from analyzer.load import worker_pool
 from analyzer.load.generator import LoadResult
 from analyzer.load.inputs import make_requests
-from analyzer.sampling import statistics
-from analyzer.server import local
-from analyzer.server.local import LocalServer
-from analyzer.server.runtime import Binary
-from analyzer.steady_state import SteadyStateRule
+from analyzer.load.steady_state import SteadyStateRule
+from analyzer.triton import local, statistics
+from analyzer.triton.local import LocalServer
+from analyzer.triton.runtime import Binary
 from profiles.errors import InputError
 from profiles.measurement import LoadPoint
 
@@ -37,7 +36,7 @@ def driven(
     entries = ", ".join(f'{{"COUNT": [{count}]}}' for count in counts)
     data.write_text(f'{{"data": [{entries}]}}')
     requests = make_requests(triton.http_url, "streamer", 1, data=data)
-    with pump.start("grpc", most_workers=workers, busy_share=0.0) as generator:
+    with worker_pool.start("grpc", most_workers=workers, busy_share=0.0) as generator:
         generator.aim(triton.grpc_url, requests)
         return generator.run(load, QUICK)
 
@@ -80,7 +79,7 @@ def test_perf_analyzer_cannot_and_the_remedy_is_told(triton: LocalServer):
 
 def test_when_a_run_has_ended_the_model_can_be_unloaded(triton: LocalServer):
     """An open stream would keep it for as long as the generator lives: more than five seconds."""
-    with pump.start("grpc") as generator:
+    with worker_pool.start("grpc") as generator:
         generator.aim(triton.grpc_url, make_requests(triton.http_url, "streamer", 1))
         assert generator.run(LoadPoint(1, 2), QUICK).failures == 0
         started_s = time.monotonic()

@@ -14,9 +14,9 @@ from queue import Queue
 import psutil
 import pytest
 
-from analyzer.load import http, pump
+from analyzer.load import http, worker_pool
 from analyzer.load.generator import PreparedRequest
-from analyzer.steady_state import SteadyStateRule
+from analyzer.load.steady_state import SteadyStateRule
 from profiles.errors import SurroundingsError
 from profiles.measurement import LoadPoint
 
@@ -202,7 +202,7 @@ def test_two_workers_share_the_load():
     """With 0 % of a core as the mark, the first run always asks for another worker."""
     with (
         a_server(0.010, workers=4) as url,
-        pump.start("http", most_workers=2, busy_share=0.0) as generator,
+        worker_pool.start("http", most_workers=2, busy_share=0.0) as generator,
     ):
         generator.aim(url, REQUEST)
         result = generator.run(LoadPoint(1, 4), SteadyStateRule(0.5, max_duration_s=1.0))
@@ -215,7 +215,7 @@ def test_two_workers_share_the_load():
 
 @pytest.mark.parametrize("load", [LoadPoint(1, 5), LoadPoint(1, None, request_rate=30.0)])
 def test_shares_add_up_to_the_load(load: LoadPoint):
-    parts = pump.shares(load, 3)
+    parts = worker_pool.shares(load, 3)
     if load.concurrency:
         assert [part.concurrency for part in parts] == [2, 2, 1]
     else:

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from analyzer.load import pump
+from analyzer.load import worker_pool
 from analyzer.load.generator import Via
 from analyzer.load.inputs import make_requests, make_tensors
 from analyzer.load.model_inputs import ModelInput, ModelInputs, describe, describe_config
-from analyzer.server.local import LocalServer
-from analyzer.steady_state import SteadyStateRule
+from analyzer.load.steady_state import SteadyStateRule
+from analyzer.triton.local import LocalServer
 from profiles import model_config
 from profiles.errors import InputError, SurroundingsError
 from profiles.measurement import LoadPoint
@@ -220,7 +220,7 @@ def test_a_real_model_gets_what_the_file_says(triton: LocalServer, tmp_path: Pat
         {"TEXT": ["hello"], "IDS": {"content": [1, 2, 3], "shape": [3]}, "MASK": mask},
         {"TEXT": ["wörld"], "IDS": {"content": [4, 5, 6], "shape": [3]}, "MASK": [True, False]},
     )
-    with pump.start(via) as generator:
+    with worker_pool.start(via) as generator:
         for batch_size, data in ((1, file), (2, file), (3, "random")):
             shapes = {"IDS": (4,)} if data == "random" else None
             requests = make_requests(
@@ -238,7 +238,7 @@ def test_what_a_real_model_refuses_is_quoted(triton: LocalServer, tmp_path: Path
     file = a_file(
         tmp_path / "bad.json", {"TEXT": ["hello"], "IDS": {"content": [7, 8], "shape": [2]}}
     )
-    with pump.start(via) as generator:
+    with worker_pool.start(via) as generator:
         requests = make_requests(triton.http_url, "picky", 1, data=file, via=via)
         generator.aim(triton.http_url if via == "http" else triton.grpc_url, requests)
         result = generator.run(LoadPoint(1, 1), SteadyStateRule())

@@ -10,8 +10,8 @@ import pytest
 from analyzer.load import perf_analyzer
 from analyzer.load.inputs import make_requests
 from analyzer.load.perf_analyzer import half_width, read_result
-from analyzer.server.local import LocalServer
-from analyzer.steady_state import SteadyStateRule
+from analyzer.load.steady_state import SteadyStateRule
+from analyzer.triton.local import LocalServer
 from profiles.errors import InputError
 from profiles.measurement import LoadPoint
 

@@ -7,22 +7,15 @@ import numpy as np
 import pytest
 from tritonclient.http import InferenceServerClient, InferInput
 
-from analyzer.load import pump
+from analyzer.load import worker_pool
 from analyzer.load.inputs import make_requests
-from analyzer.load.sequences import (
-    FIRST_ID,
-    LAST_ID,
-    MOST_WORKERS,
-    Sequences,
-    SequenceStep,
-    lengths,
-    varint,
-)
-from analyzer.load.worker import Request
-from analyzer.server import local
-from analyzer.server.local import LocalServer
-from analyzer.server.runtime import Binary
-from analyzer.steady_state import SteadyStateRule
+from analyzer.load.sequences import FIRST_ID, LAST_ID, SequenceStep, lengths, varint
+from analyzer.load.steady_state import SteadyStateRule
+from analyzer.load.worker.request import Request
+from analyzer.load.worker.sequences import MOST_WORKERS, Sequences
+from analyzer.triton import local
+from analyzer.triton.local import LocalServer
+from analyzer.triton.runtime import Binary
 from profiles.errors import InputError
 from profiles.measurement import LoadPoint
 
@@ -122,7 +115,7 @@ def test_a_stateful_model_sees_whole_sequences_as_many_as_the_concurrency(
     """From two workers at once; the model refuses a start too many, or a step without one."""
     url = triton.http_url if via == "http" else triton.grpc_url
     requests = make_requests(triton.http_url, model, 1, via=via, sequence_length=5)
-    with pump.start(via, most_workers=2, busy_share=0.0) as generator:
+    with worker_pool.start(via, most_workers=2, busy_share=0.0) as generator:
         generator.aim(url, requests)
         result = generator.run(LoadPoint(1, 4, sequence_length=5), QUICK)
     assert (result.failures, result.failure_texts) == (0, ())
@@ -133,7 +126,7 @@ def test_a_stateful_model_sees_whole_sequences_as_many_as_the_concurrency(
 @pytest.mark.triton
 def test_at_a_rate_sequences_are_whole_too(triton: LocalServer):
     requests = make_requests(triton.http_url, "counter", 1, sequence_length=3)
-    with pump.start("http") as generator:
+    with worker_pool.start("http") as generator:
         generator.aim(triton.http_url, requests)
         result = generator.run(LoadPoint(1, None, 100.0, "poisson", 3), QUICK)
     assert (result.failures, result.failure_texts) == (0, ())

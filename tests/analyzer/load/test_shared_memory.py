@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from analyzer.load import pump, shared_memory
+from analyzer.load import shared_memory, worker_pool
 from analyzer.load.generator import Via
 from analyzer.load.inputs import make_requests
-from analyzer.server.local import SHARED_MEMORY, SHM_PREFIX, LocalServer
-from analyzer.steady_state import SteadyStateRule
+from analyzer.load.steady_state import SteadyStateRule
+from analyzer.triton.local import SHARED_MEMORY, SHM_PREFIX, LocalServer
 from profiles.errors import InputError
 from profiles.measurement import LoadPoint
 
@@ -34,7 +34,7 @@ def test_a_real_model_reads_what_lies_there(triton: LocalServer, tmp_path: Path,
         ' "MASK": [true, false]},'
         ' {"TEXT": ["wörld"], "IDS": {"content": [4, 5, 6], "shape": [3]}, "MASK": [true, false]}]}'
     )
-    with pump.start(via) as generator, shared_memory.open_blocks() as blocks:
+    with worker_pool.start(via) as generator, shared_memory.open_blocks() as blocks:
         for batch_size, data, shape in ((1, file, 3), (2, file, 3), (1, "random", 5000)):
             requests = make_requests(
                 triton.http_url,

@@ -8,9 +8,9 @@ from pathlib import Path
 import echo_model
 import pytest
 
-from analyzer.server import http_api, local
-from analyzer.server.runtime import Binary
-from analyzer.smoke import check_repository
+from analyzer.deploy.smoke_test import check_repository
+from analyzer.triton import http_api, local
+from analyzer.triton.runtime import Binary
 from placement import export
 from placement.export.servers import servers
 from placement.layout import Layout, PlacedDevice, Resident

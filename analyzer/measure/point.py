@@ -1,0 +1,136 @@
+"""One point: a load is driven, and what all who watched it saw is put together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from analyzer.devices.cpu_utilization import BusyShare
+from analyzer.devices.device import DeviceFigures
+from analyzer.load.generator import Generator, LoadResult
+from analyzer.measure.bench import Bench, Loaded
+from analyzer.measure.sweep import Point
+from analyzer.measure.watchdog import Watchdog
+from analyzer.triton import statistics
+from profiles.measurement import LoadPoint, Measurement, Usage
+
+CROWDED = 0.9  # of the host's processors: from here on models on different GPUs disturb each other
+CROWDED_NOTE = (
+    "the host's processors were busy while models were measured side by side: without --parallel "
+    "it may be faster"
+)
+LOADED_BEFORE_NOTE = (
+    "this Triton has no model control: the model was loaded before, so that its memory is not "
+    "known, only what the load added to it"
+)
+THROTTLED = 0.05  # of the periods of the CPU quota: from here on it is said
+LITTLE_TOLERANCE = 0.05  # of concurrency: how far throughput x latency may be off
+
+
+def measure_point(bench: Bench, generator: Generator, point: Point, loaded: Loaded) -> Measurement:
+    """Drive one load and put together what all who watched it saw.
+
+    Requests that fail are a failed measurement; raises ModelPlacerError when the server or the
+    device is what failed.
+    """
+    server, model = bench.server, point.variant.model
+    before = statistics.snapshot(server.http_url, model)
+    busy = BusyShare()
+    with (
+        Watchdog(server.http_url, model, bench.patience) as watchdog,
+        bench.device.watch(server.pids) as watch,
+    ):
+        result = generator.run(point.load, bench.rule, watchdog.check)
+        watchdog.check()
+        crowded = bench.in_parallel and busy.now() > CROWDED
+        figures = watch.figures(result.start_s, result.end_s)
+    if result.failures or not result.requests:
+        what = "; ".join(result.failure_texts) or "no request was answered"
+        reason = f"{result.failures} of {result.requests + result.failures} requests failed: {what}"
+        return failed(bench, point, reason, failures=result.failures)
+    after = statistics.snapshot(server.http_url, model, before, result.completed)
+    served = statistics.difference(before, after)
+    return replace(
+        blank(bench, point),
+        throughput=result.throughput,
+        latency=result.latency,
+        server_time=served.server_time,
+        usage=_usage(figures, loaded, result.throughput),
+        host=figures.host,
+        confidence=result.confidence,
+        requests=result.requests,
+        duration_s=result.duration_s,
+        responses=result.responses,
+        first_response=result.first_response,
+        warnings=(
+            *_doubts(point.load, result, served, figures),
+            *figures.notes,
+            *([CROWDED_NOTE] if crowded else []),
+            *([] if server.supports_model_control else [LOADED_BEFORE_NOTE]),
+        ),
+        extra=_device_size(bench) | (figures.extra or {}),
+    )
+
+
+def _usage(figures: DeviceFigures, loaded: Loaded, throughput: float) -> Usage:
+    power_w = figures.power_w
+    return Usage(
+        memory_cold_bytes=loaded.cold_bytes,
+        memory_hot_bytes=max(loaded.cold_bytes, figures.memory_bytes - loaded.idle_bytes),
+        utilization_percent=figures.utilization_percent,
+        memory_utilization_percent=figures.memory_utilization_percent,
+        power_w=power_w,
+        energy_per_inference_j=power_w / throughput if power_w and throughput else None,
+    )
+
+
+def _doubts(
+    load: LoadPoint, result: LoadResult, served: statistics.Served, figures: DeviceFigures
+) -> Iterator[str]:
+    """What makes a point doubtful, in words."""
+    if result.client_limited:
+        yield result.client_limited
+    if result.drift:
+        yield result.drift
+    if load.concurrency and result.latency:
+        # Little's law: requests per second times mean latency is what is in flight.
+        in_flight = result.throughput / load.batch_size * result.latency.mean_ms / 1000
+        if abs(in_flight / load.concurrency - 1) > LITTLE_TOLERANCE:
+            yield f"throughput x latency is {in_flight:.2f}, not the concurrency {load.concurrency}"
+    if result.completed is not None and served.requests != result.completed:
+        yield f"Triton counted {served.requests} requests, the client {result.completed}"
+    if figures.host and figures.host.throttled_share > THROTTLED:
+        yield (
+            f"the CPU limit held the server in {figures.host.throttled_share:.0%} of the periods, "
+            f"{figures.host.throttled_s_per_s:.1f} s in a second: fewer threads may be faster"
+        )
+    if served.failures:
+        yield f"Triton counted {served.failures} failures"
+
+
+def _device_size(bench: Bench) -> dict[str, float]:
+    """What the device offers, so that `place` knows a type that no table has: a CPU host, say."""
+    device = bench.device.device_type
+    cores = {"device_cores": float(device.cores)} if device.cores else {}
+    return {"device_memory_bytes": float(device.memory_bytes)} | cores
+
+
+def blank(bench: Bench, point: Point) -> Measurement:
+    """What is known of a point before it is measured."""
+    return Measurement(
+        variant=point.variant,
+        load=point.load,
+        device_type=bench.device.device_type.name,
+        environment=bench.device.environment(bench.server_description),
+        model_digest=point.digest,
+    )
+
+
+def failed(bench: Bench, point: Point, reason: str, failures: int = 0) -> Measurement:
+    """The point, as one that failed."""
+    return replace(blank(bench, point), status="failed", reason=reason, failures=failures)
+
+
+def skipped(bench: Bench, point: Point, reason: str) -> Measurement:
+    """The point, as one that was not tried."""
+    return replace(blank(bench, point), status="skipped", reason=reason)

@@ -1,0 +1,460 @@
+"""Runs Triton in a container (Docker SDK).
+
+The container is removed on every way out. It carries labels that name its owner, so that the next
+run finds and removes what a killed one left behind.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import socket
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from analyzer.triton import http_api
+from analyzer.triton.container import (
+    HostPaths,
+    host_paths,
+    links_out_of,
+    own_container,
+    owner_labels,
+    pid_here,
+    remove_leftovers,
+)
+from analyzer.triton.local import exit_reason
+from analyzer.triton.log import LogFile, quote
+from analyzer.triton.model_control import ModelControl
+from analyzer.triton.pull import ensure_image
+from profiles.errors import ServerError, SurroundingsError
+from profiles.model_config import ModelConfig
+
+if TYPE_CHECKING:
+    from docker import DockerClient
+    from docker.models.containers import Container
+
+# The newest monthly release when this was written: Triton 2.73.
+DEFAULT_IMAGE = "nvcr.io/nvidia/tritonserver:26.09-py3"
+PORTS = {"http": 8000, "grpc": 8001, "metrics": 8002}  # Triton's own, inside the container
+NO_GPUS: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ContainerOptions:
+    """What a Triton container gets."""
+
+    image: str = DEFAULT_IMAGE
+    gpus: tuple[str, ...] | None = NO_GPUS  # indices or UUIDs; None: all of them
+    shm_size: str = "1g"  # each Python instance takes about 1 MB; Docker's own default is 64 MB
+    memory: str | None = None  # a limit such as "8g"
+    cpus: float | None = None  # a limit in cores
+    cpuset: str = ""  # CPUs to run on, such as "0-3"
+    user: str | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
+    arguments: tuple[str, ...] = ()  # further arguments of tritonserver
+
+
+@contextmanager
+def launch(
+    repository: Path,
+    options: ContainerOptions | None = None,
+    *,
+    log_directory: Path | None = None,
+    start_timeout_s: float = 120.0,
+    report: Callable[[str], None] = lambda _: None,
+) -> Iterator[DockerServer]:
+    """Yield a server in a container of its own, with no model loaded; remove it on the way out.
+
+    Parameters
+    ----------
+    repository
+        The model repository; it is mounted read-only, at the same path.
+    options
+        What the container gets.
+    log_directory
+        Where the container's log is kept when something failed; by default the system's
+        directory for temporary files.
+    start_timeout_s
+        How long Triton may take to get ready.
+    report
+        Gets lines about the image's pull.
+
+    Raises
+    ------
+    SurroundingsError
+        There is no engine, no image, or the engine refuses the container.
+    ServerError
+        Triton does not start.
+    """
+    import docker
+
+    options = options or ContainerOptions()
+    try:
+        client = connect()
+    except (OSError, docker.errors.DockerException) as error:
+        detail, remedy = why_unreachable(error)
+        raise SurroundingsError(f"Docker: {detail}; {remedy}") from None
+    with contextlib.closing(client):
+        remove_leftovers(client)
+        ensure_image(client, options.image, report)
+        log = LogFile(log_directory or Path(tempfile.gettempdir()))
+        server = DockerServer(client, repository, options, log, start_timeout_s)
+        failed = False
+        try:
+            server.start()
+            yield server
+        except Exception:  # an interrupt is no failure
+            failed = True
+            raise
+        finally:
+            failed = failed or server.failed or bool(server.ending())
+            server.stop()
+            server.log.close(keep=failed)
+
+
+class DockerServer:
+    """Triton in a container; see `analyzer.server.server.Server`."""
+
+    supports_model_control = True
+
+    def __init__(
+        self,
+        client: DockerClient,
+        repository: Path,
+        options: ContainerOptions,
+        log: LogFile,
+        start_timeout_s: float,
+    ) -> None:
+        self.repository = repository.resolve()
+        self.options = options
+        self.log = log  # what containers said that are gone
+        self.start_timeout_s = start_timeout_s
+        self.description = ""
+        self._client = client
+        self._own = own_container(client)
+        self._paths: HostPaths = host_paths(client, self._own)
+        self._container: Container | None = None
+        self._name = ""
+        self._addresses: dict[str, str] = {}
+        self._control = ModelControl(self._processes, self.log_since, self.ending)
+
+    @property
+    def http_url(self) -> str:
+        """Host and port of HTTP."""
+        return self._addresses.get("http", "")
+
+    @property
+    def grpc_url(self) -> str:
+        """Host and port of gRPC."""
+        return self._addresses.get("grpc", "")
+
+    @property
+    def metrics_url(self) -> str:
+        """The URL of the metrics page."""
+        return f"http://{self._addresses['metrics']}/metrics" if self._addresses else ""
+
+    @property
+    def failed(self) -> bool:
+        """Whether anything went wrong, so that the log is worth keeping."""
+        return self._control.failed
+
+    def start(self) -> None:
+        """Start a container and wait until Triton is ready; raises ServerError."""
+        import docker
+
+        # Named before it is made: an interrupt may come before the engine's answer does.
+        self._name = f"model-placer-{os.getpid()}-{secrets.token_hex(4)}"
+        try:
+            self._container = self._client.containers.create(
+                self.options.image, name=self._name, **self._settings()
+            )
+            self._container.start()
+            self._wait_until_ready(self._container)
+        except docker.errors.APIError as error:
+            self.stop()
+            raise SurroundingsError(_refusal(error)) from None
+        except BaseException:
+            self.stop()
+            raise
+
+    def _settings(self) -> dict[str, Any]:
+        import docker
+
+        gpus = self.options.gpus
+        requests = []
+        if gpus is None or gpus:
+            which = {"count": -1} if gpus is None else {"device_ids": list(gpus)}
+            requests.append(docker.types.DeviceRequest(capabilities=[["gpu"]], **which))
+        # The same paths inside as outside: links hold, and Triton's messages name real files.
+        paths = [self.repository, *links_out_of(self.repository)]
+        return {
+            "command": [
+                "tritonserver",
+                f"--model-repository={self.repository}",
+                "--model-control-mode=explicit",
+                "--exit-timeout-secs=3",
+                "--allow-gpu-metrics=false",
+                "--allow-cpu-metrics=false",
+                *self.options.arguments,
+            ],
+            "mounts": [
+                docker.types.Mount(str(path), self._paths(path), type="bind", read_only=True)
+                for path in paths
+            ],
+            "ports": dict.fromkeys(PORTS.values(), ("127.0.0.1", None)),  # free ones
+            "network": self._own_network(),
+            "device_requests": requests,
+            "shm_size": self.options.shm_size,
+            "mem_limit": self.options.memory,
+            "memswap_limit": self.options.memory,  # equal: no swap on top
+            "nano_cpus": int(self.options.cpus * 1e9) if self.options.cpus else None,
+            "cpuset_cpus": self.options.cpuset,
+            "user": self.options.user,
+            # Model repositories stay as they are, read-only or not.
+            "environment": {"PYTHONDONTWRITEBYTECODE": "1", **self.options.environment},
+            "labels": owner_labels(self._own),
+            "log_config": docker.types.LogConfig(type="json-file"),  # one that can be read back
+        }
+
+    def _own_network(self) -> str | None:
+        """From inside a container Triton is reached through a network of that container."""
+        if self._own is None:
+            return None
+        networks = self._client.containers.get(self._own).attrs["NetworkSettings"]["Networks"]
+        return next((name for name in networks if name not in {"host", "none"}), None)
+
+    def _wait_until_ready(self, container: Container) -> None:
+        deadline = time.monotonic() + self.start_timeout_s
+        while True:
+            ending = self.ending()
+            if ending:
+                raise ServerError(f"Triton ended while it started ({ending}){self._words()}")
+            for addresses in _candidates(container):
+                if http_api.is_ready(addresses["http"], timeout_s=1.0):
+                    self._addresses = addresses
+                    version = http_api.server_metadata(addresses["http"]).get("version", "")
+                    self.description = f"Triton {version} ({_digest(container)})"
+                    return
+            if time.monotonic() > deadline:
+                raise ServerError(
+                    f"Triton was not ready after {self.start_timeout_s:g} s{self._words()}"
+                )
+            time.sleep(0.1)
+
+    def stop(self) -> None:
+        """End and remove the container: asked first, killed after five seconds."""
+        import docker
+
+        if not self._name:
+            return
+        try:
+            with contextlib.suppress(docker.errors.NotFound):
+                container = self._client.containers.get(self._name)
+                try:
+                    container.stop(timeout=5)
+                finally:
+                    with contextlib.suppress(docker.errors.APIError), self.log.open() as file:
+                        file.write(container.logs())
+                    container.remove(force=True, v=True)
+        except docker.errors.APIError as error:
+            if "is already in progress" not in str(error):
+                raise SurroundingsError(
+                    f"Docker cannot remove the container {self._name}: {error.explanation}"
+                ) from None
+        self._name = ""
+        self._container = None
+        self._addresses = {}
+        self._control.forget()
+
+    def restart(self) -> None:
+        """End the container, however it is, and start another."""
+        if self.ending():
+            self._control.failed = True
+        self.stop()
+        self.start()
+
+    def alive(self) -> bool:
+        """Whether the container runs."""
+        return bool(self._state().get("Running"))
+
+    def ending(self) -> str:
+        """How the container ended, such as `killed by SIGKILL, out of memory`."""
+        state = self._state()
+        if not state or state.get("Status") in {"created", "running", "restarting"}:
+            return ""
+        reason = str(state.get("Error") or exit_reason(int(state.get("ExitCode", 0))))
+        return f"{reason}, out of memory" if state.get("OOMKilled") else reason
+
+    def _state(self) -> dict[str, Any]:
+        import docker
+
+        if self._container is None:
+            return {}
+        try:
+            self._container.reload()
+        except docker.errors.NotFound:
+            return {"Status": "removed", "Error": "the container was removed"}
+        except (docker.errors.APIError, OSError) as error:
+            return {"Status": "unknown", "Error": f"the engine does not answer: {error}"}
+        state: dict[str, Any] = self._container.attrs["State"]
+        return state
+
+    def pids(self) -> list[int]:
+        """The container's first process, where this process can see it."""
+        state = self._state()
+        if self._container is None or not state.get("Running"):
+            return []
+        pid = pid_here(str(self._container.id), int(state.get("Pid", 0)))
+        return [] if pid is None else [pid]
+
+    def _processes(self) -> set[int]:
+        """Process ids inside the container, as the engine numbers them."""
+        import docker
+
+        if self._container is None:
+            return set()
+        try:
+            table = self._container.top(ps_args="-eo pid")
+        except docker.errors.APIError:
+            return set()  # it has ended
+        return {int(row[0]) for row in table["Processes"]}
+
+    def log_mark(self) -> int:
+        """The length of everything that was logged."""
+        return len(self._logs())
+
+    def log_since(self, mark: int) -> str:
+        """What was logged since the mark."""
+        for _ in range(10):
+            text = self._logs()[mark:]
+            if text:
+                break
+            time.sleep(0.02)  # the engine copies the log a little later
+        return text.decode(errors="replace")
+
+    def log_tail(self, lines: int = 20) -> str:
+        """The last lines that were logged."""
+        return "\n".join(self._logs().decode(errors="replace").splitlines()[-lines:])
+
+    def _logs(self) -> bytes:
+        import docker
+
+        earlier = self.log.since(0).encode()
+        if self._container is None:
+            return earlier
+        try:
+            return earlier + bytes(self._container.logs())
+        except (docker.errors.APIError, OSError):
+            return earlier
+
+    def load(
+        self,
+        model: str,
+        config: ModelConfig | None = None,
+        files: Mapping[str, bytes] | None = None,
+        timeout_s: float = 120.0,
+    ) -> None:
+        """Load a model; raises LoadError or ServerError."""
+        self._control.load(
+            self.http_url, model, config, files, timeout_s=timeout_s, mark=self.log_mark()
+        )
+
+    def unload(self, model: str, timeout_s: float = 60.0) -> None:
+        """Unload a model and wait until its processes are gone; raises ServerError."""
+        self._control.unload(self.http_url, model, timeout_s=timeout_s, mark=self.log_mark())
+
+    def _words(self) -> str:
+        return f"; its log is kept in {self.log.path} and says:{quote(self.log_since(0))}"
+
+
+def connect(timeout_s: int = 60) -> DockerClient:
+    """A client of the engine that DOCKER_HOST names, else of this machine's.
+
+    Raises
+    ------
+    OSError
+        The engine's socket is not there, not ours to use, or no one listens.
+    docker.errors.DockerException
+        The engine does not answer as one.
+    """
+    import docker
+
+    host = os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
+    if host.startswith("unix://"):
+        # The SDK would say the same in three nested exceptions, and leave a socket open.
+        with socket.socket(socket.AF_UNIX) as probe:
+            probe.settimeout(timeout_s)
+            probe.connect(host.removeprefix("unix://"))
+    return docker.from_env(timeout=timeout_s)
+
+
+def why_unreachable(error: Exception) -> tuple[str, str]:
+    """What keeps the Docker engine from answering, and the remedy."""
+    text = str(error)
+    contained = Path("/.dockerenv").exists()  # the engine makes it in each of its containers
+    if isinstance(error, FileNotFoundError) and contained:
+        return (
+            "no engine: its socket is not in this container",
+            "start it with -v /var/run/docker.sock:/var/run/docker.sock",
+        )
+    if isinstance(error, PermissionError) and contained:
+        return (
+            "no permission to use its socket",
+            'start this container with --group-add "$(stat -c %g /var/run/docker.sock)"',
+        )
+    if isinstance(error, FileNotFoundError):
+        return "no engine: its socket is not there", "install Docker (apt-get install docker.io)"
+    if isinstance(error, PermissionError):
+        return (
+            "no permission to use its socket",
+            "add yourself to the group docker: sudo usermod -aG docker $USER, then log in anew",
+        )
+    if isinstance(error, ConnectionRefusedError):
+        return "the engine does not run", "start it: sudo systemctl start docker"
+    return f"the engine does not answer: {text}", "check DOCKER_HOST and `docker info`"
+
+
+def _candidates(container: Container) -> Iterator[dict[str, str]]:
+    """Where Triton may be reached, the best way first.
+
+    A published port goes through Docker's proxy process, which would be measured with Triton: the
+    container's own address comes first, where the engine's network lets us reach it.
+    """
+    settings = container.attrs["NetworkSettings"]
+    for network in settings["Networks"].values():
+        if network.get("IPAddress"):
+            yield {kind: f"{network['IPAddress']}:{port}" for kind, port in PORTS.items()}
+    published = settings.get("Ports") or {}
+    bound = {kind: published.get(f"{port}/tcp") for kind, port in PORTS.items()}
+    if all(bound.values()):
+        yield {kind: f"127.0.0.1:{entry[0]['HostPort']}" for kind, entry in bound.items() if entry}
+
+
+def _digest(container: Container) -> str:
+    """The image with its digest; for one built here its name with its id."""
+    image = container.image
+    assert image is not None
+    digests = image.attrs.get("RepoDigests") or []
+    return str(digests[0] if digests else f"{container.attrs['Config']['Image']}@{image.id}")
+
+
+def _refusal(error: Any) -> str:
+    """What the engine said when it refused a container, and the remedy."""
+    said = str(error.explanation or error)
+    if "could not select device driver" in said or "nvidia" in said.lower():
+        remedy = (
+            "install nvidia-container-toolkit on Docker's host, or measure on CPU (--gpus none)"
+        )
+    elif "executable file not found" in said:
+        remedy = "the image has no tritonserver: choose a Triton image with --triton-image"
+    elif "bind source path does not exist" in said:
+        remedy = "the engine's host has no such path; does DOCKER_HOST name another machine?"
+    else:
+        remedy = "see `docker info` and the engine's log"
+    return f"Docker refuses the Triton container: {said.strip()}; {remedy}"

@@ -1,0 +1,174 @@
+"""Uses a Triton that already runs, here or elsewhere.
+
+With model control (`--model-control-mode=explicit`) its models can be varied; without, they are
+measured as they stand. Its processes and its log are out of reach, and it cannot be restarted from
+here: one that went away is waited for, and a model that hangs on it is left alone.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+
+from analyzer.triton import http_api
+from profiles.errors import InputError, LoadError, ServerError, SurroundingsError
+from profiles.model_config import ModelConfig
+
+RETURN_S = 60.0  # whoever runs it has so long to bring it back
+POLL_S = 0.5
+UNLOAD_S = 3.0  # of a model that may hang
+
+
+@contextmanager
+def launch(
+    http_url: str, *, grpc_url: str = "", metrics_url: str = "", return_s: float = RETURN_S
+) -> Iterator[RemoteServer]:
+    """Yield the running server; models that were loaded through it are unloaded on the way out.
+
+    Parameters
+    ----------
+    http_url
+        Host and port of HTTP.
+    grpc_url, metrics_url
+        Host and port of gRPC, URL of the metrics page; by default Triton's own ports on the
+        same host.
+    return_s
+        How long one that went away is waited for.
+
+    Raises
+    ------
+    InputError
+        An address is not one.
+    ServerError
+        The server does not answer.
+    """
+    host, _, port = _bare(http_url).rpartition(":")
+    if not host or not port.isdecimal():
+        raise InputError(f"{http_url!r} is no address: host and port are needed, localhost:8000")
+    server = RemoteServer(
+        f"{host}:{port}",
+        _bare(grpc_url or f"{host}:8001"),
+        metrics_url or f"http://{host}:8002/metrics",
+        return_s,
+    )
+    server.connect()
+    try:
+        yield server
+    finally:
+        server.restore()
+
+
+class RemoteServer:
+    """A Triton that someone else runs; see `analyzer.server.server.Server`."""
+
+    def __init__(self, http_url: str, grpc_url: str, metrics_url: str, return_s: float) -> None:
+        self.http_url = http_url
+        self.grpc_url = grpc_url
+        self.metrics_url = metrics_url
+        self.return_s = return_s
+        self.description = ""
+        self.supports_model_control = False
+        self._loaded: set[str] = set()  # by us
+        self._stuck: set[str] = set()  # could not be unloaded
+
+    def connect(self) -> None:
+        """Check that the server answers and whether it has model control; raises ServerError."""
+        version = http_api.server_metadata(self.http_url).get("version", "")
+        self.description = f"Triton {version}"
+        self.supports_model_control = http_api.has_model_control(self.http_url)
+
+    def restore(self) -> None:
+        """Unload what was loaded through this object, as far as the server does it at once."""
+        for model in sorted(self._loaded):
+            if not self.alive():
+                return
+            with suppress(ServerError):
+                self.unload(model, UNLOAD_S)
+
+    def alive(self) -> bool:
+        """Whether the server answers."""
+        return http_api.is_live(self.http_url)
+
+    def ending(self) -> str:
+        """Empty while it answers."""
+        return "" if self.alive() else f"{self.http_url} does not answer"
+
+    def pids(self) -> list[int]:
+        """None: its processes are someone else's."""
+        return []
+
+    def log_mark(self) -> int:
+        """Zero: its log is out of reach."""
+        return 0
+
+    def log_since(self, mark: int) -> str:  # noqa: ARG002
+        """Empty: its log is out of reach."""
+        return ""
+
+    def log_tail(self, lines: int = 20) -> str:  # noqa: ARG002
+        """Empty: its log is out of reach."""
+        return ""
+
+    def load(
+        self,
+        model: str,
+        config: ModelConfig | None = None,
+        files: Mapping[str, bytes] | None = None,
+        timeout_s: float = 120.0,
+    ) -> None:
+        """Load a model; raises LoadError, ServerError, or SurroundingsError without control."""
+        self._check_control(model)
+        if model in self._stuck:
+            raise LoadError(
+                f"{model} hangs on Triton at {self.http_url}, which cannot be restarted from here: "
+                "restart it there, then measure again with --retry-failed"
+            )
+        self._loaded.add(model)
+        http_api.load(
+            self.http_url, model, config, files, timeout_s=timeout_s, log=lambda: _LOOK_THERE
+        )
+
+    def unload(self, model: str, timeout_s: float = 60.0) -> None:
+        """Unload a model; raises ServerError, or SurroundingsError without model control."""
+        self._check_control(model)
+        if model in self._stuck:
+            return
+        http_api.unload(self.http_url, model, timeout_s=timeout_s, log=lambda: _LOOK_THERE)
+        self._loaded.discard(model)
+
+    def restart(self) -> None:
+        """Wait until it answers again, then unload what was loaded through this object.
+
+        A model that does not go is not loaded again. Raises SurroundingsError when the server
+        stays away.
+        """
+        deadline_s = time.monotonic() + self.return_s
+        while not self.alive():
+            if time.monotonic() > deadline_s:
+                raise SurroundingsError(
+                    f"Triton at {self.http_url} has not answered for {self.return_s:g} s and "
+                    "cannot be restarted from here: start it there, and the same command goes on"
+                )
+            time.sleep(POLL_S)
+        self.connect()  # it may be another by now
+        for model in sorted(self._loaded - self._stuck):
+            try:
+                self.unload(model, UNLOAD_S)
+            except SurroundingsError:
+                self._stuck.add(model)
+        self._loaded.clear()
+
+    def _check_control(self, model: str) -> None:
+        if not self.supports_model_control:
+            raise SurroundingsError(
+                f"Triton at {self.http_url} has no model control, so {model} stays as it stands; "
+                "start it with --model-control-mode=explicit to vary it"
+            )
+
+
+_LOOK_THERE = "the reason may stand in the server's own log, which is out of reach from here"
+
+
+def _bare(url: str) -> str:
+    return url.removeprefix("http://").removeprefix("grpc://").rstrip("/")

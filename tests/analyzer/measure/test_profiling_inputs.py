@@ -1,0 +1,48 @@
+"""What is wrong with the inputs is said before any server runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from analyzer.measure import profiling
+from analyzer.measure.profiling import Inputs, Options
+from profiles.errors import InputError
+
+MODELS = Path(__file__).parents[1] / "load" / "models"
+
+
+def prepare(*models: str, **given: object) -> None:
+    inputs = Inputs(**given)  # type: ignore[arg-type]
+    profiling.prepare(Options(MODELS, Path("unused.db"), models=models, inputs=inputs))
+
+
+def test_every_model_that_lacks_a_shape_is_named():
+    with pytest.raises(InputError) as caught:
+        prepare("add_one", "picky")
+    assert "add_one: input IN has open dims [-1]; --shape IN:8 would fix them" in str(caught.value)
+    assert "picky: input IDS" in str(caught.value)
+
+
+def test_a_shape_without_a_model_is_for_those_that_have_the_input():
+    prepare("add_one", "picky", shapes=[(None, "IN", (3,)), (None, "IDS", (4,))])
+
+
+@pytest.mark.parametrize("owner", [None, "picky"])
+def test_a_shape_that_no_model_takes_is_said_with_what_there_is(owner: str | None):
+    shapes = [(None, "IDS", (4,)), (owner, "IDZ", (4,))]
+    with pytest.raises(InputError, match="--shape IDZ: no such input; picky has TEXT, IDS, MASK"):
+        prepare("picky", shapes=shapes)
+
+
+def test_a_shape_of_the_configuration_file_is_checked_too():
+    with pytest.raises(InputError, match="--shape IDZ"):
+        prepare("picky", shapes_by_model={"picky": {"IDS": (4,), "IDZ": (4,)}})
+
+
+def test_data_that_does_not_fit_is_said(tmp_path: Path):
+    file = tmp_path / "data.json"
+    file.write_text('{"data": [{"IDS": {"content": [1], "shape": [1]}}]}')
+    with pytest.raises(InputError, match="input TEXT lacks"):
+        prepare("picky", data=str(file))
