@@ -10,7 +10,8 @@ import subprocess
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from analyzer.devices import gpu_processes, nvml
+from analyzer.devices import gpu_processes
+from analyzer.devices.gpu import Gpu, list_gpus
 from analyzer.load.perf_analyzer import find
 from analyzer.triton import runtime
 from analyzer.triton.docker import DEFAULT_IMAGE, connect, why_unreachable
@@ -146,7 +147,7 @@ def gpus() -> list[Finding]:
                 remedy="in a process namespace of its own: programs outside are not seen, so see "
                 "to it that none uses the GPU",
             )
-        present, broken = nvml.present(pynvml)
+        present, broken = list_gpus(pynvml)
         if not present and not broken:
             found.append(
                 Finding("GPUs", "missing", "none", "measure on CPU (--gpus none), or attach one")
@@ -238,7 +239,7 @@ def _binary(name: str, binary: Binary, remedy: str) -> Finding:
     return Finding(name, "ok", f"{binary.origin}", runs_triton=True)
 
 
-def _gpu(gpu: nvml.Gpu) -> Finding:
+def _gpu(gpu: Gpu) -> Finding:
     """One GPU or MIG slice, what NVML tells of it, and who uses it now."""
     name = f"GPU {gpu.index}"
     try:
@@ -247,7 +248,7 @@ def _gpu(gpu: nvml.Gpu) -> Finding:
     except SurroundingsError as error:
         return Finding(name, "broken", str(error), "see what nvidia-smi and the kernel's log say")
     memory = f"{gpu.device_type.memory_bytes / 2**30:.1f} GiB"
-    shared = " of the host's" if gpu.shares_memory else ""
+    shared = " of the host's" if gpu.device.shares_memory else ""
     detail = f"{gpu.device_type.name}, {memory}{shared}, {gpu.uuid}; NVML tells " + ", ".join(
         what for what, told in abilities.items() if told
     )

@@ -168,7 +168,8 @@ def place(output_format: str, **options: Any) -> None:
 
 def _place_and_verify(options: dict[str, Any], output_format: str) -> None:
     from analyzer.cli.verify import table as checks_table
-    from analyzer.deploy import trial
+    from analyzer.deploy.calibrate import place_until_it_holds
+    from analyzer.deploy.verify import VerifyOptions, verify
     from analyzer.measure.profiling import Inputs
     from placement.layout import Layout, document, save
     from placement.solver.result import Deadline
@@ -180,7 +181,7 @@ def _place_and_verify(options: dict[str, Any], output_format: str) -> None:
     launch = triton_options.launch_options(options["launch_mode"], options["triton_image"])
     inputs = Inputs(options["shapes"], options["input_data"])
     limits = options["duration"], options["tolerance"]
-    how = trial.TrialOptions(
+    how = VerifyOptions(
         options["model_repository"], *limits, launch=launch, inputs=inputs, store=options["store"]
     )
 
@@ -194,9 +195,9 @@ def _place_and_verify(options: dict[str, Any], output_format: str) -> None:
             save(result.layout, options["output"])
         return result.layout
 
-    rounds = trial.place_until_it_holds(
+    rounds = place_until_it_holds(
         place,
-        lambda layout: trial.run(layout, how, log.info, log.warning),
+        lambda layout: verify(layout, how, log.info, log.warning),
         options["rounds"],
         log.info,
     )

@@ -13,7 +13,8 @@ from analyzer.report.text_table import text_table
 from profiles.errors import NoAnswerError
 
 if TYPE_CHECKING:
-    from analyzer.deploy.verify import Check, Verification
+    from analyzer.deploy.judge import Check
+    from analyzer.deploy.verify import Verification
 
 
 @command("verify")
@@ -66,11 +67,11 @@ def verify(
     """  # noqa: D301
     from dataclasses import asdict
 
-    from analyzer.deploy import trial
+    from analyzer.deploy import verify as verifying
     from analyzer.measure.profiling import Inputs
     from placement.layout import layout as layouts
 
-    options = trial.TrialOptions(
+    options = verifying.VerifyOptions(
         model_repository,
         duration,
         tolerance,
@@ -80,10 +81,10 @@ def verify(
         Inputs(shapes, input_data),
         store,
     )
-    seen = trial.run(layouts.load(layout), options, log.info, log.warning)
+    seen = verifying.verify(layouts.load(layout), options, log.info, log.warning)
     emit({"holds": seen.holds, **asdict(seen)}, output_format, lambda: table(seen))
     if not seen.holds:
-        reasons = "\n  ".join(trial.broken(seen.checks))
+        reasons = "\n  ".join(verifying.broken(seen.checks))
         raise NoAnswerError(f"The layout does not hold:\n  {reasons}")
 
 

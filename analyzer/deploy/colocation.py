@@ -5,8 +5,8 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterable, Mapping
 
-from analyzer.deploy.running_layout import RunningServer
-from analyzer.deploy.verify import Seen, in_full, placed_load
+from analyzer.deploy.drive import Seen, in_full, placed_load
+from analyzer.deploy.run_layout import RunningServer
 from placement.layout import PlacedDevice, Resident
 from placement.problem.formulate import RESOURCES
 from profiles.colocation import Colocation, Neighbour

@@ -14,9 +14,9 @@ from itertools import combinations
 from math import log
 
 from analyzer.deploy import colocation
-from analyzer.deploy.running_layout import RunningServer, start
-from analyzer.deploy.verify import drive
-from analyzer.devices import nvml
+from analyzer.deploy.drive import drive
+from analyzer.deploy.run_layout import RunningServer, start
+from analyzer.devices.gpu import Gpu
 from analyzer.load.generator import PreparedRequest
 from analyzer.load.inputs import make_requests
 from analyzer.measure.profiling import Options, open_device, read_models
@@ -153,8 +153,8 @@ def run(
         A Triton does not start or refuses a model.
     """
     with open_device(options.gpus, options.launch.cpus) as found:
-        device, on_gpu = found.device_type, isinstance(found, nvml.Gpu)
-        name = found.uuid if isinstance(found, nvml.Gpu) else "cpu"
+        device, on_gpu = found.device_type, isinstance(found, Gpu)
+        name = found.uuid if isinstance(found, Gpu) else "cpu"
     asked = set(read_models(options))
     with ProfileStore(options.store, must_exist=True) as store:
         profile, rows = store.measurements(), store.colocations()

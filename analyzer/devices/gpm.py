@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from analyzer.devices.nvml import Gpu
+from analyzer.devices.nvml import NvmlDevice
 
 PERIOD_S = 0.25
 MOST_SAMPLES = 128  # each is memory of the driver's
@@ -20,12 +19,10 @@ MOST_SAMPLES = 128  # each is memory of the driver's
 class GpmCounters:
     """The counters of one GPU or MIG slice, sampled now and then; nothing where there are none."""
 
-    def __init__(self, gpu: Gpu) -> None:
+    def __init__(self, gpu: NvmlDevice) -> None:
         self.gpu, self.period_s = gpu, PERIOD_S
         self.samples: list[tuple[float, Any]] = []
-        whole = gpu.parent or gpu.handle
-        support = gpu.ask(lambda: gpu.nvml.nvmlGpmQueryDeviceSupport(whole))
-        self.supported = bool(support and support.isSupportedDevice)
+        self.supported = gpu.has_gpm()
 
     def sample(self) -> None:
         """Take a sample, if one is due."""

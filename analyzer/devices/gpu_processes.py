@@ -14,13 +14,11 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from analyzer.devices.device import Pids
 from analyzer.devices.host import descends_from
-
-if TYPE_CHECKING:
-    from analyzer.devices.nvml import Gpu
+from analyzer.devices.nvml import NvmlDevice
 
 KINDS = ("Compute", "Graphics", "MPSCompute")
 VERSIONS = ("_v3", "_v2")  # drivers before 510 have no third version; the structs are the same
@@ -51,7 +49,7 @@ class Users:
 class ProcessList:
     """The processes of one GPU."""
 
-    def __init__(self, gpu: Gpu) -> None:
+    def __init__(self, gpu: NvmlDevice) -> None:
         self.gpu = gpu
         self.queries: list[Callable[[Any], Any]] = [
             query for kind in KINDS if (query := self._query(kind)) is not None

@@ -10,16 +10,14 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 from analyzer.devices.background import Background
 from analyzer.devices.device import DeviceFigures, Pids
 from analyzer.devices.gpm import GpmCounters
-from analyzer.devices.gpu_processes import described
+from analyzer.devices.gpu_processes import ProcessList, described
 from analyzer.devices.host import HostSampler
-
-if TYPE_CHECKING:
-    from analyzer.devices.nvml import Gpu
+from analyzer.devices.nvml import NvmlDevice
 
 PERIOD_S = 0.04  # 25 Hz
 READING_PERIOD_S = 0.2
@@ -79,9 +77,17 @@ class _Series:
 class GpuWatch(Background):
     """Samples one GPU from a thread until its `with` block ends."""
 
-    def __init__(self, gpu: Gpu, pids: Pids, host: HostSampler) -> None:
+    def __init__(
+        self,
+        gpu: NvmlDevice,
+        processes: ProcessList,
+        pids: Pids,
+        host: HostSampler,
+        hidden_bytes: int = 0,  # held before the server was started, no one knows by whom
+    ) -> None:
         super().__init__("nvml sampler")
-        self.gpu, self.pids, self.host = gpu, pids, host
+        self.gpu, self.processes, self.pids, self.host = gpu, processes, pids, host
+        self.hidden_bytes = hidden_bytes
         self.series = _Series()
         self.failure: Exception | None = None
         self._epoch_s = time.time() - time.monotonic()  # NVML's samples carry wall-clock times
@@ -168,9 +174,9 @@ class GpuWatch(Background):
         if others:
             words = described((pid, others[pid], shares.get(pid)) for pid in sorted(others))
             yield f"other processes used {gpu.uuid} meanwhile: {words}"
-        if gpu.hidden_bytes > HIDDEN_BYTES:
+        if self.hidden_bytes > HIDDEN_BYTES:
             yield (
-                f"{gpu.hidden_bytes / 2**20:.0f} MiB of {gpu.uuid} were held before Triton was "
+                f"{self.hidden_bytes / 2**20:.0f} MiB of {gpu.uuid} were held before Triton was "
                 "started, by programs that cannot be seen from here"
             )
         if gpu.shares_memory:
@@ -197,7 +203,7 @@ class GpuWatch(Background):
 
     def _sample(self, *, finish: bool = False) -> None:
         with self._lock:  # the thread samples, and so does `figures`
-            users = self.gpu.processes.users(self.pids)
+            users = self.processes.users(self.pids)
             self.series.own |= set(users.own)
             for pid, amount in users.others.items():
                 known = self.series.others.get(pid)
@@ -216,23 +222,22 @@ class GpuWatch(Background):
 
     def _read(self) -> _Reading:
         gpu, nvml = self.gpu, self.gpu.nvml
-        whole = gpu.parent or gpu.handle  # a slice has no clocks, heat and power of its own
         rates = gpu.ask(lambda: nvml.nvmlDeviceGetUtilizationRates(gpu.handle))
         # Power of the whole GPU would be wrong for a slice: NVML gives none, and so do we.
         power_mw = gpu.ask(lambda: nvml.nvmlDeviceGetPowerUsage(gpu.handle))
         energy_mj = gpu.ask(lambda: nvml.nvmlDeviceGetTotalEnergyConsumption(gpu.handle))
-        reasons = gpu.ask(lambda: nvml.nvmlDeviceGetCurrentClocksEventReasons(whole))
+        reasons = gpu.ask(lambda: nvml.nvmlDeviceGetCurrentClocksEventReasons(gpu.whole))
         if reasons is None:  # its name before driver 535
-            reasons = gpu.ask(lambda: nvml.nvmlDeviceGetCurrentClocksThrottleReasons(whole))
+            reasons = gpu.ask(lambda: nvml.nvmlDeviceGetCurrentClocksThrottleReasons(gpu.whole))
         return _Reading(
             at_s=time.monotonic(),
             utilization=float(rates.gpu) if rates else None,
             memory_utilization=float(rates.memory) if rates else None,
             power_w=power_mw / 1000 if power_mw is not None else None,
             energy_j=energy_mj / 1000 if energy_mj is not None else None,
-            sm_mhz=gpu.ask(lambda: nvml.nvmlDeviceGetClockInfo(whole, nvml.NVML_CLOCK_SM)),
+            sm_mhz=gpu.ask(lambda: nvml.nvmlDeviceGetClockInfo(gpu.whole, nvml.NVML_CLOCK_SM)),
             celsius=gpu.ask(
-                lambda: nvml.nvmlDeviceGetTemperature(whole, nvml.NVML_TEMPERATURE_GPU)
+                lambda: nvml.nvmlDeviceGetTemperature(gpu.whole, nvml.NVML_TEMPERATURE_GPU)
             ),
             throttles=int(reasons or 0),
         )

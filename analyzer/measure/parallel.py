@@ -18,7 +18,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from analyzer.devices import nvml
+from analyzer.devices.gpu import open_gpus
 from analyzer.load.pipe import read_message, write_message
 from analyzer.measure import profiling
 from analyzer.measure.loop import Progress
@@ -123,7 +123,7 @@ def choose_gpus(options: Options) -> list[GpuName]:
         raise InputError("--parallel starts a Triton for each GPU; --launch-mode remote has one")
     if options.gpus == "none":
         raise InputError("--parallel is for GPUs: on one CPU models would disturb each other")
-    with nvml.gpus("all" if options.gpus == "auto" else options.gpus) as found:
+    with open_gpus("all" if options.gpus == "auto" else options.gpus) as found:
         gpus = [GpuName(gpu.index, gpu.uuid, gpu.device_type.name) for gpu in found]
     if len(gpus) < 2:
         there = ", ".join(f"{gpu} ({gpu.device_type})" for gpu in gpus) or "none"

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 
-from analyzer.devices import nvml
 from analyzer.devices.cpu_host import CpuHost
 from analyzer.devices.device import DeviceSampler
+from analyzer.devices.gpu import Gpu, open_gpus
 from analyzer.load import grpc, http, input_data, inputs, perf_analyzer, shared_memory
 from analyzer.load.generator import Generator, Via
 from analyzer.load.model_inputs import describe_config
@@ -301,12 +301,12 @@ def start_bench(
         models = {**members_of(options, model), **models}
     with ExitStack() as stack:
         device = stack.enter_context(open_device(options.gpus, options.launch.cpus))
-        on_gpu = isinstance(device, nvml.Gpu)
-        if isinstance(device, nvml.Gpu) and options.launch.mode != "remote":
+        on_gpu = isinstance(device, Gpu)
+        if isinstance(device, Gpu) and options.launch.mode != "remote":
             device.look_around()
         launch_options = replace(
             options.launch,
-            gpus=(device.uuid,) if isinstance(device, nvml.Gpu) else (),
+            gpus=(device.uuid,) if isinstance(device, Gpu) else (),
             arguments=(*options.launch.arguments, *(() if running else arguments)),
         )
         if options.shared_memory and options.load_generator == "perf_analyzer":
@@ -371,7 +371,7 @@ def open_device(choice: str, cpus: Sequence[int] = ()) -> Iterator[DeviceSampler
         NVML shows no GPU, and one was asked for by name, or given to this machine or container.
     """
     with ExitStack() as stack:
-        found = [] if choice == "none" else stack.enter_context(nvml.gpus(choice))
+        found = [] if choice == "none" else stack.enter_context(open_gpus(choice))
         if len(found) > 1 and choice != "auto":
             raise InputError(f"--gpus {choice}: name one GPU; a run measures on one at a time")
         yield found[0] if found else CpuHost(cpus)

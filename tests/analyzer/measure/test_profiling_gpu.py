@@ -9,7 +9,7 @@ from pretended_nvml import fleet as pretended
 from pretended_nvml.fleet import Fleet
 from pretended_nvml.repository import add_model
 
-from analyzer.devices import nvml
+from analyzer.devices.gpu import open_gpus
 from analyzer.load.steady_state import SteadyStateRule
 from analyzer.measure import profiling
 from analyzer.measure.loop import Progress
@@ -44,7 +44,7 @@ def test_a_lost_gpu_and_too_little_memory_cost_only_their_own_points(
     over = threading.Event()
 
     def lose() -> None:
-        with nvml.gpus("0") as (found,):
+        with open_gpus("0") as (found,):
             while not over.is_set() and found.used_bytes() < 3 * GB:
                 time.sleep(0.02)
         fleet.set(gpu, fault=pretended.GPU_IS_LOST)

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from analyzer.deploy.trial import place_until_it_holds
-from analyzer.deploy.verify import Check, Verification
+from analyzer.deploy.calibrate import place_until_it_holds
+from analyzer.deploy.judge import Check
+from analyzer.deploy.verify import Verification
 from analyzer.triton.runtime import Binary
 from placement.layout import Layout, PlacedDevice, Resident
 from profiles.environment import Environment

@@ -10,9 +10,9 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, nullco
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from analyzer.devices import nvml
 from analyzer.devices.cpu_host import CpuHost
 from analyzer.devices.device import DeviceSampler, Watch
+from analyzer.devices.gpu import Gpu, open_gpus
 from analyzer.triton import http_api
 from analyzer.triton.launch import LaunchOptions, launch
 from placement.export import triton
@@ -147,7 +147,7 @@ def _launch(
     sampler: DeviceSampler,
     say: Callable[[str], None],
 ) -> Iterator[RunningServer]:
-    gpus = (sampler.uuid,) if isinstance(sampler, nvml.Gpu) else ()
+    gpus = (sampler.uuid,) if isinstance(sampler, Gpu) else ()
     arguments = (*options.arguments, *plan.extra_arguments)
     with launch(repository, replace(options, gpus=gpus, arguments=arguments), say) as server:
         for model in plan.models:
@@ -171,7 +171,7 @@ def _sampler(plan: Server, notes: list[str]) -> Iterator[DeviceSampler]:
         host.cores = cores(plan.devices[0]) or host.cores
         yield host
         return
-    with nvml.gpus(",".join(plan.device_ids)) as (gpu,):
+    with open_gpus(",".join(plan.device_ids)) as (gpu,):
         wanted = plan.devices[0].device_type
         if gpu.device_type.name != wanted:
             notes.append(

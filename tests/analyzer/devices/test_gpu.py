@@ -8,9 +8,10 @@ import pytest
 from pretended_nvml import fleet as pretended
 from pretended_nvml.fleet import Fleet
 
-from analyzer.devices import host, nvml
+from analyzer.devices import host
 from analyzer.devices.device import DeviceFigures, Pids, wait_for_memory
 from analyzer.devices.gpm import MOST_SAMPLES, GpmCounters
+from analyzer.devices.gpu import Gpu, open_gpus
 from profiles.errors import InputError, SurroundingsError
 
 FOREIGN_PID = 1  # alive, and no part of our process tree
@@ -32,7 +33,7 @@ def keep_busy(
         fleet.busy(gpu, (now_s - before_s) * share, memory_percent)
 
 
-def figures_of(found: nvml.Gpu, pids: Pids = own_pids, seconds: float = 0.1) -> DeviceFigures:
+def figures_of(found: Gpu, pids: Pids = own_pids, seconds: float = 0.1) -> DeviceFigures:
     """What a watch tells of a short span."""
     with found.watch(pids) as watch:
         start_s = time.monotonic()
@@ -48,36 +49,36 @@ def fleet(pretended_nvml: Fleet) -> Fleet:
 def test_gpus_are_chosen_by_index_and_uuid(fleet: Fleet):
     fleet.add_gpu("Tesla T4", "GPU-a")
     fleet.add_gpu("NVIDIA A10", "GPU-b", memory_bytes=24_000_000_000)
-    with nvml.gpus() as found:
+    with open_gpus() as found:
         assert [gpu.device_type.name for gpu in found] == ["Tesla T4", "NVIDIA A10"]
         assert found[1].device_type.memory_bytes == 24_000_000_000
         assert found[1].device_type.power_w == 70
-    with nvml.gpus("1") as (gpu,):
+    with open_gpus("1") as (gpu,):
         assert gpu.uuid == "GPU-b"
-    with nvml.gpus("GPU-a") as (gpu,):
+    with open_gpus("GPU-a") as (gpu,):
         assert gpu.index == "0"
 
 
 def test_a_gpu_that_is_not_there_is_said_with_those_that_are(fleet: Fleet):
     fleet.add_gpu("Tesla T4", "GPU-a")
-    with pytest.raises(InputError, match=r"'7'; there are 0 \(GPU-a\)"), nvml.gpus("7"):
+    with pytest.raises(InputError, match=r"'7'; there are 0 \(GPU-a\)"), open_gpus("7"):
         pass
 
 
 def test_a_lost_gpu_leaves_the_others_usable_and_is_named_when_chosen(fleet: Fleet):
     fleet.add_gpu("Tesla T4", "GPU-a")
     fleet.set(fleet.add_gpu("Tesla T4", "GPU-b"), fault=pretended.GPU_IS_LOST)
-    with nvml.gpus() as found:
+    with open_gpus() as found:
         assert [gpu.uuid for gpu in found] == ["GPU-a"]
-    with pytest.raises(SurroundingsError, match="GPU 1: NVML says: GPU is lost"), nvml.gpus("1"):
+    with pytest.raises(SurroundingsError, match="GPU 1: NVML says: GPU is lost"), open_gpus("1"):
         pass
-    with pytest.raises(InputError, match=r"GPU-b.*GPU 1: .*lost"), nvml.gpus("GPU-b"):
+    with pytest.raises(InputError, match=r"GPU-b.*GPU 1: .*lost"), open_gpus("GPU-b"):
         pass
 
 
 def test_no_permission_on_the_only_gpu_is_said(fleet: Fleet):
     fleet.set(fleet.add_gpu(), fault=pretended.NO_PERMISSION)
-    with pytest.raises(SurroundingsError, match=r"GPU 0: .*Insufficient Permissions"), nvml.gpus():
+    with pytest.raises(SurroundingsError, match=r"GPU 0: .*Insufficient Permissions"), open_gpus():
         pass
 
 
@@ -85,7 +86,7 @@ def test_a_server_whose_processes_are_unknown_has_all_that_the_device_holds(flee
     """A remote server, or one in another process namespace, must not be taken for a foreigner."""
     gpu = fleet.add_gpu()
     fleet.hold(gpu, FOREIGN_PID, 3_000_000_000)
-    with nvml.gpus("0") as (found,):
+    with open_gpus("0") as (found,):
         assert found.memory_bytes(list) == 3_000_000_000
         figures = figures_of(found, list)
     assert figures.memory_bytes == 3_000_000_000
@@ -96,7 +97,7 @@ def test_memory_that_is_given_back_late_is_waited_for(fleet: Fleet):
     gpu = fleet.add_gpu()
     fleet.hold(gpu, os.getpid(), 3_000_000_000)
     timer = threading.Timer(0.3, fleet.hold, (gpu, os.getpid(), 1_000_000_000))
-    with nvml.gpus("0") as (found,):
+    with open_gpus("0") as (found,):
         timer.start()
         wait_for_memory(found, own_pids, 1_000_000_000, timeout_s=5)
         assert found.memory_bytes(own_pids) == 1_000_000_000
@@ -111,7 +112,7 @@ def test_memory_is_what_the_server_holds_without_reserve_and_others(fleet: Fleet
     gpu = fleet.add_gpu(reserved_bytes=200_000_000)
     assert fleet.hold(gpu, FOREIGN_PID, 1_000_000_000)
     assert fleet.hold(gpu, os.getpid(), 3_000_000_000)
-    with nvml.gpus("0") as (found,):
+    with open_gpus("0") as (found,):
         assert found.memory_bytes(own_pids) == 3_000_000_000
         figures = figures_of(found)
     assert figures.memory_bytes == 3_000_000_000
@@ -125,7 +126,7 @@ def test_a_display_is_another_process_too(fleet: Fleet):
     gpu = fleet.add_gpu()
     fleet.draw(gpu, FOREIGN_PID, 500_000_000)
     fleet.hold(gpu, os.getpid(), 1_000_000_000)
-    with nvml.gpus("0") as (found,):
+    with open_gpus("0") as (found,):
         assert found.memory_bytes(own_pids) == 1_000_000_000
         assert any("477 MiB" in note for note in figures_of(found).notes)
 
@@ -135,7 +136,7 @@ def test_processes_whose_memory_is_not_told_are_named_and_counted_in(fleet: Flee
     gpu = fleet.add_gpu(flags=pretended.NO_PROCESS_MEMORY)
     fleet.hold(gpu, FOREIGN_PID, 1_000_000_000)
     fleet.hold(gpu, os.getpid(), 3_000_000_000)
-    with nvml.gpus("0") as (found,):
+    with open_gpus("0") as (found,):
         figures = figures_of(found)
     assert figures.memory_bytes == 4_000_000_000
     assert any("memory unknown" in note for note in figures.notes)
@@ -147,7 +148,7 @@ def test_a_driver_before_510_is_asked_by_the_older_names(fleet: Fleet):
     fleet.set(gpu, throttles=0x4)
     fleet.hold(gpu, FOREIGN_PID, 1_000_000_000)
     fleet.hold(gpu, os.getpid(), 3_000_000_000)
-    with nvml.gpus("0") as (found,):
+    with open_gpus("0") as (found,):
         figures = figures_of(found)
     assert figures.memory_bytes == 3_000_000_000
     assert any("the power cap" in note for note in figures.notes)
@@ -156,7 +157,7 @@ def test_a_driver_before_510_is_asked_by_the_older_names(fleet: Fleet):
 def test_memory_held_by_no_one_knows_whom_before_the_start_is_said(fleet: Fleet):
     """As by another container: NVML lists none of its processes."""
     gpu = fleet.add_gpu(flags=pretended.NO_PROCESSES)
-    with nvml.gpus("0") as (found,):
+    with open_gpus("0") as (found,):
         found.look_around()
         assert figures_of(found).notes == ()
         fleet.hold(gpu, FOREIGN_PID, 2**30)
@@ -166,7 +167,7 @@ def test_memory_held_by_no_one_knows_whom_before_the_start_is_said(fleet: Fleet)
 
 def test_a_gpu_without_memory_of_its_own_has_the_hosts(fleet: Fleet):
     fleet.add_gpu("NVIDIA GB10", flags=pretended.SHARED)
-    with nvml.gpus("0") as (found,):
+    with open_gpus("0") as (found,):
         assert found.device_type.memory_bytes == host.memory_limit_bytes()
         figures = figures_of(found)
     assert 0 < figures.memory_bytes < host.memory_limit_bytes()
@@ -178,7 +179,7 @@ def test_the_time_of_each_process_is_told_apart(fleet: Fleet):
     gpu = fleet.add_gpu()
     fleet.hold(gpu, os.getpid(), 1_000_000_000)
     fleet.hold(gpu, FOREIGN_PID, 1_000_000_000)
-    with nvml.gpus("0") as (found,), found.watch(own_pids) as watch:
+    with open_gpus("0") as (found,), found.watch(own_pids) as watch:
         start_s = time.monotonic()
         while time.monotonic() < start_s + 2.2:
             time.sleep(0.02)
@@ -196,7 +197,7 @@ def test_the_time_of_each_process_is_told_apart(fleet: Fleet):
 def test_a_short_failure_of_nvml_costs_no_point_and_is_said(fleet: Fleet):
     gpu = fleet.add_gpu()
     fleet.hold(gpu, os.getpid(), 1_000_000_000)
-    with nvml.gpus("0") as (found,), found.watch(own_pids) as watch:
+    with open_gpus("0") as (found,), found.watch(own_pids) as watch:
         start_s = time.monotonic()
         fleet.set(gpu, fault=pretended.UNKNOWN)
         time.sleep(0.3)
@@ -209,7 +210,7 @@ def test_a_short_failure_of_nvml_costs_no_point_and_is_said(fleet: Fleet):
 
 def test_a_failure_that_lasts_is_an_error(fleet: Fleet):
     gpu = fleet.add_gpu()
-    with nvml.gpus("0") as (found,), found.watch(own_pids) as watch:
+    with open_gpus("0") as (found,), found.watch(own_pids) as watch:
         fleet.set(gpu, fault=pretended.UNKNOWN)
         with pytest.raises(SurroundingsError, match="Unknown Error"):
             watch.figures(time.monotonic(), time.monotonic())
@@ -217,7 +218,7 @@ def test_a_failure_that_lasts_is_an_error(fleet: Fleet):
 
 def test_the_peak_between_two_instants_counts(fleet: Fleet):
     gpu = fleet.add_gpu()
-    with nvml.gpus("0") as (found,), found.watch(own_pids) as watch:
+    with open_gpus("0") as (found,), found.watch(own_pids) as watch:
         start_s = time.monotonic()
         for bytes_held in (1_000_000_000, 5_000_000_000, 2_000_000_000):
             fleet.hold(gpu, os.getpid(), bytes_held)
@@ -238,7 +239,7 @@ def test_utilization_is_the_mean_over_the_span(fleet: Fleet, flags: int):
     """
     gpu = fleet.add_gpu(flags=flags)
     keep_busy(fleet, gpu, 1.0, 0.4)  # before the span: must not count
-    with nvml.gpus("0") as (found,), found.watch(own_pids) as watch:
+    with open_gpus("0") as (found,), found.watch(own_pids) as watch:
         keep_busy(fleet, gpu, 0.4, 0.4, memory_percent=50)
         start_s = time.monotonic()
         keep_busy(fleet, gpu, 0.4, 1.2, memory_percent=50)
@@ -251,7 +252,7 @@ def test_utilization_is_the_mean_over_the_span(fleet: Fleet, flags: int):
 def test_power_comes_from_the_energy_counter_or_else_from_the_readings(fleet: Fleet, flags: int):
     """30 W idle, 70 W busy, busy half of the time: 50 W."""
     gpu = fleet.add_gpu(flags=flags)
-    with nvml.gpus("0") as (found,), found.watch(own_pids) as watch:
+    with open_gpus("0") as (found,), found.watch(own_pids) as watch:
         keep_busy(fleet, gpu, 0.5, 0.3)
         start_s = time.monotonic()
         keep_busy(fleet, gpu, 0.5, 1.0)
@@ -261,7 +262,7 @@ def test_power_comes_from_the_energy_counter_or_else_from_the_readings(fleet: Fl
 
 def test_gpm_counters_stand_beside_utilization(fleet: Fleet):
     gpu = fleet.add_gpu("NVIDIA H100 80GB HBM3", flags=pretended.GPM)
-    with nvml.gpus("0") as (found,), found.watch(own_pids) as watch:
+    with open_gpus("0") as (found,), found.watch(own_pids) as watch:
         start_s = time.monotonic()
         keep_busy(fleet, gpu, 0.6, 1.2)
         figures = watch.figures(start_s, time.monotonic())
@@ -275,7 +276,7 @@ def test_a_gpu_in_mig_mode_is_its_slices(fleet: Fleet):
     whole = fleet.add_gpu("NVIDIA A100-SXM4-40GB", "GPU-a")
     fleet.add_gpu("NVIDIA A100-SXM4-40GB MIG 1g.5gb", "MIG-1", 5_000_000_000, parent=whole)
     fleet.add_gpu("NVIDIA A100-SXM4-40GB MIG 2g.10gb", "MIG-2", 10_000_000_000, parent=whole)
-    with nvml.gpus() as found:
+    with open_gpus() as found:
         assert [gpu.uuid for gpu in found] == ["MIG-1", "MIG-2"]
         assert {gpu.device_type.kind for gpu in found} == {"mig"}
         with found[0].watch(own_pids) as watch:
@@ -288,7 +289,7 @@ def test_a_gpu_in_mig_mode_is_its_slices(fleet: Fleet):
 
 def test_mig_mode_without_a_slice_says_what_to_do(fleet: Fleet):
     fleet.add_gpu("NVIDIA A100-SXM4-40GB", flags=pretended.MIG)
-    with pytest.raises(SurroundingsError, match="nvidia-smi mig -cgi"), nvml.gpus("0"):
+    with pytest.raises(SurroundingsError, match="nvidia-smi mig -cgi"), open_gpus("0"):
         pass
 
 
@@ -299,7 +300,7 @@ def test_a_slices_figures_leave_the_other_slices_out(fleet: Fleet):
     other = fleet.add_gpu("NVIDIA A100-SXM4-40GB MIG 1g.5gb", "MIG-2", 5_000_000_000, parent=whole)
     fleet.hold(first, os.getpid(), 1_000_000_000)
     fleet.hold(other, FOREIGN_PID, 2_000_000_000)
-    with nvml.gpus("MIG-1") as (found,):
+    with open_gpus("MIG-1") as (found,):
         figures = figures_of(found)
     assert figures.memory_bytes == 1_000_000_000
     assert not any("other processes" in note for note in figures.notes)
@@ -314,7 +315,7 @@ def test_a_slice_of_a_newer_gpu_has_its_utilization_from_the_counters(fleet: Fle
     busy = fleet.add_gpu("NVIDIA H100 80GB HBM3 MIG 1g.10gb", "MIG-1", parent=whole)
     fleet.add_gpu("NVIDIA H100 80GB HBM3 MIG 1g.10gb", "MIG-2", parent=whole)
     with (
-        nvml.gpus() as (first, second),
+        open_gpus() as (first, second),
         first.watch(own_pids) as one,
         second.watch(own_pids) as other,
     ):
@@ -328,8 +329,8 @@ def test_a_slice_of_a_newer_gpu_has_its_utilization_from_the_counters(fleet: Fle
 def test_counters_are_thinned_out_over_a_long_span(fleet: Fleet):
     """However long it lasts, few samples are held, and the first one stays."""
     fleet.add_gpu("NVIDIA H100 80GB HBM3", flags=pretended.GPM)
-    with nvml.gpus("0") as (found,):
-        counters = GpmCounters(found)
+    with open_gpus("0") as (found,):
+        counters = GpmCounters(found.device)
         counters.period_s = 0
         start_s = time.monotonic()
         counters.sample()
@@ -344,7 +345,7 @@ def test_counters_are_thinned_out_over_a_long_span(fleet: Fleet):
 
 def test_throttling_is_said_with_its_share_of_the_time(fleet: Fleet):
     gpu = fleet.add_gpu()
-    with nvml.gpus("0") as (found,), found.watch(own_pids) as watch:
+    with open_gpus("0") as (found,), found.watch(own_pids) as watch:
         start_s = time.monotonic()
         time.sleep(0.5)
         fleet.set(gpu, throttles=0x40)
@@ -359,7 +360,7 @@ def test_throttling_is_said_with_its_share_of_the_time(fleet: Fleet):
 
 def test_a_lost_gpu_is_named(fleet: Fleet):
     gpu = fleet.add_gpu("Tesla T4", "GPU-a")
-    with nvml.gpus("0") as (found,), found.watch(own_pids) as watch:
+    with open_gpus("0") as (found,), found.watch(own_pids) as watch:
         start_s = time.monotonic()
         fleet.set(gpu, fault=pretended.GPU_IS_LOST)
         time.sleep(0.2)
@@ -381,5 +382,5 @@ def test_a_lost_gpu_is_named(fleet: Fleet):
 def test_what_is_not_supported_is_left_out_and_the_rest_stands(fleet: Fleet, flags: int):
     gpu = fleet.add_gpu(flags=flags)
     fleet.hold(gpu, os.getpid(), 2_000_000_000)
-    with nvml.gpus("0") as (found,):
+    with open_gpus("0") as (found,):
         assert figures_of(found).memory_bytes == 2_000_000_000

@@ -8,8 +8,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from analyzer.deploy.running_layout import start
-from analyzer.deploy.verify import Check, Seen, judge, placed_load, ramp, verify
+from analyzer.deploy.drive import Seen, placed_load
+from analyzer.deploy.judge import Check, drive_and_judge, judge
+from analyzer.deploy.ramp import ramp
+from analyzer.deploy.run_layout import start
 from analyzer.devices.device import DeviceFigures
 from analyzer.load.generator import LoadResult
 from analyzer.load.inputs import make_requests
@@ -185,7 +187,7 @@ def test_real_tritons_hold_what_they_can_and_fail_what_they_cannot(
     )
     with start(layout, models, {}) as (groups, notes):
         assert len(groups) == 1 or notes
-        checks = verify(groups, make_requests, duration_s=2.0, tolerance=0.1)
+        checks = drive_and_judge(groups, make_requests, duration_s=2.0, tolerance=0.1)
     found = {(check.device, check.model, check.what): check for check in checks}
     assert found["cpu-1", "sleeper", "throughput"].holds
     assert 23 < (found["cpu-1", "sleeper", "throughput"].measured or 0) < 27, "driven at its rate"
@@ -224,7 +226,7 @@ def test_a_triton_for_all_devices_of_a_host_carries_what_both_promise(
         server.load("sleeper")
         urls = {"gpu-1": server.http_url, "gpu-2": server.http_url}
         with start(layout, models, urls) as (groups, _):
-            checks = verify(groups, make_requests, duration_s=2.0, tolerance=0.1)
+            checks = drive_and_judge(groups, make_requests, duration_s=2.0, tolerance=0.1)
     rates = {check.device: check.measured for check in checks if check.what == "throughput"}
     assert rates == pytest.approx({"gpu-1": 15.0, "gpu-2": 15.0}, rel=0.1)
     assert {check.reason for check in checks if check.what == "memory"} == {"out of sight"}
@@ -239,7 +241,7 @@ def test_a_layout_runs_in_containers(triton_image: str, models: Path):
         ((server,),) = groups
         assert "@sha256:" in server.description
         assert [len(psutil.Process(pid).cpu_affinity()) for pid in server.pids()] == [1]
-        checks = verify(groups, make_requests, duration_s=2.0, tolerance=0.1)
+        checks = drive_and_judge(groups, make_requests, duration_s=2.0, tolerance=0.1)
     found = {check.what: check for check in checks}
     assert found["throughput"].holds
     assert found["throughput"].measured == pytest.approx(25.0, rel=0.1)
