@@ -33,6 +33,7 @@ from analyzer.load.inputs import make_requests
 from analyzer.load.steady_state import SteadyStateRule
 from analyzer.load.worker_pool import spare_cpus
 from analyzer.triton import local, runtime, statistics
+from analyzer.triton.own_server import OwnServer
 from profiles.measurement import LoadPoint
 
 EXAMPLES = Path(__file__).parents[1] / "examples" / "model_repository"
@@ -99,7 +100,7 @@ def waiting(repository: Path, milliseconds: str) -> str:
     return name
 
 
-def model_analyzer(command: str, server: local.LocalServer, repository: Path, model: str) -> float:
+def model_analyzer(command: str, server: OwnServer, repository: Path, model: str) -> float:
     """Seconds for the same points of one variant, on the same server."""
     with tempfile.TemporaryDirectory() as directory:
         started_s = time.monotonic()
@@ -133,7 +134,7 @@ def timed(url: str, model: str, run: Callable[[], Rate]) -> tuple[Rate, float, f
 
 
 def compare(
-    server: local.LocalServer, generator: Generator, arguments: argparse.Namespace, model: str
+    server: OwnServer, generator: Generator, arguments: argparse.Namespace, model: str
 ) -> float:
     """Print the points of one model; the mean seconds that ours took for the nine."""
     url = server.http_url

@@ -16,7 +16,7 @@ from types import FrameType
 
 import click
 
-from analyzer.cli.options import log_to_stderr, nearest
+from analyzer.cli.command import log_to_stderr, nearest
 from profiles.errors import InputError, ModelPlacerError, NoAnswerError
 
 COMMANDS = {  # name: (module, one line for `model-placer --help`), in the order of use

@@ -6,23 +6,23 @@ from pathlib import Path
 
 import click
 
-from analyzer.cli import triton_options
+from analyzer.cli import options
+from analyzer.cli.command import command, emit, log
 from analyzer.cli.diff import document, steps_table
-from analyzer.cli.options import command, emit, log
 
 
 @command("apply")
-@click.argument("new", type=click.Path(path_type=Path))
+@click.argument("new", type=options.PATH)
 @click.option(
     "--from",
     "old",
-    type=click.Path(path_type=Path),
+    type=options.PATH,
     required=True,
     metavar="OLD",
     help="The layout that runs now.",
 )
-@triton_options.model_repository()
-@triton_options.device_urls("Where a device's Triton is; one for each device of both layouts.")
+@options.model_repository()
+@options.device_urls("Where a device's Triton is; one for each device of both layouts.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
 def apply(
     new: Path,

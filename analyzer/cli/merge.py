@@ -6,32 +6,29 @@ from pathlib import Path
 
 import click
 
-from analyzer.cli.options import Duration, command, emit, log
+from analyzer.cli import options
+from analyzer.cli.command import command, emit, log
 
 
 @command("merge")
-@click.argument("sources", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("sources", nargs=-1, required=True, type=options.PATH)
 @click.option(
     "-o",
     "--output",
     required=True,
-    type=click.Path(path_type=Path),
+    type=options.PATH,
     help="The store that takes the rows; made if it is not there.",
 )
 @click.option(
     "--wait-for",
     "marks",
-    type=click.Path(path_type=Path),
+    type=options.PATH,
     multiple=True,
     metavar="FILE",
     help="First wait for this file, which `profile --done` makes. Repeatable.",
 )
 @click.option(
-    "--wait-limit",
-    type=Duration(),
-    default="24h",
-    show_default=True,
-    help="How long to wait for all of them.",
+    "--wait-limit", type=options.DURATION, default="24h", help="How long to wait for all of them."
 )
 @click.option(
     "--tries",

@@ -16,8 +16,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from analyzer.cli import swept_values as values
-from analyzer.cli.options import nearest
+from analyzer.cli import values
+from analyzer.cli.command import nearest
 from analyzer.measure.sweep import Sweep
 from profiles.errors import InputError
 

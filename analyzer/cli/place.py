@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from analyzer.cli import triton_options
-from analyzer.cli.options import CommaList, Duration, command, emit, log
+from analyzer.cli.command import command, emit, log
+from analyzer.cli.options import (
+    DURATION,
+    NAMES,
+    PATH,
+    PERCENT,
+    input_data,
+    launch_mode,
+    launch_options,
+    model_repository,
+    shapes,
+    store,
+    triton_image,
+)
+from analyzer.cli.values import Value, values_of
 from analyzer.report.text_table import text_table
 from profiles.errors import InputError, NoAnswerError
 
@@ -25,66 +37,45 @@ INTERRUPTED = 130  # exit code, though the best so far was printed
 EXPLAINING = 0.8  # part of what is left then
 
 
-class Percent(click.ParamType[float]):
-    """A part, 0 to 1, from `90%`, `90` or `0.9`."""
-
-    name = "percent"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        text = str(value).strip()
-        try:
-            part = float(text.removesuffix("%"))
-        except ValueError:
-            part = -1.0
-        if text.endswith("%") or part > 1:
-            part /= 100
-        if not 0 < part <= 1:
-            self.fail(f"{value!r} is no percentage above 0 and up to 100, as 90%.", param, ctx)
-        return part
-
-
 @command("place")
-@click.option("--store", default="profiles.db", type=click.Path(path_type=Path), show_default=True)
+@store()
 @click.option(
     "--objective",
     type=click.Choice(["min-hardware", "max-throughput"]),
     default="min-hardware",
-    show_default=True,
     help="Least price for everything, or most throughput on a given fleet.",
 )
 @click.option(
     "--fairness",
     type=click.Choice(["sum", "max-min"]),
     default="sum",
-    show_default=True,
     help="max-throughput: the weighted sum, or the factor by which all can grow together.",
 )
-@click.option("--fleet", type=click.Path(path_type=Path), help="Fleet file (YAML).")
+@click.option("--fleet", type=PATH, help="Fleet file (YAML).")
 @click.option("--device", help='Instead of a fleet file: one device type, such as "Tesla T4".')
 @click.option("--device-memory", help="Memory of --device, when Model Placer does not know it.")
 @click.option("--count", type=click.IntRange(min=1), help="How many of --device there are.")
-@click.option("--models", type=CommaList(what="models"), help="Place these only.")
-@click.option("--max-memory", type=Percent(), default="100%", show_default=True)
-@click.option("--max-utilization", type=Percent(), default="100%", show_default=True)
-@click.option("--max-memory-utilization", type=Percent(), default="100%", show_default=True)
-@click.option("--max-power", type=Percent(), default="100%", show_default=True)
-@click.option("--max-cpu", type=Percent(), default="100%", show_default=True)
-@click.option("--max-host-memory", type=Percent(), default="100%", show_default=True)
+@click.option("--models", type=NAMES, help="Place these only.")
+@click.option("--max-memory", type=PERCENT, default="100%")
+@click.option("--max-utilization", type=PERCENT, default="100%")
+@click.option("--max-memory-utilization", type=PERCENT, default="100%")
+@click.option("--max-power", type=PERCENT, default="100%")
+@click.option("--max-cpu", type=PERCENT, default="100%")
+@click.option("--max-host-memory", type=PERCENT, default="100%")
 @click.option(
     "--limits",
-    type=CommaList(what="resources"),
+    type=Value(values_of(str), "resources,..."),
     default="memory,utilization,memory_utilization",
-    show_default=True,
     help="What limits how much shares a device; also power, cpu, host_memory.",
 )
-@click.option("--demand", type=click.Path(path_type=Path), help="Demand file (YAML).")
-@click.option("--current", type=click.Path(path_type=Path), help="The layout that runs now.")
+@click.option("--demand", type=PATH, help="Demand file (YAML).")
+@click.option("--current", type=PATH, help="The layout that runs now.")
 @click.option("--max-moves", type=click.IntRange(min=0), help="Move at most so many replicas.")
-@click.option("--move-price", type=click.FloatRange(min=0), default=0.0, show_default=True)
+@click.option("--move-price", type=click.FloatRange(min=0), default=0.0)
 @click.option("--exclude-device", multiple=True, help="A device that is lost; may be repeated.")
-@click.option("--problem", type=click.Path(path_type=Path), help="Problem file, not a store.")
-@click.option("--time-limit", type=Duration(), default="30s", show_default=True)
-@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--problem", type=PATH, help="Problem file, not a store.")
+@click.option("--time-limit", type=DURATION, default="30s")
+@click.option("--seed", type=int, default=0)
 @click.option(
     "--frontier",
     type=click.Choice(["throughput", "price"]),
@@ -96,7 +87,6 @@ class Percent(click.ParamType[float]):
 @click.option(
     "--slowdown/--no-slowdown",
     default=True,
-    show_default=True,
     help="Count in what the store knows of models that slow each other on one device.",
 )
 @click.option(
@@ -104,15 +94,15 @@ class Percent(click.ParamType[float]):
     is_flag=True,
     help="Run the layout under load, learn, and place again until it holds; needs -m.",
 )
-@triton_options.model_repository("For --verify.", required=False)
-@click.option("--duration", type=Duration(), default="10s", help="--verify: of the load.")
-@click.option("--tolerance", type=Percent(), default="10%", help="--verify: how far it may be off.")
+@model_repository("For --verify.", required=False)
+@click.option("--duration", type=DURATION, default="10s", help="--verify: of the load.")
+@click.option("--tolerance", type=PERCENT, default="10%", help="--verify: how far it may be off.")
 @click.option("--rounds", type=click.IntRange(min=1), default=4, help="--verify: at most so many.")
-@triton_options.launch_mode(["local", "docker"], "--verify: how Tritons are started.")
-@triton_options.triton_image("--verify in Docker mode: Triton's image.")
-@triton_options.input_data("--verify: what requests carry.")
-@triton_options.shapes("--verify: dims of an input that the model leaves open; repeatable.")
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="Write the layout (YAML).")
+@launch_mode(["local", "docker"], "--verify: how Tritons are started.")
+@triton_image("--verify in Docker mode: Triton's image.")
+@input_data("--verify: what requests carry.")
+@shapes("--verify: dims of an input that the model leaves open; repeatable.")
+@click.option("-o", "--output", type=PATH, help="Write the layout (YAML).")
 def place(output_format: str, **options: Any) -> None:
     """Decide which model goes on which device, in which variant.
 
@@ -178,7 +168,7 @@ def _place_and_verify(options: dict[str, Any], output_format: str) -> None:
         raise InputError("--verify runs the models: say where they are with -m DIR.")
     if options["problem"] is not None or options["frontier"]:
         raise InputError("--verify needs measured models: leave out --problem and --frontier.")
-    launch = triton_options.launch_options(options["launch_mode"], options["triton_image"])
+    launch = launch_options(options["launch_mode"], options["triton_image"])
     inputs = Inputs(options["shapes"], options["input_data"])
     limits = options["duration"], options["tolerance"]
     how = VerifyOptions(

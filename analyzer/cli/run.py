@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from analyzer.cli.options import command, emit, log
+from analyzer.cli.command import command, emit, log
 
 STEPS = ("profile", "place", "export")
 
@@ -15,7 +15,6 @@ STEPS = ("profile", "place", "export")
 @click.option(
     "--check/--no-check",
     default=False,
-    show_default=True,
     help="Start Triton on each exported repository, send each model a request.",
 )
 @click.pass_context

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from analyzer.cli.options import command, emit, log
+from analyzer.cli.command import command, emit, log
 from analyzer.triton import runtime
 
 

@@ -7,18 +7,13 @@ from pathlib import Path
 
 import click
 
-from analyzer.cli.options import CommaList, command, emit
+from analyzer.cli import options
+from analyzer.cli.command import command, emit
 
 
 @command("show")
-@click.option(
-    "--store",
-    type=click.Path(path_type=Path),
-    default=Path("profiles.db"),
-    show_default=True,
-    help="The profile store.",
-)
-@click.option("--models", type=CommaList(what="names"), help="Models to show  [default: all]")
+@options.store()
+@options.models("Models to show  [default: all]")
 @click.option("--history", is_flag=True, help="Every measurement, superseded ones too.")
 @click.option(
     "--colocation",

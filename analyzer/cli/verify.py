@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from analyzer.cli import triton_options
-from analyzer.cli.options import Duration, Share, command, emit, log
+from analyzer.cli import options
+from analyzer.cli.command import command, emit, log
 from analyzer.report.text_table import text_table
 from profiles.errors import NoAnswerError
 
@@ -18,31 +18,28 @@ if TYPE_CHECKING:
 
 
 @command("verify")
-@click.argument("layout", type=click.Path(path_type=Path), envvar="MODEL_PLACER_LAYOUT")
-@triton_options.model_repository()
-@click.option(
-    "--duration", type=Duration(), default="30s", show_default=True, help="How long it is driven."
-)
+@options.layout
+@options.model_repository()
+@click.option("--duration", type=options.DURATION, default="30s", help="How long it is driven.")
 @click.option(
     "--tolerance",
-    type=Share(),
+    type=options.PERCENT,
     default="10%",
-    show_default=True,
     help="How far a figure may fall short of its prediction.",
 )
 @click.option(
     "--ramp", is_flag=True, help="Raise all loads together until the first limit breaks, too."
 )
-@triton_options.device_urls(
+@options.device_urls(
     "A device's Triton that runs already; the others are started here. Repeatable."
 )
-@triton_options.launch_mode(["local", "docker"], "How Tritons are started.")
-@triton_options.triton_image()
-@triton_options.shapes()
-@triton_options.input_data("What requests carry, as for `profile`.")
+@options.launch_mode(["local", "docker"], "How Tritons are started.")
+@options.triton_image()
+@options.shapes()
+@options.input_data("What requests carry, as for `profile`.")
 @click.option(
     "--store",
-    type=click.Path(path_type=Path),
+    type=options.PATH,
     help="Keep what models on one device did to each other in this store, for `place`.",
 )
 def verify(
@@ -71,17 +68,17 @@ def verify(
     from analyzer.measure.profiling import Inputs
     from placement.layout import layout as layouts
 
-    options = verifying.VerifyOptions(
+    how = verifying.VerifyOptions(
         model_repository,
         duration,
         tolerance,
         ramp,
         dict(urls),
-        triton_options.launch_options(launch_mode, triton_image),
+        options.launch_options(launch_mode, triton_image),
         Inputs(shapes, input_data),
         store,
     )
-    seen = verifying.verify(layouts.load(layout), options, log.info, log.warning)
+    seen = verifying.verify(layouts.load(layout), how, log.info, log.warning)
     emit({"holds": seen.holds, **asdict(seen)}, output_format, lambda: table(seen))
     if not seen.holds:
         reasons = "\n  ".join(verifying.broken(seen.checks))

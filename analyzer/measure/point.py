@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from analyzer.devices.cpu_utilization import BusyShare
+import psutil
+
 from analyzer.devices.device import DeviceFigures
 from analyzer.load.generator import Generator, LoadResult
 from analyzer.measure.bench import Bench, Loaded
@@ -14,7 +15,7 @@ from analyzer.measure.watchdog import Watchdog
 from analyzer.triton import statistics
 from profiles.measurement import LoadPoint, Measurement, Usage
 
-CROWDED = 0.9  # of the host's processors: from here on models on different GPUs disturb each other
+CROWDED_PERCENT = 90.0  # of the host: from here on models on different GPUs slow each other
 CROWDED_NOTE = (
     "the host's processors were busy while models were measured side by side: without --parallel "
     "it may be faster"
@@ -35,14 +36,14 @@ def measure_point(bench: Bench, generator: Generator, point: Point, loaded: Load
     """
     server, model = bench.server, point.variant.model
     before = statistics.snapshot(server.http_url, model)
-    busy = BusyShare()
+    psutil.cpu_percent()  # the next call tells of the time since this one
     with (
         Watchdog(server.http_url, model, bench.patience) as watchdog,
         bench.device.watch(server.pids) as watch,
     ):
         result = generator.run(point.load, bench.rule, watchdog.check)
         watchdog.check()
-        crowded = bench.in_parallel and busy.now() > CROWDED
+        crowded = bench.in_parallel and psutil.cpu_percent() > CROWDED_PERCENT
         figures = watch.figures(result.start_s, result.end_s)
     if result.failures or not result.requests:
         what = "; ".join(result.failure_texts) or "no request was answered"

@@ -18,7 +18,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from analyzer.triton import http_api
 from analyzer.triton.container import (
     HostPaths,
     host_paths,
@@ -29,11 +28,10 @@ from analyzer.triton.container import (
     remove_leftovers,
 )
 from analyzer.triton.local import exit_reason
-from analyzer.triton.log import LogFile, quote
-from analyzer.triton.model_control import ModelControl
+from analyzer.triton.log import LogFile
+from analyzer.triton.own_server import ARGUMENTS, Addresses, OwnServer, running
 from analyzer.triton.pull import ensure_image
-from profiles.errors import ServerError, SurroundingsError
-from profiles.model_config import ModelConfig
+from profiles.errors import SurroundingsError
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -41,7 +39,7 @@ if TYPE_CHECKING:
 
 # The newest monthly release when this was written: Triton 2.73.
 DEFAULT_IMAGE = "nvcr.io/nvidia/tritonserver:26.09-py3"
-PORTS = {"http": 8000, "grpc": 8001, "metrics": 8002}  # Triton's own, inside the container
+PORTS = (8000, 8001, 8002)  # Triton's own, inside the container: HTTP, gRPC, metrics
 NO_GPUS: tuple[str, ...] = ()
 
 
@@ -68,7 +66,7 @@ def launch(
     log_directory: Path | None = None,
     start_timeout_s: float = 120.0,
     report: Callable[[str], None] = lambda _: None,
-) -> Iterator[DockerServer]:
+) -> Iterator[OwnServer]:
     """Yield a server in a container of its own, with no model loaded; remove it on the way out.
 
     Parameters
@@ -104,84 +102,39 @@ def launch(
         remove_leftovers(client)
         ensure_image(client, options.image, report)
         log = LogFile(log_directory or Path(tempfile.gettempdir()))
-        server = DockerServer(client, repository, options, log, start_timeout_s)
-        failed = False
-        try:
-            server.start()
+        container = TritonContainer(client, repository.resolve(), options, log)
+        with running(container, log, start_timeout_s) as server:
             yield server
-        except Exception:  # an interrupt is no failure
-            failed = True
-            raise
-        finally:
-            failed = failed or server.failed or bool(server.ending())
-            server.stop()
-            server.log.close(keep=failed)
 
 
-class DockerServer:
-    """Triton in a container; see `analyzer.server.server.Server`."""
-
-    supports_model_control = True
+class TritonContainer:
+    """Triton in a container; see `own_server.Runner`."""
 
     def __init__(
-        self,
-        client: DockerClient,
-        repository: Path,
-        options: ContainerOptions,
-        log: LogFile,
-        start_timeout_s: float,
+        self, client: DockerClient, repository: Path, options: ContainerOptions, log: LogFile
     ) -> None:
-        self.repository = repository.resolve()
+        self.repository = repository
         self.options = options
-        self.log = log  # what containers said that are gone
-        self.start_timeout_s = start_timeout_s
-        self.description = ""
+        self.name = ""
+        self._log = log  # what containers said that are gone
         self._client = client
         self._own = own_container(client)
         self._paths: HostPaths = host_paths(client, self._own)
         self._container: Container | None = None
-        self._name = ""
-        self._addresses: dict[str, str] = {}
-        self._control = ModelControl(self._processes, self.log_since, self.ending)
-
-    @property
-    def http_url(self) -> str:
-        """Host and port of HTTP."""
-        return self._addresses.get("http", "")
-
-    @property
-    def grpc_url(self) -> str:
-        """Host and port of gRPC."""
-        return self._addresses.get("grpc", "")
-
-    @property
-    def metrics_url(self) -> str:
-        """The URL of the metrics page."""
-        return f"http://{self._addresses['metrics']}/metrics" if self._addresses else ""
-
-    @property
-    def failed(self) -> bool:
-        """Whether anything went wrong, so that the log is worth keeping."""
-        return self._control.failed
 
     def start(self) -> None:
-        """Start a container and wait until Triton is ready; raises ServerError."""
+        """Start a container; raises SurroundingsError when the engine refuses it."""
         import docker
 
         # Named before it is made: an interrupt may come before the engine's answer does.
-        self._name = f"model-placer-{os.getpid()}-{secrets.token_hex(4)}"
+        self.name = f"model-placer-{os.getpid()}-{secrets.token_hex(4)}"
         try:
             self._container = self._client.containers.create(
-                self.options.image, name=self._name, **self._settings()
+                self.options.image, name=self.name, **self._settings()
             )
             self._container.start()
-            self._wait_until_ready(self._container)
         except docker.errors.APIError as error:
-            self.stop()
             raise SurroundingsError(_refusal(error)) from None
-        except BaseException:
-            self.stop()
-            raise
 
     def _settings(self) -> dict[str, Any]:
         import docker
@@ -197,17 +150,14 @@ class DockerServer:
             "command": [
                 "tritonserver",
                 f"--model-repository={self.repository}",
-                "--model-control-mode=explicit",
-                "--exit-timeout-secs=3",
-                "--allow-gpu-metrics=false",
-                "--allow-cpu-metrics=false",
+                *ARGUMENTS,
                 *self.options.arguments,
             ],
             "mounts": [
                 docker.types.Mount(str(path), self._paths(path), type="bind", read_only=True)
                 for path in paths
             ],
-            "ports": dict.fromkeys(PORTS.values(), ("127.0.0.1", None)),  # free ones
+            "ports": dict.fromkeys(PORTS, ("127.0.0.1", None)),  # free ones
             "network": self._own_network(),
             "device_requests": requests,
             "shm_size": self.options.shm_size,
@@ -229,59 +179,58 @@ class DockerServer:
         networks = self._client.containers.get(self._own).attrs["NetworkSettings"]["Networks"]
         return next((name for name in networks if name not in {"host", "none"}), None)
 
-    def _wait_until_ready(self, container: Container) -> None:
-        deadline = time.monotonic() + self.start_timeout_s
-        while True:
-            ending = self.ending()
-            if ending:
-                raise ServerError(f"Triton ended while it started ({ending}){self._words()}")
-            for addresses in _candidates(container):
-                if http_api.is_ready(addresses["http"], timeout_s=1.0):
-                    self._addresses = addresses
-                    version = http_api.server_metadata(addresses["http"]).get("version", "")
-                    self.description = f"Triton {version} ({_digest(container)})"
-                    return
-            if time.monotonic() > deadline:
-                raise ServerError(
-                    f"Triton was not ready after {self.start_timeout_s:g} s{self._words()}"
-                )
-            time.sleep(0.1)
+    def addresses(self) -> Iterator[Addresses]:
+        """Where Triton may be reached, the best way first.
+
+        A published port goes through Docker's proxy process, which would be measured with Triton:
+        the container's own address comes first, where the engine's network lets us reach it.
+        """
+        if self._container is None:
+            return
+        settings = self._container.attrs["NetworkSettings"]
+        for network in settings["Networks"].values():
+            if network.get("IPAddress"):
+                yield Addresses(*(f"{network['IPAddress']}:{port}" for port in PORTS))
+        published = settings.get("Ports") or {}
+        bound = [published.get(f"{port}/tcp") or [] for port in PORTS]
+        if all(bound):
+            yield Addresses(*(f"127.0.0.1:{entry[0]['HostPort']}" for entry in bound))
+
+    def description(self, version: str) -> str:
+        """Triton's version and the image by its digest, or its id if it was built here."""
+        assert self._container is not None
+        image = self._container.image
+        assert image is not None
+        digests = image.attrs.get("RepoDigests")
+        built = f"{self._container.attrs['Config']['Image']}@{image.id}"
+        return f"Triton {version} ({digests[0] if digests else built})"
+
+    def may_start_again(self, log: str) -> bool:  # noqa: ARG002
+        """Never: its ports are its own."""
+        return False
 
     def stop(self) -> None:
         """End and remove the container: asked first, killed after five seconds."""
         import docker
 
-        if not self._name:
+        if not self.name:
             return
         try:
             with contextlib.suppress(docker.errors.NotFound):
-                container = self._client.containers.get(self._name)
+                container = self._client.containers.get(self.name)
                 try:
                     container.stop(timeout=5)
                 finally:
-                    with contextlib.suppress(docker.errors.APIError), self.log.open() as file:
+                    with contextlib.suppress(docker.errors.APIError), self._log.open() as file:
                         file.write(container.logs())
                     container.remove(force=True, v=True)
         except docker.errors.APIError as error:
             if "is already in progress" not in str(error):
                 raise SurroundingsError(
-                    f"Docker cannot remove the container {self._name}: {error.explanation}"
+                    f"Docker cannot remove the container {self.name}: {error.explanation}"
                 ) from None
-        self._name = ""
+        self.name = ""
         self._container = None
-        self._addresses = {}
-        self._control.forget()
-
-    def restart(self) -> None:
-        """End the container, however it is, and start another."""
-        if self.ending():
-            self._control.failed = True
-        self.stop()
-        self.start()
-
-    def alive(self) -> bool:
-        """Whether the container runs."""
-        return bool(self._state().get("Running"))
 
     def ending(self) -> str:
         """How the container ended, such as `killed by SIGKILL, out of memory`."""
@@ -313,7 +262,7 @@ class DockerServer:
         pid = pid_here(str(self._container.id), int(state.get("Pid", 0)))
         return [] if pid is None else [pid]
 
-    def _processes(self) -> set[int]:
+    def processes(self) -> set[int]:
         """Process ids inside the container, as the engine numbers them."""
         import docker
 
@@ -338,39 +287,16 @@ class DockerServer:
             time.sleep(0.02)  # the engine copies the log a little later
         return text.decode(errors="replace")
 
-    def log_tail(self, lines: int = 20) -> str:
-        """The last lines that were logged."""
-        return "\n".join(self._logs().decode(errors="replace").splitlines()[-lines:])
-
     def _logs(self) -> bytes:
         import docker
 
-        earlier = self.log.since(0).encode()
+        earlier = self._log.since(0).encode()
         if self._container is None:
             return earlier
         try:
             return earlier + bytes(self._container.logs())
         except (docker.errors.APIError, OSError):
             return earlier
-
-    def load(
-        self,
-        model: str,
-        config: ModelConfig | None = None,
-        files: Mapping[str, bytes] | None = None,
-        timeout_s: float = 120.0,
-    ) -> None:
-        """Load a model; raises LoadError or ServerError."""
-        self._control.load(
-            self.http_url, model, config, files, timeout_s=timeout_s, mark=self.log_mark()
-        )
-
-    def unload(self, model: str, timeout_s: float = 60.0) -> None:
-        """Unload a model and wait until its processes are gone; raises ServerError."""
-        self._control.unload(self.http_url, model, timeout_s=timeout_s, mark=self.log_mark())
-
-    def _words(self) -> str:
-        return f"; its log is kept in {self.log.path} and says:{quote(self.log_since(0))}"
 
 
 def connect(timeout_s: int = 60) -> DockerClient:
@@ -418,30 +344,6 @@ def why_unreachable(error: Exception) -> tuple[str, str]:
     if isinstance(error, ConnectionRefusedError):
         return "the engine does not run", "start it: sudo systemctl start docker"
     return f"the engine does not answer: {text}", "check DOCKER_HOST and `docker info`"
-
-
-def _candidates(container: Container) -> Iterator[dict[str, str]]:
-    """Where Triton may be reached, the best way first.
-
-    A published port goes through Docker's proxy process, which would be measured with Triton: the
-    container's own address comes first, where the engine's network lets us reach it.
-    """
-    settings = container.attrs["NetworkSettings"]
-    for network in settings["Networks"].values():
-        if network.get("IPAddress"):
-            yield {kind: f"{network['IPAddress']}:{port}" for kind, port in PORTS.items()}
-    published = settings.get("Ports") or {}
-    bound = {kind: published.get(f"{port}/tcp") for kind, port in PORTS.items()}
-    if all(bound.values()):
-        yield {kind: f"127.0.0.1:{entry[0]['HostPort']}" for kind, entry in bound.items() if entry}
-
-
-def _digest(container: Container) -> str:
-    """The image with its digest; for one built here its name with its id."""
-    image = container.image
-    assert image is not None
-    digests = image.attrs.get("RepoDigests") or []
-    return str(digests[0] if digests else f"{container.attrs['Config']['Image']}@{image.id}")
 
 
 def _refusal(error: Any) -> str:

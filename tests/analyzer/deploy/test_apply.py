@@ -14,7 +14,7 @@ import pytest
 
 from analyzer.deploy.apply import apply, is_up, plan, survey
 from analyzer.triton import http_api, local
-from analyzer.triton.local import LocalServer
+from analyzer.triton.own_server import OwnServer
 from analyzer.triton.runtime import Binary
 from placement import export
 from placement.layout import Layout, PlacedDevice, Resident
@@ -63,7 +63,7 @@ def models(folder: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def fleet(embedded_triton: Binary, models: Path, folder: Path) -> Iterator[dict[str, LocalServer]]:
+def fleet(embedded_triton: Binary, models: Path, folder: Path) -> Iterator[dict[str, OwnServer]]:
     """Two Tritons; a runs OLD's export, b has an empty repository of its own."""
     export.export(OLD, models, folder)
     (folder / "empty").mkdir()
@@ -77,7 +77,7 @@ def fleet(embedded_triton: Binary, models: Path, folder: Path) -> Iterator[dict[
         yield running
 
 
-def ready(server: LocalServer) -> set[str]:
+def ready(server: OwnServer) -> set[str]:
     return {model for model in ("x", "y") if is_up(server.http_url, model)}
 
 
@@ -93,7 +93,7 @@ def infer(url: str, model: str) -> int:
 
 
 def test_a_load_that_fails_stops_it_half_way_and_a_repeat_goes_on(
-    fleet: dict[str, LocalServer], models: Path
+    fleet: dict[str, OwnServer], models: Path
 ):
     urls = {name: server.http_url for name, server in fleet.items()}
     code = models / "x" / "1" / "model.py"
@@ -113,7 +113,7 @@ def test_a_load_that_fails_stops_it_half_way_and_a_repeat_goes_on(
 
 
 def test_a_layout_is_applied_under_load_without_a_failed_request(
-    fleet: dict[str, LocalServer], models: Path
+    fleet: dict[str, OwnServer], models: Path
 ):
     """Callers try the next host when one no longer has the model, as the front door does.
 

@@ -8,13 +8,13 @@ from analyzer.load import grpc
 from analyzer.load.inputs import make_requests
 from analyzer.load.steady_state import SteadyStateRule
 from analyzer.triton import statistics
-from analyzer.triton.local import LocalServer
+from analyzer.triton.own_server import OwnServer
 from profiles.errors import SurroundingsError
 from profiles.measurement import LoadPoint
 
 
 @pytest.mark.triton
-def test_the_server_counts_what_the_client_does(triton: LocalServer):
+def test_the_server_counts_what_the_client_does(triton: OwnServer):
     requests = make_requests(triton.http_url, "add_one", 2, shapes={"IN": (16,)}, via="grpc")
     before = statistics.snapshot(triton.http_url, "add_one")
     with grpc.start() as generator:

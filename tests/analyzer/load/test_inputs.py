@@ -15,7 +15,7 @@ from analyzer.load.generator import Via
 from analyzer.load.inputs import make_requests, make_tensors
 from analyzer.load.model_inputs import ModelInput, ModelInputs, describe, describe_config
 from analyzer.load.steady_state import SteadyStateRule
-from analyzer.triton.local import LocalServer
+from analyzer.triton.own_server import OwnServer
 from profiles import model_config
 from profiles.errors import InputError, SurroundingsError
 from profiles.measurement import LoadPoint
@@ -73,7 +73,7 @@ def test_a_configuration_tells_what_the_server_would():
 
 
 @pytest.mark.triton
-def test_a_real_server_says_what_the_configuration_does(triton: LocalServer):
+def test_a_real_server_says_what_the_configuration_does(triton: OwnServer):
     for model in ("picky", "every_type"):
         config = model_config.read(Path(__file__).parent / "models" / model / "config.pbtxt")
         assert describe(triton.http_url, model) == describe_config(config)
@@ -212,7 +212,7 @@ def test_no_server_is_said():
 
 @pytest.mark.triton
 @pytest.mark.parametrize("via", ["http", "grpc"])
-def test_a_real_model_gets_what_the_file_says(triton: LocalServer, tmp_path: Path, via: Via):
+def test_a_real_model_gets_what_the_file_says(triton: OwnServer, tmp_path: Path, via: Via):
     """The model refuses a request that mixes entries up or loses the optional mask."""
     mask = {"b64": base64.b64encode(b"\x01\x00").decode()}
     file = a_file(
@@ -234,7 +234,7 @@ def test_a_real_model_gets_what_the_file_says(triton: LocalServer, tmp_path: Pat
 
 @pytest.mark.triton
 @pytest.mark.parametrize("via", ["http", "grpc"])
-def test_what_a_real_model_refuses_is_quoted(triton: LocalServer, tmp_path: Path, via: Via):
+def test_what_a_real_model_refuses_is_quoted(triton: OwnServer, tmp_path: Path, via: Via):
     file = a_file(
         tmp_path / "bad.json", {"TEXT": ["hello"], "IDS": {"content": [7, 8], "shape": [2]}}
     )

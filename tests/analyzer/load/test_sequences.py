@@ -14,7 +14,7 @@ from analyzer.load.steady_state import SteadyStateRule
 from analyzer.load.worker.request import Request
 from analyzer.load.worker.sequences import MOST_WORKERS, Sequences
 from analyzer.triton import local
-from analyzer.triton.local import LocalServer
+from analyzer.triton.own_server import OwnServer
 from analyzer.triton.runtime import Binary
 from profiles.errors import InputError
 from profiles.measurement import LoadPoint
@@ -87,7 +87,7 @@ def test_lengths_differ_about_their_mean():
 
 
 @pytest.fixture(scope="module")
-def triton(embedded_triton: Binary) -> Iterator[LocalServer]:
+def triton(embedded_triton: Binary) -> Iterator[OwnServer]:
     with local.launch(MODELS, embedded_triton) as running:
         running.load("counter")
         running.load("oldest_counter")
@@ -110,7 +110,7 @@ def most_and_left(url: str, model: str) -> tuple[int, int]:
 @pytest.mark.parametrize("model", ["counter", "oldest_counter"])
 @pytest.mark.parametrize("via", ["http", "grpc"])
 def test_a_stateful_model_sees_whole_sequences_as_many_as_the_concurrency(
-    triton: LocalServer, model: str, via: str
+    triton: OwnServer, model: str, via: str
 ):
     """From two workers at once; the model refuses a start too many, or a step without one."""
     url = triton.http_url if via == "http" else triton.grpc_url
@@ -124,7 +124,7 @@ def test_a_stateful_model_sees_whole_sequences_as_many_as_the_concurrency(
 
 
 @pytest.mark.triton
-def test_at_a_rate_sequences_are_whole_too(triton: LocalServer):
+def test_at_a_rate_sequences_are_whole_too(triton: OwnServer):
     requests = make_requests(triton.http_url, "counter", 1, sequence_length=3)
     with worker_pool.start("http") as generator:
         generator.aim(triton.http_url, requests)
@@ -135,7 +135,7 @@ def test_at_a_rate_sequences_are_whole_too(triton: LocalServer):
 
 @pytest.mark.triton
 def test_given_sequences_are_sent_as_they_are_and_single_inferences(
-    triton: LocalServer, tmp_path: Path
+    triton: OwnServer, tmp_path: Path
 ):
     step = '{"IN": [1, 2, 3, 4]}'
     data = tmp_path / "data.json"

@@ -15,7 +15,8 @@ import pytest
 
 from analyzer.triton import http_api
 from analyzer.triton.container import OWNER_PID
-from analyzer.triton.docker import ContainerOptions, DockerServer, connect, launch
+from analyzer.triton.docker import ContainerOptions, connect, launch
+from analyzer.triton.own_server import OwnServer
 from profiles import model_config
 from profiles.errors import ServerError, SurroundingsError
 
@@ -32,7 +33,7 @@ def engine(triton_image: str) -> Iterator[docker.DockerClient]:
 
 
 @pytest.fixture(scope="module")
-def server(triton_image: str, repository: Path) -> Iterator[DockerServer]:
+def server(triton_image: str, repository: Path) -> Iterator[OwnServer]:
     with launch(repository, ContainerOptions(image=triton_image)) as running:
         yield running
 
@@ -42,7 +43,7 @@ def ours(engine: docker.DockerClient, owner: int) -> list[str]:
     return [each.name for each in engine.containers.list(all=True, filters={"label": label})]
 
 
-def infer(server: DockerServer, number: int) -> int:
+def infer(server: OwnServer, number: int) -> int:
     tensor = {"name": "IN", "datatype": "INT32", "shape": [1, 1], "data": [number]}
     answer = http_api.request(
         server.http_url, "POST", "/v2/models/echo/infer", {"inputs": [tensor]}
@@ -52,7 +53,7 @@ def infer(server: DockerServer, number: int) -> int:
 
 
 def test_a_model_answers_and_its_process_is_gone_once_unload_returns(
-    server: DockerServer,
+    server: OwnServer,
 ) -> None:
     (pid,) = server.pids()
     root = psutil.Process(pid)
@@ -64,13 +65,13 @@ def test_a_model_answers_and_its_process_is_gone_once_unload_returns(
     assert root.children(recursive=True) == []
 
 
-def test_the_description_names_the_image_by_digest(server: DockerServer, triton_image: str) -> None:
+def test_the_description_names_the_image_by_digest(server: OwnServer, triton_image: str) -> None:
     assert triton_image in server.description
     assert "@sha256:" in server.description
 
 
 def test_the_repository_is_mounted_read_only(
-    server: DockerServer, engine: docker.DockerClient, repository: Path
+    server: OwnServer, engine: docker.DockerClient, repository: Path
 ) -> None:
     container = engine.containers.get(ours(engine, os.getpid())[0])
     status, said = container.exec_run(["touch", str(repository / "new")])
@@ -85,7 +86,7 @@ def test_a_crash_is_noticed_and_a_restart_heals_it(
         mark = server.log_mark()
         server.load("echo")
         assert server.log_since(mark)
-        engine.containers.get(server._name).kill()
+        engine.containers.get(server.runner.name).kill()
         assert server.ending() == "killed by SIGKILL"
         assert not server.alive()
         assert server.pids() == []
@@ -94,7 +95,7 @@ def test_a_crash_is_noticed_and_a_restart_heals_it(
         server.restart()
         server.load("echo")
         assert infer(server, 5) == 5
-        names = {server._name}
+        names = {server.runner.name}
     assert names.isdisjoint(ours(engine, os.getpid()))
     (log,) = tmp_path.iterdir()  # kept, since something failed
     assert log.read_text().count("Started HTTPService") == 2  # of both containers
@@ -113,7 +114,7 @@ def test_limits_user_and_environment_are_the_containers(
         environment={"OMP_NUM_THREADS": "1"},
     )
     with launch(repository, options) as server:
-        attrs = engine.containers.get(server._name).attrs
+        attrs = engine.containers.get(server.runner.name).attrs
         host = attrs["HostConfig"]
         assert host["ShmSize"] == 96 * 2**20
         assert host["Memory"] == host["MemorySwap"] == 2 * 2**30

@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from analyzer.triton import http_api, local
-from analyzer.triton.local import LocalServer
+from analyzer.triton.own_server import OwnServer
 from analyzer.triton.runtime import Binary
 from profiles import model_config
 from profiles.errors import InputError, LoadError, ServerError
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.triton
 
 
 @pytest.fixture(scope="module")
-def server(embedded_triton: Binary, repository: Path) -> Iterator[LocalServer]:
+def server(embedded_triton: Binary, repository: Path) -> Iterator[OwnServer]:
     with local.launch(repository, embedded_triton) as running:
         yield running
 
@@ -35,7 +35,7 @@ def shared_memory(owner: int) -> list[Path]:
 
 
 def test_a_model_is_ready_once_load_returns_and_its_process_gone_once_unload_does(
-    server: LocalServer,
+    server: OwnServer,
 ) -> None:
     root = psutil.Process(server.pids()[0])
     server.load("echo")
@@ -47,7 +47,7 @@ def test_a_model_is_ready_once_load_returns_and_its_process_gone_once_unload_doe
 
 
 def test_a_model_that_is_not_in_the_repository_is_loaded_from_the_files_that_are_sent(
-    server: LocalServer, repository: Path
+    server: OwnServer, repository: Path
 ) -> None:
     config = model_config.read(repository / "echo" / "config.pbtxt")
     config.name = "sent"
@@ -57,7 +57,7 @@ def test_a_model_that_is_not_in_the_repository_is_loaded_from_the_files_that_are
 
 
 def test_a_load_error_gives_the_logs_reason_where_the_answer_has_none(
-    server: LocalServer, repository: Path
+    server: OwnServer, repository: Path
 ) -> None:
     """Triton answers "failed to poll from model repository" and explains it in its log alone."""
     config = model_config.read(repository / "echo" / "config.pbtxt")
@@ -68,7 +68,7 @@ def test_a_load_error_gives_the_logs_reason_where_the_answer_has_none(
         server.load("no_such_model")
 
 
-def test_a_load_that_takes_too_long_is_a_load_error(server: LocalServer) -> None:
+def test_a_load_that_takes_too_long_is_a_load_error(server: OwnServer) -> None:
     with pytest.raises(LoadError, match=r"did not load slow within 0\.3 s"):
         server.load("slow", timeout_s=0.3)
     server.unload("slow")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from analyzer.triton import http_api, local, remote
-from analyzer.triton.local import LocalServer
+from analyzer.triton.own_server import OwnServer
 from analyzer.triton.runtime import Binary
 from profiles.errors import InputError, LoadError, ServerError, SurroundingsError
 
@@ -16,13 +16,13 @@ pytestmark = pytest.mark.triton
 
 
 @pytest.fixture(scope="module")
-def running(embedded_triton: Binary, repository: Path) -> Iterator[LocalServer]:
+def running(embedded_triton: Binary, repository: Path) -> Iterator[OwnServer]:
     with local.launch(repository, embedded_triton) as server:
         yield server
 
 
 def test_with_model_control_models_are_loaded_and_on_leaving_unloaded(
-    running: LocalServer,
+    running: OwnServer,
 ) -> None:
     with remote.launch(f"http://{running.http_url}/") as server:
         assert server.supports_model_control
@@ -33,7 +33,7 @@ def test_with_model_control_models_are_loaded_and_on_leaving_unloaded(
     assert http_api.states(running.http_url)["echo"][0] == "UNAVAILABLE"
 
 
-def test_a_load_error_points_to_the_servers_own_log(running: LocalServer) -> None:
+def test_a_load_error_points_to_the_servers_own_log(running: OwnServer) -> None:
     with (
         remote.launch(running.http_url) as server,
         pytest.raises(LoadError, match=r"failed to poll[\s\S]*server's own log"),
@@ -41,7 +41,7 @@ def test_a_load_error_points_to_the_servers_own_log(running: LocalServer) -> Non
         server.load("no_such_model")
 
 
-def test_a_restart_leaves_it_running_with_no_model_of_ours(running: LocalServer) -> None:
+def test_a_restart_leaves_it_running_with_no_model_of_ours(running: OwnServer) -> None:
     with remote.launch(running.http_url) as server:
         server.load("echo")
         server.restart()

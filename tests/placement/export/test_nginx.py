@@ -21,7 +21,7 @@ import pytest
 
 from analyzer.deploy.apply import apply, plan, survey
 from analyzer.triton import http_api, local
-from analyzer.triton.local import LocalServer
+from analyzer.triton.own_server import OwnServer
 from analyzer.triton.runtime import Binary
 from placement import export
 from placement.export import nginx
@@ -80,7 +80,7 @@ def test_the_files_are_the_same_each_time(tmp_path: Path):
 class FrontDoor:
     http: str
     grpc: str
-    servers: dict[str, LocalServer]
+    servers: dict[str, OwnServer]
     folder: Path
     process: subprocess.Popen[bytes]
 
