@@ -22,7 +22,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from analyzer.load import http
+from analyzer.load import worker_pool
 from analyzer.load.generator import Generator
 from analyzer.load.inputs import make_requests
 from analyzer.load.steady_state import SteadyStateRule
@@ -124,7 +124,7 @@ def main() -> None:
         (model / "1" / "model.py").write_text(MODEL)
         with (
             local.launch(Path(directory), runtime.install(), cpus=cpus) as server,
-            http.start(spare_cpus(cpus)) as generator,
+            worker_pool.start("http", spare_cpus(cpus)) as generator,
         ):
             if cpus:
                 os.sched_setaffinity(0, spare_cpus(cpus))  # and so whatever is started from here

@@ -27,7 +27,7 @@ from dataclasses import astuple
 from pathlib import Path
 from statistics import median
 
-from analyzer.load import http
+from analyzer.load import worker_pool
 from analyzer.load.generator import Generator, LoadResult
 from analyzer.load.inputs import make_requests
 from analyzer.load.steady_state import SteadyStateRule
@@ -201,7 +201,7 @@ def main() -> None:
             repository = Path(stack.enter_context(tempfile.TemporaryDirectory()))
             models = [waiting(repository, each) for each in arguments.wait_ms.split(",")]
         server = stack.enter_context(local.launch(repository, runtime.install(), cpus=cpus))
-        generator = stack.enter_context(http.start(spare_cpus(cpus)))
+        generator = stack.enter_context(worker_pool.start("http", spare_cpus(cpus)))
         if cpus:
             os.sched_setaffinity(0, spare_cpus(cpus))  # and so whatever is started from here
         for model in models:

@@ -160,7 +160,7 @@ def _place_and_verify(options: dict[str, Any], output_format: str) -> None:
     from analyzer.cli.verify import table as checks_table
     from analyzer.deploy.calibrate import place_until_it_holds
     from analyzer.deploy.verify import VerifyOptions, verify
-    from analyzer.measure.profiling import Inputs
+    from analyzer.load.inputs import Inputs
     from placement.layout import Layout, document, save
     from placement.solver.result import Deadline
 

@@ -33,7 +33,7 @@ from profiles.errors import InputError
 
 if TYPE_CHECKING:
     from analyzer.measure.loop import Progress
-    from analyzer.measure.profiling import Options
+    from analyzer.measure.options import Options
 
 
 @command("profile")
@@ -248,7 +248,8 @@ def profile(ctx: click.Context, /, output_format: str, done: Path | None, **opti
     model-placer profile -m model_repository --shard 0/4 --store shard-0.db
     model-placer profile -m model_repository --pairs
     """  # noqa: D301
-    from analyzer.measure import completion, parallel, profiling
+    from analyzer.measure import completion, parallel
+    from analyzer.measure import profile as profiling
     from analyzer.report.tables import measurements_table, summary_line
     from profiles.store import to_document
 
@@ -296,8 +297,10 @@ def _clock(seconds: float) -> str:
 def _options(given: dict[str, Any], meta: Mapping[str, Any]) -> Options:
     """The options from what click parsed, and from the configuration file's models."""
     from analyzer.cli import models_section
+    from analyzer.load.inputs import Inputs
     from analyzer.load.steady_state import SteadyStateRule
-    from analyzer.measure import profiling
+    from analyzer.measure.options import Options
+    from analyzer.measure.search import Search
     from analyzer.measure.sweep import Sweep
     from analyzer.measure.watchdog import Patience
     from analyzer.triton.docker import ContainerOptions
@@ -305,9 +308,7 @@ def _options(given: dict[str, Any], meta: Mapping[str, Any]) -> Options:
 
     names = {field.name for field in dataclasses.fields(Sweep)}
     image = {"image": given["triton_image"]} if given["triton_image"] else {}
-    search = profiling.Search(
-        given["goal"], given["latency_limit"], int(given["latency_percentile"])
-    )
+    search = Search(given["goal"], given["latency_limit"], int(given["latency_percentile"]))
     chosen: dict[str, Any] = {
         name: value for name, value in given.items() if name in names and value is not None
     }
@@ -317,14 +318,14 @@ def _options(given: dict[str, Any], meta: Mapping[str, Any]) -> Options:
     with_models = dict(given["with_models"])
     for name, entry in entries.items():
         with_models[name] = (*with_models.get(name, ()), *entry.with_models)
-    return profiling.Options(
+    return Options(
         model_repository=given["model_repository"],
         store=given["store"],
         models=given["models"],
         sweep=sweep,
         sweep_by_model={name: entry.changed(sweep) for name, entry in entries.items()},
         with_models=with_models,
-        inputs=profiling.Inputs(
+        inputs=Inputs(
             given["shapes"],
             given["input_data"],
             {name: entry.shapes for name, entry in entries.items()},

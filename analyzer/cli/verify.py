@@ -65,7 +65,7 @@ def verify(
     from dataclasses import asdict
 
     from analyzer.deploy import verify as verifying
-    from analyzer.measure.profiling import Inputs
+    from analyzer.load.inputs import Inputs
     from placement.layout import layout as layouts
 
     how = verifying.VerifyOptions(

@@ -16,8 +16,8 @@ import psutil
 
 from analyzer.deploy.run_layout import RunningServer
 from analyzer.devices.device import DeviceFigures
-from analyzer.load import grpc, http
 from analyzer.load.generator import Generator, LoadResult, PreparedRequest
+from analyzer.load.start import start_generator
 from analyzer.load.steady_state import SteadyStateRule
 from analyzer.load.worker_pool import spare_cpus
 from placement.layout import Resident
@@ -59,7 +59,9 @@ def drive(
                 name = server.served_name(resident.model)
                 requests = make_requests(server.url, name, load.batch_size)
                 streams = requests[0].streams  # of a decoupled model, which gRPC alone carries
-                generator = stack.enter_context((grpc if streams else http).start(spare))
+                generator = stack.enter_context(
+                    start_generator("grpc" if streams else "http", spare)
+                )
                 generator.aim(server.grpc_url if streams else server.url, requests)
                 runs.append((number, resident.model, generator, load))
         psutil.cpu_percent()  # the next call tells the time since this one

@@ -17,9 +17,9 @@ from analyzer.deploy import colocation
 from analyzer.deploy.drive import drive
 from analyzer.deploy.run_layout import RunningServer, start
 from analyzer.devices.gpu import Gpu
-from analyzer.load.generator import PreparedRequest
-from analyzer.load.inputs import make_requests
-from analyzer.measure.profiling import Options, open_device, read_models
+from analyzer.devices.open_device import open_device
+from analyzer.measure.options import Options
+from analyzer.measure.plan import read_models
 from placement.layout import Layout, PlacedDevice, Resident
 from placement.problem import slowdown
 from placement.problem.slowdown import PRIOR_WEIGHT, USE, Runner
@@ -209,11 +209,5 @@ def _drive(
     )
     server = replace(server, plan=replace(server.plan, devices=(driven,)))
 
-    def requests(url: str, model: str, batch_size: int) -> list[PreparedRequest]:
-        inputs = options.inputs
-        return make_requests(
-            url, model, batch_size, shapes=inputs.of(model), data=inputs.data_of(model)
-        )
-
-    (seen,) = drive([server], requests, options.rule.max_duration_s)
+    (seen,) = drive([server], options.inputs.requests, options.rule.max_duration_s)
     return colocation.colocations(server, driven, seen, profile)

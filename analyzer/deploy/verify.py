@@ -11,9 +11,7 @@ from analyzer.deploy.drive import Seen
 from analyzer.deploy.judge import Check, drive_and_judge
 from analyzer.deploy.ramp import Headroom, ramp
 from analyzer.deploy.run_layout import RunningServer, start
-from analyzer.load.generator import PreparedRequest
-from analyzer.load.inputs import make_requests
-from analyzer.measure.profiling import Inputs
+from analyzer.load.inputs import Inputs
 from analyzer.triton.launch import LaunchOptions
 from placement.layout import Layout, PlacedDevice
 from profiles.colocation import Colocation
@@ -70,12 +68,6 @@ def verify(
             profiled = store.measurements()
     beside: list[Colocation] = []
 
-    def requests(url: str, model: str, batch_size: int) -> list[PreparedRequest]:
-        inputs = options.inputs
-        return make_requests(
-            url, model, batch_size, shapes=inputs.of(model), data=inputs.data_of(model)
-        )
-
     def learn(server: RunningServer, device: PlacedDevice, seen: Seen) -> None:
         beside.extend(colocation.colocations(server, device, seen, profiled))
 
@@ -85,7 +77,7 @@ def verify(
             warn(note)
         say(f"Driving every model with its placed load for {options.duration_s:g} s")
         limits = {"duration_s": options.duration_s, "tolerance": options.tolerance}
-        checks = drive_and_judge(groups, requests, **limits, on_seen=learn)
+        checks = drive_and_judge(groups, options.inputs.requests, **limits, on_seen=learn)
         if options.store is not None and beside:
             with ProfileStore(options.store) as store:
                 store.add_colocations(beside)
@@ -93,7 +85,7 @@ def verify(
         found = Verification(checks, tuple(notes))
         if options.ramp:
             say("Raising all loads together")
-            found = replace(found, headroom=ramp(groups, requests, **limits))
+            found = replace(found, headroom=ramp(groups, options.inputs.requests, **limits))
     return found
 
 

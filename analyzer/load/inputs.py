@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,52 @@ if TYPE_CHECKING:
 
 ROUND = 4  # different random requests, sent in turn
 MOST_REQUESTS = 1024  # of given data: all are held in memory
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What the requests carry."""
+
+    shapes: Sequence[tuple[str | None, str, tuple[int, ...]]] = ()  # (model or None, input, dims)
+    data: str = "random"  # or zero, or a file or directory that load.input_data reads
+    shapes_by_model: Mapping[str, Mapping[str, tuple[int, ...]]] = field(default_factory=dict)
+    data_by_model: Mapping[str, str] = field(default_factory=dict)  # in place of `data`
+
+    def of(self, model: str) -> dict[str, tuple[int, ...]]:
+        """The dims that are given for a model's inputs."""
+        shapes = {name: dims for owner, name, dims in self.shapes if owner in (None, model)}
+        return {**shapes, **self.shapes_by_model.get(model, {})}
+
+    def data_of(self, model: str) -> str:
+        """What the model's requests carry."""
+        return self.data_by_model.get(model, self.data)
+
+    def files(self) -> list[Path]:
+        """The files and directories that data is read from."""
+        every = dict.fromkeys((self.data, *self.data_by_model.values()))
+        return [Path(data) for data in every if data not in {"random", "zero"}]
+
+    def requests(
+        self,
+        url: str,
+        model: str,
+        batch_size: int,
+        *,
+        via: Via = "http",
+        sequence_length: int = 20,
+        blocks: Blocks | None = None,
+    ) -> list[PreparedRequest]:
+        """Requests for a loaded model; see `make_requests`."""
+        return make_requests(
+            url,
+            model,
+            batch_size,
+            shapes=self.of(model),
+            data=self.data_of(model),
+            via=via,
+            sequence_length=sequence_length,
+            blocks=blocks,
+        )
 
 
 def make_requests(

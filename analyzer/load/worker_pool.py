@@ -1,20 +1,18 @@
-"""Load from worker processes that pump prepared requests; see `worker.py`."""
+"""A load generator that sends prepared requests from worker processes; see `load/worker/`."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import select
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Literal
 
+from analyzer.load.child import Child, end
 from analyzer.load.generator import LoadResult, PreparedRequest, Via
-from analyzer.load.pipe import read_message, write_message
 from analyzer.load.sequences import SequenceStep
 from analyzer.load.series import BUSY_CLIENT, Series
 from analyzer.load.steady_state import SteadyStateRule
@@ -25,24 +23,26 @@ CHECK_S = 0.2  # the rule is looked at so often at first
 CHECK_SHARE = 0.1  # of the time so far, later: looking costs more as the series grows
 DRAIN_S = 10.0  # what is in flight at the end may take so long
 LATEST = 2.0  # times the cap, for a span in which throughput and latency do not agree at the cap
+END_S = 2.0  # a worker may take so long to end
 SEED = 0  # of Poisson arrivals: two runs of one load are alike
 
 
-class PumpGenerator:
+class WorkerPool:
     """Worker processes that drive one model after another: one, and more when one is too slow.
 
-    Use it as `with http.start() as generator`, then `aim` it before each `run`.
+    Use it as `with worker_pool.start("http") as generator`, then `aim` it before each `run`.
     """
 
     def __init__(
-        self, protocol: Via, most_workers: int, busy_share: float, start: Callable[[int], _Worker]
+        self, protocol: Via, cpus: Sequence[int], most_workers: int, busy_share: float
     ) -> None:
         self.protocol = protocol
+        self.started: list[Child] = []  # those that were replaced, too
+        self._cpus = cpus
         self._most_workers = most_workers
         self._busy_share = busy_share
-        self._start_worker = start
         self._aim: tuple[str, list[tuple[str, bytes, SequenceStep | None, bool]]] = ("", [])
-        self._workers: list[_Worker] = []
+        self._workers: list[Child] = []
         self._add_worker()
 
     def aim(self, url: str, requests: Sequence[PreparedRequest]) -> None:
@@ -54,8 +54,8 @@ class PumpGenerator:
         self._aim = (url, [ready[id(r)] for r in requests])
         try:
             for worker in self._workers:
-                worker.tell("requests", self._aim)
-        except _WorkerEndedError:
+                worker.tell(("requests", self._aim))
+        except BrokenPipeError:
             self._replace_workers()
 
     def run(
@@ -79,9 +79,9 @@ class PumpGenerator:
         while True:
             try:
                 series = self._run_once(load, rule, stop)
-            except _WorkerEndedError:
+            except (EOFError, OSError):  # of a pipe
                 self._replace_workers()
-                raise
+                raise SurroundingsError("the load generator's process ended") from None
             result = series.result(rule)
             busy = series.busy(max(result.end_s - series.started_s, 1e-9)) >= self._busy_share
             more = len(self._workers) < min(self._most_workers, load.concurrency or 2)
@@ -90,10 +90,14 @@ class PumpGenerator:
             self._add_worker()
 
     def _add_worker(self) -> None:
-        worker = self._start_worker(len(self._workers))
-        if self._aim[1]:
-            worker.tell("requests", self._aim)
+        worker = Child("analyzer.load.worker", self.protocol, str(len(self._workers)))
+        self.started.append(worker)
         self._workers.append(worker)
+        if self._cpus:
+            with contextlib.suppress(ProcessLookupError):  # it ended: `tell` finds out
+                os.sched_setaffinity(worker.process.pid, self._cpus)
+        if self._aim[1]:
+            worker.tell(("requests", self._aim))
 
     def _replace_workers(self) -> None:
         for worker in self._workers:
@@ -109,7 +113,7 @@ class PumpGenerator:
             zip(workers, shares(load, len(workers)), strict=True)
         ):
             gaps = (share.request_rate, share.arrivals, SEED + number)
-            worker.tell("start", (share.concurrency, gaps))
+            worker.tell(("start", (share.concurrency, gaps)))
         answers = [worker.hear() for worker in workers]
         problem = next((answer["error"] for answer in answers if "error" in answer), None)
         started = [
@@ -127,7 +131,7 @@ class PumpGenerator:
                 drain_s = min(DRAIN_S, rule.answer_timeout_s)
         finally:
             for worker in started:
-                worker.tell("stop", float(drain_s))
+                worker.tell(("stop", float(drain_s)))
             for number, worker in enumerate(started):
                 last = worker.hear()
                 while "hung" not in last:  # reports that crossed the command
@@ -144,7 +148,7 @@ class PumpGenerator:
     def _pump(
         self,
         series: Series,
-        workers: Sequence[_Worker],
+        workers: Sequence[Child],
         rule: SteadyStateRule,
         stop: Callable[[], bool] | None,
     ) -> bool:
@@ -152,10 +156,10 @@ class PumpGenerator:
         checked = last_answer = time.monotonic()
         failures = dict.fromkeys(range(len(workers)), 0)
         while True:
-            ready, _, _ = select.select([worker.out for worker in workers], [], [], 1.0)
+            ready, _, _ = select.select(workers, [], [], 1.0)
             now = time.monotonic()
             for number, worker in enumerate(workers):
-                if worker.out not in ready:
+                if worker not in ready:
                     continue
                 report = worker.hear()
                 failures[number] = report["failures"]
@@ -189,37 +193,6 @@ def shares(load: LoadPoint, parts: int) -> list[LoadPoint]:
     return [replace(load, concurrency=small + (1 if i < more else 0)) for i in range(parts)]
 
 
-class _WorkerEndedError(SurroundingsError):
-    """A worker's process was killed."""
-
-
-class _Worker:
-    """The parent's end of the pipes to a worker process."""
-
-    def __init__(self, process: subprocess.Popen[bytes]) -> None:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        self.process = process
-        self._in = process.stdin.fileno()
-        self.out = process.stdout.fileno()
-
-    def tell(self, kind: str, value: object) -> None:
-        """Give a command."""
-        try:
-            write_message(self._in, (kind, value))
-        except BrokenPipeError:
-            raise _WorkerEndedError("the load generator's process ended") from None
-
-    def hear(self) -> dict[str, Any]:
-        """The next report."""
-        try:
-            message = read_message(self.out)
-        except EOFError:
-            raise _WorkerEndedError("the load generator's process ended") from None
-        assert isinstance(message, dict)
-        return message
-
-
 def spare_cpus(taken: Sequence[int]) -> tuple[int, ...]:
     """This process's CPUs but those of a pinned server; () when none is left or none is pinned."""
     return tuple(sorted(os.sched_getaffinity(0) - set(taken))) if taken else ()
@@ -231,8 +204,8 @@ def start(
     cpus: Sequence[int] = (),
     most_workers: int | None = None,
     busy_share: float = BUSY_CLIENT,
-) -> Iterator[PumpGenerator]:
-    """A generator with its processes; they end with the `with` block or with us.
+) -> Iterator[WorkerPool]:
+    """A generator with its processes; they end with the `with` block or with this process.
 
     Parameters
     ----------
@@ -246,37 +219,8 @@ def start(
         Of a core: from here on a worker is what limits, and another is added.
     """
     limit = most_workers or len(cpus) or max(1, len(os.sched_getaffinity(0)) // 2)
-    with ExitStack() as stack:
-        yield PumpGenerator(
-            protocol,
-            limit,
-            busy_share,
-            lambda number: stack.enter_context(_start_worker(protocol, cpus, number)),
-        )
-
-
-@contextmanager
-def _start_worker(protocol: Via, cpus: Sequence[int], number: int) -> Iterator[_Worker]:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "analyzer.load.worker", protocol, str(number)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        start_new_session=True,  # Ctrl-C in the terminal is ours to handle
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-    )
+    pool = WorkerPool(protocol, cpus, limit, busy_share)
     try:
-        if cpus:
-            with contextlib.suppress(ProcessLookupError):  # it ended: `tell` says so
-                os.sched_setaffinity(process.pid, cpus)
-        yield _Worker(process)
+        yield pool
     finally:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        with contextlib.suppress(OSError):
-            process.stdin.close()
-        try:
-            process.wait(2.0)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        process.stdout.close()
+        end(pool.started, END_S)

@@ -1,27 +1,28 @@
-"""What a measurement is made with, and how a variant of a model gets on it and off again."""
+"""What measurements are made with: a server, a device, a load generator, all running."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Mapping
-from contextlib import suppress
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from functools import cache
 
-from analyzer.devices.device import DeviceSampler, wait_for_memory
+from analyzer.devices.device import DeviceSampler
+from analyzer.devices.gpu import Gpu
+from analyzer.devices.open_device import open_device
+from analyzer.load import shared_memory
 from analyzer.load.generator import Generator, PreparedRequest
+from analyzer.load.start import start_generator
 from analyzer.load.steady_state import SteadyStateRule
+from analyzer.load.worker_pool import spare_cpus
+from analyzer.measure.options import Options
+from analyzer.measure.plan import Plan
 from analyzer.measure.watchdog import Patience
-from analyzer.triton import http_api
+from analyzer.triton.launch import launch
 from analyzer.triton.server import Server
-from profiles import model_config
-from profiles.errors import ServerError, SurroundingsError
+from profiles.errors import InputError
 from profiles.repository import ModelDirectory
-from profiles.variant import Variant
-
-GIVE_BACK_S = 3.0  # how long unloaded models may keep a GPU's memory
-SETTLE_S = 0.2  # between loading and the reading of cold memory
-DEVICE_POLL_S = 0.5
-UNLOAD_S = 5.0  # after a failure: a server that takes longer is replaced by a new one
+from profiles.variant import server_arguments
 
 
 @dataclass(frozen=True)
@@ -56,82 +57,64 @@ class Bench:
         return generator
 
 
-@dataclass(frozen=True)
-class Loaded:
-    """A variant on the server: what the server held before, and what the variant added."""
+@contextmanager
+def open_bench(options: Options, plan: Plan, say: Callable[[str], None]) -> Iterator[Bench]:
+    """Everything that a measurement needs, running.
 
-    idle_bytes: int
-    cold_bytes: int
-
-
-def load_alone(bench: Bench, variant: Variant) -> Loaded:
-    """Load the variant on a server that holds nothing else."""
-    if not answers(bench.server):
-        bench.server.restart()
-    # Read afresh for each variant: a server that has loaded and unloaded models holds more
-    # than a new one, and that is no need of the next model.
-    idle_bytes = bench.device.memory_bytes(bench.server.pids)
-    _load(bench, variant)
-    cold_bytes = max(0, bench.device.memory_bytes(bench.server.pids) - idle_bytes)
-    return Loaded(idle_bytes, cold_bytes)
-
-
-def clear(bench: Bench, variant: Variant, held: Loaded | None) -> None:
-    """Unload the variant; a server that cannot is restarted, which raises when that fails too."""
-    if not bench.server.supports_model_control:
-        return
-    try:
-        for loaded in (variant, *reversed(variant.members)):
-            bench.server.unload(loaded.model, timeout_s=UNLOAD_S)
-    except ServerError:
-        bench.server.restart()
-        return
-    if held is not None and bench.gpus is not None:
-        with suppress(SurroundingsError):  # a GPU that is lost is found by the next load
-            wait_for_memory(bench.device, bench.server.pids, held.idle_bytes, GIVE_BACK_S)
-
-
-def await_device(bench: Bench) -> None:
-    """Return once the device can be read; raises SurroundingsError when it stays lost."""
-    deadline_s = time.monotonic() + bench.patience.device_s
-    while True:
-        try:
-            bench.device.memory_bytes(bench.server.pids)
-        except SurroundingsError:
-            if time.monotonic() > deadline_s:
-                raise
-            time.sleep(DEVICE_POLL_S)
-        else:
-            return
-
-
-def answers(server: Server) -> bool:
-    """Whether the server runs, and says so itself."""
-    return server.alive() and http_api.is_live(server.http_url)
-
-
-def _load(bench: Bench, variant: Variant) -> None:
-    """Load the variant and what it is composed of, these first.
-
-    A server without model control is left as it stands.
+    Raises
+    ------
+    InputError
+        The variants of the points cannot be served by one server, or an option is wrong.
+    SurroundingsError
+        Triton or the device is not there.
     """
-    if not bench.server.supports_model_control:
-        return
-    for one in (*variant.members, variant):
-        _load_one(bench, one)
-    time.sleep(SETTLE_S)
+    arguments = server_arguments(point.variant for point in plan.points)
+    running = options.launch.mode == "remote"
+    if arguments:
+        must = "The running Triton must have been" if running else "Triton is"
+        say(f"{must} started with {' '.join(arguments)}.")
+    with ExitStack() as stack:
+        device = stack.enter_context(open_device(options.gpus, options.launch.cpus))
+        on_gpu = isinstance(device, Gpu)
+        if isinstance(device, Gpu) and options.launch.mode != "remote":
+            device.look_around()
+        launch_options = replace(
+            options.launch,
+            gpus=(device.uuid,) if isinstance(device, Gpu) else (),
+            arguments=(*options.launch.arguments, *(() if running else arguments)),
+        )
+        if options.shared_memory and options.load_generator == "perf_analyzer":
+            raise InputError("--shared-memory needs --load-generator http or grpc.")
+        server = stack.enter_context(launch(options.model_repository, launch_options, say))
+        blocks = stack.enter_context(shared_memory.open_blocks()) if options.shared_memory else None
+        spare = spare_cpus(launch_options.cpus)
 
+        @cache
+        def streams() -> Generator:
+            say("A decoupled model answers in a stream: it is measured over gRPC.")
+            return stack.enter_context(start_generator("grpc", spare))
 
-def _load_one(bench: Bench, variant: Variant) -> None:
-    model = bench.models[variant.model]
-    config = model.config
-    if config is None:  # the server completes it, and a variant needs the completed one
-        bench.server.load(variant.model, timeout_s=bench.patience.load_s)
-        if variant == Variant(variant.model) and bench.gpus is None:
-            return
-        config = http_api.config(bench.server.http_url, variant.model)
-        bench.server.unload(variant.model)
-    # Triton wants a version of an ensemble, too, and git keeps no empty directory.
-    files = None if model.versions else {"1/ensemble": b""}
-    varied = model_config.apply_variant(config, variant, bench.gpus)
-    bench.server.load(variant.model, varied, files, timeout_s=bench.patience.load_s)
+        yield Bench(
+            server=server,
+            device=device,
+            models=plan.loaded,
+            generator=stack.enter_context(start_generator(options.load_generator, spare)),
+            streams=streams if options.load_generator == "http" else None,
+            make_requests=lambda url, model, batch_size: options.inputs.requests(
+                url,
+                model,
+                batch_size,
+                via=options.load_generator,
+                sequence_length=options.sweep_of(model).sequence_length,
+                blocks=blocks,
+            ),
+            rule=replace(
+                options.rule,
+                min_duration_s=max(options.rule.min_duration_s, device.shortest_span_s),
+                answer_timeout_s=2 * options.patience.model_s,  # the watchdog says it better
+            ),
+            gpus=(0,) if on_gpu else None,  # the server sees that one alone
+            patience=options.patience,
+            in_parallel=options.in_parallel,
+            rate_limits=tuple(word for word in arguments if word.startswith("--rate-limit")),
+        )

@@ -14,7 +14,8 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from analyzer.measure.bench import Bench, Loaded, answers, await_device, clear, load_alone
+from analyzer.measure.bench import Bench
+from analyzer.measure.loading import Loaded, answers, await_device, clear, load_alone
 from analyzer.measure.point import blank, failed, measure_point, skipped
 from analyzer.measure.sweep import Point
 from analyzer.measure.watchdog import ModelHangsError
@@ -69,7 +70,7 @@ def wanted(points: Sequence[Point], store: ProfileStore, bench: Bench) -> list[M
     return [known[key] for key in keys if key in known]
 
 
-def profile(
+def measure_points(
     points: Iterable[Point],
     bench: Bench,
     baseline: Baseline,

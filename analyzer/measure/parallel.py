@@ -8,10 +8,7 @@ fails had not measured goes to the others of its type.
 from __future__ import annotations
 
 import itertools
-import os
 import select
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -19,10 +16,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from analyzer.devices.gpu import open_gpus
-from analyzer.load.pipe import read_message, write_message
-from analyzer.measure import profiling
+from analyzer.load.child import Child, end
+from analyzer.measure import profile
 from analyzer.measure.loop import Progress
-from analyzer.measure.profiling import Options, Outcome
+from analyzer.measure.options import Options
+from analyzer.measure.plan import Plan, make_plan
+from analyzer.measure.profile import Outcome
 from analyzer.measure.sweep import Point
 from profiles.errors import InputError, SurroundingsError
 from profiles.measurement import Measurement
@@ -52,38 +51,34 @@ class _Job:
     tries: int = 0
 
 
-@dataclass
+@dataclass(eq=False)
 class _Worker:
-    """The parent's end of a GPU's process."""
+    """A GPU's process."""
 
     gpu: GpuName
-    process: subprocess.Popen[bytes]
+    child: Child
     state: Literal["starting", "idle", "busy", "ending", "over"] = "starting"
     job: _Job | None = None
     known: list[Measurement] = field(default_factory=list)
     error: Exception | None = None  # why it takes no more jobs
 
-    @property
-    def out(self) -> int:
-        """What its messages come from."""
-        assert self.process.stdout is not None
-        return self.process.stdout.fileno()
+    def fileno(self) -> int:
+        """What `select` waits on for its next message."""
+        return self.child.fileno()
 
     def tell(self, message: object) -> None:
         """Send it something; that it has ended is found when it is listened to."""
-        assert self.process.stdin is not None
         with suppress(BrokenPipeError):
-            write_message(self.process.stdin.fileno(), message)
+            self.child.tell(message)
 
     def hear(self) -> tuple[str, Any]:
         """Its next message; that it is gone is one, too."""
         try:
-            message = read_message(self.out)
-        except EOFError:
-            reason = f"its process ended with status {self.process.wait()}"
+            kind, value = self.child.hear()
+        except (EOFError, OSError):
+            reason = f"its process ended with status {self.child.process.wait()}"
             return "failed", SurroundingsError(reason)
-        assert isinstance(message, tuple)
-        return message
+        return kind, value
 
 
 def run(
@@ -96,21 +91,19 @@ def run(
     Raises
     ------
     InputError
-        There are fewer than two GPUs; else as `profiling.run`.
+        There are fewer than two GPUs; else as `profile.run`.
     SurroundingsError
         GPUs failed, and no other of their type was left; every point that ended is in the store.
     """
     gpus = choose_gpus(options)
-    models, points = profiling.prepare(options, say)
-    if not models:
-        return profiling.run(options, on_progress, say)
-    with _workers(options, points, gpus) as workers:
+    plan = make_plan(options, say)
+    if not plan.models:
+        return profile.run(options, on_progress, say)
+    with _workers(options, plan, gpus) as workers:
         sweep = _Sweep(workers, options.search is not None, on_progress, say)
         while awaited := [w for w in workers if w.state in {"starting", "busy", "ending"}]:
-            ready, _, _ = select.select([worker.out for worker in awaited], [], [])
-            for worker in awaited:
-                if worker.out in ready:
-                    sweep.handle(worker, *worker.hear())
+            for worker in select.select(awaited, [], [])[0]:
+                sweep.handle(worker, *worker.hear())
         return sweep.outcome()
 
 
@@ -236,44 +229,18 @@ class _Sweep:
 
 
 @contextmanager
-def _workers(
-    options: Options, points: list[Point], gpus: Sequence[GpuName]
-) -> Iterator[list[_Worker]]:
+def _workers(options: Options, plan: Plan, gpus: Sequence[GpuName]) -> Iterator[list[_Worker]]:
     """A process for each GPU; they end with the `with` block, and with us."""
     workers: list[_Worker] = []
     limit_s = INTERRUPT_END_S
     try:
         for number, gpu in enumerate(gpus):
-            process = subprocess.Popen(
-                [sys.executable, "-m", "analyzer.measure.gpu_worker"],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                start_new_session=True,  # Ctrl-C in the terminal is ours to handle
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-            )
-            workers.append(_Worker(gpu, process))
+            workers.append(_Worker(gpu, Child("analyzer.measure.gpu_worker")))
             cpus = options.launch.cpus[number :: len(gpus)]
             launch = replace(options.launch, cpus=cpus)
             mine = replace(options, gpus=gpu.uuid, launch=launch, in_parallel=True)
-            workers[-1].tell((mine, points))
+            workers[-1].tell((mine, plan))
         yield workers
         limit_s = END_S
     finally:
-        _end([worker.process for worker in workers], limit_s)
-
-
-def _end(processes: Sequence[subprocess.Popen[bytes]], limit_s: float) -> None:
-    """Let all end by closing their inputs; kill those that do not within the limit."""
-    for process in processes:
-        assert process.stdin is not None
-        with suppress(BrokenPipeError):
-            process.stdin.close()
-    deadline_s = time.monotonic() + limit_s
-    for process in processes:
-        try:
-            process.wait(max(0.1, deadline_s - time.monotonic()))
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        assert process.stdout is not None
-        process.stdout.close()
+        end([worker.child for worker in workers], limit_s)

@@ -14,6 +14,7 @@ where it was.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 from analyzer.measure.sweep import Point
@@ -23,8 +24,18 @@ Goal = Literal["throughput", "efficiency", "pareto"]
 Score = Callable[[Measurement], float]
 Coordinates = tuple[str, ...]
 
+
 KNEE = 0.03  # a step that gains less is noise, or past the knee
 SURELY = 1.1  # times the limit: whoever is so late is as late with more in flight
+
+
+@dataclass(frozen=True)
+class Search:
+    """What a search looks for, in place of measuring the whole grid."""
+
+    goal: Goal = "throughput"
+    latency_limit_ms: float | None = None
+    latency_percentile: int = 95
 
 
 def next_point(

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import time
-import urllib.request
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
-from profiles.errors import SurroundingsError
+from analyzer.triton import http_api
 from profiles.measurement import ServerTime
 
-TIMEOUT_S = 10.0
 COUNT_TIMEOUT_S = 0.5  # what is not counted by then is not going to be
 
 
@@ -42,8 +37,7 @@ def snapshot(
 ) -> Statistics:
     """The totals now, or once so many were served since `before`, which may take a moment.
 
-    Triton counts a request after it has answered it. Raises SurroundingsError when the server
-    does not give them.
+    Triton counts a request after it has answered it. Raises ServerError when it does not answer.
     """
     deadline = time.monotonic() + COUNT_TIMEOUT_S
     while True:
@@ -55,17 +49,10 @@ def snapshot(
 
 
 def _totals(url: str, model: str) -> Statistics:
-    try:
-        with urllib.request.urlopen(
-            f"http://{url}/v2/models/{model}/stats", timeout=TIMEOUT_S
-        ) as answer:
-            document = json.load(answer)
-    except (OSError, ValueError) as error:
-        raise SurroundingsError(f"Triton gives no statistics of {model}: {error}") from None
-    every = [entry.get("inference_stats", {}) for entry in document.get("model_stats", [])]
+    rows = [row["inference_stats"] for row in http_api.statistics(url, model)["model_stats"]]
 
     def total(name: str, what: str) -> int:
-        return sum(_number(stats, name, what) for stats in every)
+        return sum(int(row.get(name, {}).get(what, 0)) for row in rows)
 
     return Statistics(
         successes=total("success", "count"),
@@ -96,7 +83,3 @@ def difference(before: Statistics, after: Statistics) -> Served:
             mean_ms("compute_output_ns"),
         ),
     )
-
-
-def _number(stats: Mapping[str, Any], name: str, what: str) -> int:
-    return int(stats.get(name, {}).get(what, 0))

@@ -13,10 +13,11 @@ import gc
 import sys
 import threading
 import time
+from typing import Any
 
 import uvloop
 
-from analyzer.load.pipe import read_message, write_message
+from analyzer.load.child import parent
 from analyzer.load.worker.pump import Connect, Pump, arrivals
 from analyzer.load.worker.request import Request
 
@@ -27,18 +28,17 @@ async def serve(connect: Connect, number: int) -> None:
     """Obey commands until stdin ends, as the `number`-th worker of a generator."""
     pump = Pump(connect, number)
     pacing: asyncio.Task[None] | None = None
-    stdin, stdout = sys.stdin.fileno(), sys.stdout.fileno()
+    inbox, outbox = parent()
     loop = asyncio.get_running_loop()
-    commands: asyncio.Queue[tuple[str, object]] = asyncio.Queue()
+    commands: asyncio.Queue[tuple[str, Any]] = asyncio.Queue()
 
     def listen() -> None:
         kind = ""
         while kind != "quit":
             try:
-                message = read_message(stdin)
-            except EOFError:
+                message = inbox.recv()
+            except (EOFError, OSError):
                 message = ("quit", None)
-            assert isinstance(message, tuple)
             kind = message[0]
             loop.call_soon_threadsafe(commands.put_nowait, message)
 
@@ -47,7 +47,7 @@ async def serve(connect: Connect, number: int) -> None:
         try:
             kind, value = await asyncio.wait_for(commands.get(), REPORT_S if pump.running else None)
         except TimeoutError:
-            write_message(stdout, pump.report())
+            outbox.send(pump.report())
             continue
         if kind == "quit":
             pump.close()
@@ -55,23 +55,21 @@ async def serve(connect: Connect, number: int) -> None:
                 await pump.closing
             return
         if kind == "requests":
-            assert isinstance(value, tuple)
             pump.aim(value[0], [Request(*request) for request in value[1]])
         elif kind == "start":
             pump.failures, pump.texts = 0, []
-            assert isinstance(value, tuple)
             concurrency, gaps = value
             try:
                 await pump.connect(concurrency or 1)
             except OSError as error:
-                write_message(stdout, {"error": f"{error.strerror or error}"})
+                outbox.send({"error": f"{error.strerror or error}"})
                 continue
             if concurrency is not None:
                 pump.start(concurrency)
             else:
                 pump.running = True
                 pacing = asyncio.create_task(pump.pace(arrivals(*gaps)))
-            write_message(stdout, {**pump.report(), "started": time.monotonic()})
+            outbox.send({**pump.report(), "started": time.monotonic()})
         elif kind == "stop":
             pump.stop()
             if pacing is not None:
@@ -79,12 +77,11 @@ async def serve(connect: Connect, number: int) -> None:
                 with contextlib.suppress(asyncio.CancelledError):
                     await pacing
                 pacing = None
-            assert isinstance(value, float)
             deadline = time.monotonic() + value
             while any(c.in_flight for c in pump.connections) and time.monotonic() < deadline:
                 await asyncio.sleep(0.002)
             hung = sum(c.in_flight for c in pump.connections)
-            write_message(stdout, {**pump.report(), "hung": hung})
+            outbox.send({**pump.report(), "hung": hung})
             if hung or pump.streams:  # an open stream keeps its model from being unloaded
                 pump.close()
 

@@ -11,7 +11,7 @@ import pytest
 from analyzer.deploy.pairs import Candidate, candidates, choose, run
 from analyzer.devices.cpu_host import CpuHost
 from analyzer.load.steady_state import SteadyStateRule
-from analyzer.measure.profiling import Options
+from analyzer.measure.options import Options
 from analyzer.triton.runtime import Binary
 from profiles.colocation import Colocation, Neighbour
 from profiles.device import DeviceType

@@ -7,7 +7,7 @@ from pretended_nvml import fleet as pretended
 from pretended_nvml.fleet import Fleet
 
 from analyzer.devices.expected_gpu import given
-from analyzer.measure.profiling import open_device
+from analyzer.devices.open_device import open_device
 from profiles.errors import SurroundingsError
 
 

@@ -15,9 +15,9 @@ from pretended_nvml.fleet import GPU_IS_LOST, Fleet
 from pretended_nvml.repository import add_model
 
 from analyzer.load.steady_state import SteadyStateRule
-from analyzer.measure import profiling
+from analyzer.measure import profile
 from analyzer.measure.loop import Progress
-from analyzer.measure.profiling import Options
+from analyzer.measure.options import Options
 from analyzer.measure.sweep import Sweep
 from analyzer.measure.watchdog import Patience
 from analyzer.triton import http_api, local
@@ -50,7 +50,7 @@ def by_mood(options: Options, *moods: str) -> dict[str, list[Measurement]]:
     """Each mood's measurements, by batch size; the moods are values of a swept parameter."""
     sweep = replace(options.sweep, parameters=(("mood", moods),))
     found: dict[str, list[Measurement]] = {mood: [] for mood in moods}
-    for m in profiling.run(replace(options, sweep=sweep), lambda _: None).measurements:
+    for m in profile.run(replace(options, sweep=sweep), lambda _: None).measurements:
         found[dict(m.variant.parameters)["mood"]].append(m)
     return found
 
@@ -104,7 +104,7 @@ def test_a_server_that_hangs_in_a_point_costs_that_point_only(options: Options):
         if progress.done == 1:
             threading.Timer(0.3, stop_triton).start()
 
-    outcome = profiling.run(options, on_progress)
+    outcome = profile.run(options, on_progress)
     assert len(stopped) == 1
     assert not psutil.pid_exists(stopped[0])
     assert statuses(outcome.measurements) == ["ok", "failed", "ok"]
@@ -123,7 +123,7 @@ def test_a_model_that_hangs_on_a_running_server_is_left_alone_and_the_next_is_me
     )
     with local.launch(options.model_repository, embedded_triton) as there:
         remote = LaunchOptions(mode="remote", http_url=there.http_url)
-        outcome = profiling.run(replace(options, launch=remote), lambda _: None)
+        outcome = profile.run(replace(options, launch=remote), lambda _: None)
         assert there.alive()
     first, second, third, *rest = outcome.measurements
     assert statuses([first, second, third]) == ["ok", "failed", "failed"]
@@ -148,7 +148,7 @@ def test_a_running_server_that_goes_away_and_comes_back_costs_one_point(
                 threading.Timer(0.3, fail_over).start()
 
         remote = LaunchOptions(mode="remote", http_url=there.http_url, return_s=30)
-        outcome = profiling.run(replace(options, launch=remote), on_progress)
+        outcome = profile.run(replace(options, launch=remote), on_progress)
     assert statuses(outcome.measurements) == ["ok", "failed", "ok"]
 
 
@@ -160,7 +160,7 @@ def test_a_server_that_hangs_while_it_loads_a_model_is_replaced(
     others = {process.pid for process in psutil.Process().children(recursive=True)}
     stop = threading.Thread(target=stop_triton_once_it_has_a_stub, args=(others,))
     stop.start()
-    outcome = profiling.run(options, lambda _: None)
+    outcome = profile.run(options, lambda _: None)
     stop.join()
     assert statuses(outcome.measurements) == ["failed", "ok", "ok"]
     assert "it answered nothing for 3 s" in (outcome.measurements[0].reason or "")
@@ -198,10 +198,10 @@ def test_a_gpu_that_stays_lost_ends_the_sweep_and_a_new_run_measures_the_rest(
         pretended_nvml.set(gpu, fault=GPU_IS_LOST)
 
     with pytest.raises(SurroundingsError, match="GPU is lost"):
-        profiling.run(options, on_progress)
+        profile.run(options, on_progress)
     assert told == ["ok", "failed"]
     pretended_nvml.set(gpu)
-    outcome = profiling.run(options, lambda _: None)
+    outcome = profile.run(options, lambda _: None)
     assert (statuses(outcome.measurements), outcome.measured) == (["ok", "failed", "ok", "ok"], 2)
 
 
@@ -225,7 +225,7 @@ def test_a_container_that_is_killed_and_one_that_hangs_cost_a_point_each(
     container = ContainerOptions(image=triton_image)
     launch = LaunchOptions(mode="docker", container=container)
     sweep = replace(options.sweep, batch_sizes=(1, 2, 3, 4, 5))
-    outcome = profiling.run(replace(options, launch=launch, sweep=sweep), on_progress)
+    outcome = profile.run(replace(options, launch=launch, sweep=sweep), on_progress)
     assert statuses(outcome.measurements) == ["ok", "failed", "ok", "failed", "ok"]
     assert "Triton hangs" in (outcome.measurements[1].reason or "")
     assert "the server died" in (outcome.measurements[3].reason or "")

@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analyzer.measure import profiling
+from analyzer.measure import profile
+from analyzer.measure.options import Options
+from analyzer.measure.plan import read_models
 from analyzer.measure.shard import Shard, expected_s, split
 from analyzer.measure.sweep import Sweep
 from profiles.errors import InputError
@@ -65,14 +67,14 @@ def test_the_shards_of_a_run_are_its_models(tmp_path: Path, example_repository: 
     """A model with a longer sweep of its own weighs more: it is alone, the other four share."""
     found = []
     for index in range(2):
-        options = profiling.Options(
+        options = Options(
             example_repository,
             tmp_path / "profiles.db",
             sweep=Sweep(batch_sizes=(1,), concurrency=(1,)),
             sweep_by_model={"file_type": Sweep(batch_sizes=(1, 2, 4), concurrency=(1, 2))},
             shard=Shard(index, 2),
         )
-        found.append(list(profiling.read_models(options)))
+        found.append(list(read_models(options)))
     assert found == [
         ["file_type"],
         ["ocr_detection", "ocr_orientation", "ocr_recognition", "voice_activity"],
@@ -85,8 +87,8 @@ def test_a_shard_without_models_starts_no_server_and_leaves_a_store(
     """Six shards of five models; whoever merges finds six stores."""
     store = tmp_path / "5.db"
     told: list[str] = []
-    outcome = profiling.run(
-        profiling.Options(example_repository, store, shard=Shard(5, 6)), lambda _: None, told.append
+    outcome = profile.run(
+        Options(example_repository, store, shard=Shard(5, 6)), lambda _: None, told.append
     )
     assert outcome.measurements == []
     assert told == ["Shard 5/6 has no model: there are 5."]

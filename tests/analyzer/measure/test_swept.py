@@ -15,9 +15,11 @@ import pytest
 from tritonclient.http import InferenceServerClient, InferInput
 
 from analyzer.deploy.smoke_test import check_repository
+from analyzer.load.inputs import Inputs
 from analyzer.load.steady_state import SteadyStateRule
-from analyzer.measure import profiling
-from analyzer.measure.profiling import Options
+from analyzer.measure import profile
+from analyzer.measure.options import Options
+from analyzer.measure.plan import make_plan
 from analyzer.measure.sweep import Sweep
 from analyzer.report.tables import measurements_table
 from analyzer.triton import local
@@ -48,7 +50,7 @@ def options(tmp_path: Path, embedded_triton: Binary) -> Options:
 
 
 def measured(options: Options, **changes: object) -> list[Measurement]:
-    return profiling.run(replace(options, **changes), lambda _: None).measurements
+    return profile.run(replace(options, **changes), lambda _: None).measurements
 
 
 @contextmanager
@@ -153,10 +155,9 @@ def test_a_change_of_a_member_is_a_change_of_the_ensemble(options: Options, tmp_
     for name in ("pipeline", "doubler"):
         shutil.copytree(MODELS / name, copy / name)
     changed = Options(copy, tmp_path / "profiles.db")
-    models = profiling.read_models(changed)
-    before = {point.variant.model: point.digest for point in profiling.grid(changed, models)}
+    before = {point.variant.model: point.digest for point in make_plan(changed).points}
     (copy / "doubler" / "1" / "weights").write_text("new")
-    after = {point.variant.model: point.digest for point in profiling.grid(changed, models)}
+    after = {point.variant.model: point.digest for point in make_plan(changed).points}
     assert before["pipeline"] != after["pipeline"]
 
 
@@ -173,7 +174,7 @@ def test_a_stateful_model_is_measured_by_sequences(options: Options, model: str)
     client's, ends included."""
     said: list[str] = []
     asked = replace(options, models=[model], sweep=Sweep((1, 4), (1, 4), sequence_length=5))
-    outcome = profiling.run(asked, lambda _: None, said.append)
+    outcome = profile.run(asked, lambda _: None, said.append)
     assert [str(m.load) for m in outcome.measurements] == ["b1 c1 s5", "b1 c4 s5"]
     for m in outcome.measurements:
         assert (m.status, m.reason, m.failures) == ("ok", None, 0)
@@ -190,9 +191,9 @@ def test_a_decoupled_model_is_measured_by_streams_which_is_said(options: Options
         options,
         models=["streamer", "rester"],
         sweep=Sweep((1,), (2,)),
-        inputs=profiling.Inputs(data_by_model={"streamer": str(data)}),
+        inputs=Inputs(data_by_model={"streamer": str(data)}),
     )
-    stream, plain = profiling.run(asked, lambda _: None, said.append).measurements
+    stream, plain = profile.run(asked, lambda _: None, said.append).measurements
     assert [m.status for m in (stream, plain)] == ["ok", "ok"]
     assert stream.responses == 2 * stream.requests
     assert stream.responses_per_s == pytest.approx(2 * stream.throughput, rel=0.05)

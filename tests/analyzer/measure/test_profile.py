@@ -13,9 +13,10 @@ import psutil
 import pytest
 
 from analyzer.load.steady_state import SteadyStateRule
-from analyzer.measure import profiling
+from analyzer.measure import profile
 from analyzer.measure.loop import Progress
-from analyzer.measure.profiling import Options
+from analyzer.measure.options import Options
+from analyzer.measure.search import Search
 from analyzer.measure.sweep import Sweep
 from analyzer.triton.launch import LaunchOptions
 from analyzer.triton.runtime import Binary
@@ -42,7 +43,7 @@ def options(tmp_path: Path, embedded_triton: Binary, example_repository: Path) -
 
 def run(options: Options) -> tuple[list[Measurement], list[Progress]]:
     told: list[Progress] = []
-    outcome = profiling.run(options, told.append)
+    outcome = profile.run(options, told.append)
     return outcome.measurements, told
 
 
@@ -142,7 +143,7 @@ def test_a_server_killed_in_a_point_costs_that_point_only(options: Options):
         if progress.done == 2 and not killed.is_set():
             threading.Timer(0.4, kill_triton).start()
 
-    outcome = profiling.run(options, on_progress)
+    outcome = profile.run(options, on_progress)
     assert killed.is_set()
     assert [m.status for m in outcome.measurements] == ["ok", "ok", "failed", "ok"]
     assert "server died" in (outcome.measurements[2].reason or "")
@@ -166,9 +167,9 @@ def test_a_search_measures_a_part_of_the_grid_and_nothing_twice(options: Options
     """5 batch sizes x 3 concurrencies; more in a batch is faster, so it climbs there."""
     sweep = Sweep(batch_sizes=(1, 2, 4, 6, 8), concurrency=(1, 2, 4))
     said: list[str] = []
-    searching = replace(options, sweep=sweep, search=profiling.Search())
-    first = profiling.run(searching, lambda _: None, said.append)
+    searching = replace(options, sweep=sweep, search=Search())
+    first = profile.run(searching, lambda _: None, said.append)
     assert 0 < first.measured < 15
     assert f"{15 - first.measured} of 15 points were not tried." in said
     assert max(m.load.batch_size for m in first.measurements) >= 4
-    assert profiling.run(searching, lambda _: None).measured == 0
+    assert profile.run(searching, lambda _: None).measured == 0

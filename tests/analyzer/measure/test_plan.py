@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from analyzer.measure import profiling
-from analyzer.measure.profiling import Inputs, Options
+from analyzer.load.inputs import Inputs
+from analyzer.measure.options import Options
+from analyzer.measure.plan import make_plan
 from profiles.errors import InputError
 
 MODELS = Path(__file__).parents[1] / "load" / "models"
@@ -15,7 +16,7 @@ MODELS = Path(__file__).parents[1] / "load" / "models"
 
 def prepare(*models: str, **given: object) -> None:
     inputs = Inputs(**given)  # type: ignore[arg-type]
-    profiling.prepare(Options(MODELS, Path("unused.db"), models=models, inputs=inputs))
+    make_plan(Options(MODELS, Path("unused.db"), models=models, inputs=inputs))
 
 
 def test_every_model_that_lacks_a_shape_is_named():
@@ -32,12 +33,14 @@ def test_a_shape_without_a_model_is_for_those_that_have_the_input():
 @pytest.mark.parametrize("owner", [None, "picky"])
 def test_a_shape_that_no_model_takes_is_said_with_what_there_is(owner: str | None):
     shapes = [(None, "IDS", (4,)), (owner, "IDZ", (4,))]
-    with pytest.raises(InputError, match="--shape IDZ: no such input; picky has TEXT, IDS, MASK"):
+    with pytest.raises(
+        InputError, match=r"--shape IDZ: no such input\. Inputs: picky: TEXT, IDS, MASK"
+    ):
         prepare("picky", shapes=shapes)
 
 
 def test_a_shape_of_the_configuration_file_is_checked_too():
-    with pytest.raises(InputError, match="--shape IDZ"):
+    with pytest.raises(InputError, match=r"--shape IDZ"):
         prepare("picky", shapes_by_model={"picky": {"IDS": (4,), "IDZ": (4,)}})
 
 

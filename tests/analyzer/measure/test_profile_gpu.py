@@ -11,9 +11,9 @@ from pretended_nvml.repository import add_model
 
 from analyzer.devices.gpu import open_gpus
 from analyzer.load.steady_state import SteadyStateRule
-from analyzer.measure import profiling
+from analyzer.measure import profile
 from analyzer.measure.loop import Progress
-from analyzer.measure.profiling import Options
+from analyzer.measure.options import Options
 from analyzer.measure.sweep import Sweep
 from analyzer.triton import local
 from analyzer.triton.launch import LaunchOptions
@@ -64,7 +64,7 @@ def test_a_lost_gpu_and_too_little_memory_cost_only_their_own_points(
             gpus="0",
             rule=SteadyStateRule(relative_half_width=0.2, max_duration_s=2),
         )
-        measurements = profiling.run(options, on_progress).measurements
+        measurements = profile.run(options, on_progress).measurements
     finally:
         over.set()
         thread.join()
@@ -110,7 +110,7 @@ def test_of_a_model_that_was_loaded_before_only_what_the_load_adds_is_known(
             launch=LaunchOptions(mode="remote", http_url=there.http_url),
             rule=SteadyStateRule(relative_half_width=0.2, max_duration_s=2),
         )
-        (measurement,) = profiling.run(options, lambda _: None).measurements
+        (measurement,) = profile.run(options, lambda _: None).measurements
     assert measurement.usage is not None
     assert measurement.usage.memory_cold_bytes == 0
     assert measurement.usage.memory_hot_bytes == 2 * GB
