@@ -48,7 +48,7 @@ def apply(
     target = layouts.load(new)
     fleet = applying.survey(layouts.load(old), target, dict(urls), model_repository)
     for model, device in fleet.strangers:
-        log.warning(f"{device} holds {model}, which is in neither layout: it is left as it is.")
+        log.warning(f"{device} serves {model}, which is in neither layout: it is left unchanged.")
     changes = applying.plan(fleet, target)
     for gap in changes.gaps:
         log.warning(f"Not without a gap: {gap}")

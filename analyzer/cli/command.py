@@ -65,12 +65,12 @@ def _read_config(ctx: click.Context, _param: click.Parameter, value: str | None)
         return
     document = read_yaml(path) or {}
     if not isinstance(document, Mapping):
-        raise InputError(f"{path}: a mapping such as `store: profiles.db` is expected.")
+        raise InputError(f"{path}: expected a mapping, e.g. `store: profiles.db`.")
     names = {p.name for p in ctx.command.params if p.name}
     shared = {k: v for k, v in document.items() if k not in COMMAND_SECTIONS}
     own = document.get(ctx.command.name or "", None) or {}
     if not isinstance(own, Mapping):
-        raise InputError(f"{path}: {ctx.command.name}: a mapping of options is expected.")
+        raise InputError(f"{path}: {ctx.command.name}: expected a mapping of options.")
     for key in own:
         if str(key).replace("-", "_") not in names:
             hint = nearest(str(key).replace("-", "_"), names)

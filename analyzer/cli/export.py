@@ -67,8 +67,8 @@ def export(
     for name in formats:
         if name not in exporting.FORMATS:
             raise click.BadParameter(
-                f"{name!r} is not a format.{nearest(name, exporting.FORMATS)} "
-                f"There are {', '.join(exporting.FORMATS)}.",
+                f"Unknown format {name!r}.{nearest(name, exporting.FORMATS)} "
+                f"Known formats: {', '.join(exporting.FORMATS)}.",
                 param_hint="--format",
             )
     folders = exporting.export(

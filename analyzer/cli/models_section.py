@@ -88,7 +88,7 @@ def _members(value: Any, where: str) -> dict[str, Sweep]:
     if isinstance(value, list):
         value = dict.fromkeys(value)
     if not isinstance(value, Mapping | None):
-        raise InputError(f"{where}: names are expected, or a mapping {{detector: {{...}}}}.")
+        raise InputError(f"{where}: expected names, or a mapping {{detector: {{...}}}}.")
     members = {}
     for name, fields in (value or {}).items():
         place = f"{where}: {name}"
@@ -101,11 +101,11 @@ def _fields(value: Any, where: str, known: tuple[str, ...]) -> dict[str, Any]:
     if value is None:
         return {}
     if not isinstance(value, Mapping):
-        raise InputError(f"{where}: a mapping such as {{batch_sizes: [1, 2]}} is expected.")
+        raise InputError(f"{where}: expected a mapping, e.g. {{batch_sizes: [1, 2]}}.")
     given = {str(key).replace("-", "_"): one for key, one in value.items()}
     for key in given:
         if key not in known:
-            hint = nearest(key, known) or f" There are {', '.join(known)}."
+            hint = nearest(key, known) or f" Known fields: {', '.join(known)}."
             raise InputError(f"{where}: unknown field {key!r}.{hint}")
     return given
 
@@ -118,7 +118,7 @@ def _read(given: Mapping[str, Any], readers: Mapping[str, Reader], where: str) -
     }
     for name in NEVER_EMPTY & found.keys():
         if not found[name]:
-            raise InputError(f"{where}: {name}: at least one value is needed, such as [1].")
+            raise InputError(f"{where}: {name}: expected at least one value, e.g. [1].")
     return found
 
 

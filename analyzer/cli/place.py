@@ -148,10 +148,10 @@ def place(output_format: str, **options: Any) -> None:
             raise click.exceptions.Exit(INTERRUPTED)
         if result.status == "unknown":
             raise NoAnswerError(
-                f"No layout was found within {options['time_limit']:g} s, nor was it proven that "
-                "there is none. Give more time with --time-limit."
+                f"No layout was found within {options['time_limit']:g} s, and none was proven "
+                "impossible. Allow more time with --time-limit."
             )
-        raise NoAnswerError("Nothing fits: no layout meets all of this.")
+        raise NoAnswerError("Nothing fits: no layout meets all constraints.")
     if deadline.stopped:
         raise click.exceptions.Exit(INTERRUPTED)
 
@@ -165,7 +165,7 @@ def _place_and_verify(options: dict[str, Any], output_format: str) -> None:
     from placement.solver.result import Deadline
 
     if options["model_repository"] is None:
-        raise InputError("--verify runs the models: say where they are with -m DIR.")
+        raise InputError("--verify runs the models: pass their repository with -m DIR.")
     if options["problem"] is not None or options["frontier"]:
         raise InputError("--verify needs measured models: leave out --problem and --frontier.")
     launch = launch_options(options["launch_mode"], options["triton_image"])
@@ -332,7 +332,7 @@ def _interruptible(work: Callable[[], T], deadline: Deadline) -> T:
         try:
             return future.result()
         except KeyboardInterrupt:
-            log.warning("Interrupted: here is the best so far.")
+            log.warning("Interrupted: this is the best layout found so far.")
             deadline.stop()
             return future.result()
 
@@ -376,7 +376,7 @@ def _frontier(
         table,
     )
     if all(point.value is None for point in points):
-        raise NoAnswerError("No number of devices of this fleet was found to carry all of this.")
+        raise NoAnswerError("No number of devices of this fleet carries all demands.")
     if deadline.stopped:
         raise click.exceptions.Exit(INTERRUPTED)
 

@@ -264,7 +264,7 @@ def profile(ctx: click.Context, /, output_format: str, done: Path | None, **opti
     chosen = _options(options, ctx.meta)
     if pairs is not None:
         if in_parallel:
-            raise InputError("--pairs measures on one GPU: leave out --parallel.")
+            raise InputError("--pairs measures on one GPU: it cannot be used with --parallel.")
         _pairs(chosen, pairs or None, output_format)
         return
     run = parallel.run if in_parallel else profiling.run
@@ -286,7 +286,11 @@ def _pairs(chosen: Options, most: int | None, output_format: str) -> None:
     emit(
         [to_document(row) for row in rows],
         output_format,
-        lambda: rows_table(rows) if rows else "Nothing to measure: the store knows enough.",
+        lambda: (
+            rows_table(rows)
+            if rows
+            else "Nothing to measure: the store has enough co-location measurements."
+        ),
     )
 
 

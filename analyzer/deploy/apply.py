@@ -49,20 +49,18 @@ def survey(old: Layout, new: Layout, urls: Mapping[str, str], models: Path) -> F
     devices = {d.name: d for d in (*old.devices, *new.devices) if d.residents}
     missing = [name for name in devices if name not in urls]
     if missing:
-        raise InputError(
-            f"Where is the Triton of {', '.join(missing)}? Say --url {missing[0]}=HOST:PORT."
-        )
+        raise InputError(f"No address for {', '.join(missing)}: pass --url {missing[0]}=HOST:PORT.")
     for name in urls:
         if name not in {d.name for d in (*old.devices, *new.devices)}:
-            raise InputError(f"--url {name}: neither layout has such a device.")
+            raise InputError(f"Unknown device in --url {name}: neither layout has it.")
     for name, url in urls.items():
         others = [other for other in devices if urls[other] == url and other != name]
         if others:
             raise InputError(
-                f"{name} and {', '.join(others)} have one Triton at {url}, as `export --per-host` "
-                "makes them: what is loaded for one device would be lost to the other. `apply` "
-                "needs a Triton per device; else export the new layout with --per-host --force and "
-                "restart that Triton."
+                f"{name} and {', '.join(others)} share one Triton at {url} (`export --per-host`): "
+                "what is loaded for one device would replace what serves for the other. `apply` "
+                "needs a Triton per device; otherwise export the new layout with --per-host "
+                "--force and restart that Triton."
             )
     was = {d.name: d for d in old.devices}
     will = {d.name: d for d in new.devices}
@@ -112,9 +110,9 @@ def _half_way(steps: Sequence[Step], number: int, said: str, error: Exception) -
     done = "; ".join(f"{s.action} {s.model} on {s.device}" for s in steps[: number - 1])
     return (
         f"Step {number} of {len(steps)} failed: {said}: {error}\n"
-        f"Done so far: {done or 'nothing'}. No later step was begun, so every model that had a "
-        "replica still has one, unless the plan told of a gap. Mend the cause and repeat the "
-        "command, which goes on from what the servers hold; or go back with the layouts exchanged."
+        f"Completed: {done or 'nothing'}. No later step was started, so every model that had a "
+        "replica still has one, unless the plan reported a gap. Fix the cause and repeat the "
+        "command, which continues from what the servers hold, or swap the layouts to revert."
     )
 
 
@@ -164,7 +162,7 @@ def _files(model: ServedModel, device: str) -> dict[str, bytes]:
     if size > MOST_SENT_BYTES:
         raise LoadError(
             f"{model.name} is not in the repository of {device}'s Triton, and its "
-            f"{size / 1e6:.0f} MB are too much to send: `export` the new layout there first."
+            f"{size / 1e6:.0f} MB are too much for a load request: `export` the new layout first."
         )
     return {str(path.relative_to(root)): path.read_bytes() for path in paths}
 
@@ -220,7 +218,7 @@ def is_up(url: str, model: str) -> bool:
     except http_api.RefusedError:
         return False
     except OSError as error:
-        raise ServerError(f"Triton at {url} does not answer: {error}") from None
+        raise ServerError(f"Triton at {url} does not respond: {error}") from None
     return True
 
 

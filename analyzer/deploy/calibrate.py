@@ -48,15 +48,15 @@ def place_until_it_holds(
             if not rounds:
                 raise
             raise NoAnswerError(
-                f"With the slowdown that was measured nothing fits any more: {error}\n"
+                f"Nothing fits with the measured slowdown: {error}\n"
                 f"The last layout did not hold:\n{_reasons(rounds[-1].seen)}"
             ) from None
         if rounds and layout == rounds[-1].layout:
             raise NoAnswerError(
-                "The layout does not hold, and what was measured changes nothing about it:\n"
+                "The layout does not hold, and the new measurements do not change it:\n"
                 f"{_reasons(rounds[-1].seen)}\n"
-                "Slowdown between models explains none of it. Profile anew (`profile --remeasure`),"
-                " or lower what devices are filled with (--max-utilization, --max-memory)."
+                "Slowdown between models does not explain it. Profile again (`profile "
+                "--remeasure`), or lower the limits of devices (--max-utilization, --max-memory)."
             )
         seen = try_out(layout)
         rounds.append(Round(layout, seen))
@@ -67,7 +67,7 @@ def place_until_it_holds(
         if len(rounds) >= most:
             raise NoAnswerError(
                 f"No layout held in {most} rounds. The last one:\n{_reasons(seen)}\n"
-                "More --rounds may help: the store keeps what was learnt."
+                "More --rounds may help: the store keeps the measurements."
             )
 
 

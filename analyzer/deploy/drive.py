@@ -109,12 +109,12 @@ def placed_load(resident: Resident, factor: float | None = None) -> LoadPoint:
     """What is sent to a replica; raises InputError when the layout does not say its load."""
     if resident.load is None:
         raise InputError(
-            f"{resident.model}: the layout names no load to drive it with; `place` from a store "
-            "of measurements writes it."
+            f"{resident.model}: the layout has no load for it; `place` from a profile store writes "
+            "one."
         )
     if factor is None and in_full(resident):
         return resident.load
     rate = resident.rate * (factor or 1.0) / resident.load.batch_size
     if rate <= 0:
-        raise InputError(f"{resident.model}: its rate in the layout is 0: there is no load.")
+        raise InputError(f"{resident.model}: its rate in the layout is 0.")
     return replace(resident.load, concurrency=None, request_rate=rate)

@@ -123,7 +123,7 @@ def _throughput(
         return check
     requests = resident.rate / resident.load.batch_size * seen.duration_s if resident.load else 0.0
     if 0 < requests < FEWEST:
-        few = f"{requests:.1f} requests in {seen.duration_s:g} s are too few to tell"
+        few = f"{requests:.1f} requests in {seen.duration_s:g} s are too few to judge"
         return replace(check, holds=None, reason=few)
     return replace(
         check,
@@ -135,24 +135,26 @@ def _throughput(
 def _why_slow(device: PlacedDevice, result: LoadResult, seen: Seen) -> str:
     figures = seen.figures
     if result.client_limited:
-        return f", perhaps for want of load: {result.client_limited}"
+        return f", possibly limited by the client: {result.client_limited}"
     needed = sum(resident.uses.get("utilization", 0.0) for resident in device.residents)
     if needed > 100:
         return (
-            f": {device.name} holds too much, its residents need {needed:.0f} % of it together "
-            "by their profiles (place with utilization among the --limits)"
+            f": {device.name} is overcommitted, by their profiles its replicas need {needed:.0f} % "
+            "of it (place with utilization among the --limits)"
         )
     used = figures.utilization_percent if figures else None
     if used is not None and used >= FULL_PERCENT:
-        return f": {device.name} is full, {used:.0f} % in use"
+        return f": {device.name} is saturated, {used:.0f} % in use"
     if seen.busy_percent is not None and seen.busy_percent >= FULL_PERCENT:
         return (
-            f": this machine's processors are {seen.busy_percent:.0f} % busy, the load generators "
-            "and other programs included"
+            f": this host's CPUs are {seen.busy_percent:.0f} % busy, including load generators and "
+            "other programs"
         )
     if len(device.residents) > 1:
-        return f": its neighbours on {device.name} slow it, though the device is not full"
-    return f", though it is alone on {device.name}: it was profiled faster than it runs here"
+        return (
+            f": its neighbours on {device.name} slow it down, although the device is not saturated"
+        )
+    return f", although it is alone on {device.name}: it ran faster when it was profiled"
 
 
 def _latency(device: PlacedDevice, resident: Resident, result: LoadResult) -> Check:
@@ -166,13 +168,13 @@ def _latency(device: PlacedDevice, resident: Resident, result: LoadResult) -> Ch
         measured,
         f"ms p{resident.percentile}",
         holds=None,
-        reason="no limit is demanded",
+        reason="no latency limit",
     )
     if limit is None:
         return check
     if measured is not None and measured <= limit:
         return replace(check, holds=True, reason=None)
-    said = "no answer" if measured is None else f"{measured:.4g} ms"
+    said = "unknown (no request completed)" if measured is None else f"{measured:.4g} ms"
     return replace(
         check,
         holds=False,
@@ -187,9 +189,9 @@ def _use(
     predicted = device.uses.get(what)
     check = Check(device.name, None, what, predicted, measured, unit, holds=None)
     if predicted is None:
-        return replace(check, reason="the layout does not predict it")
+        return replace(check, reason="not predicted by the layout")
     if measured is None:
-        return replace(check, reason="out of sight")
+        return replace(check, reason="not visible from here")
     expected = min(predicted, 100.0) if what == "utilization" else predicted
     if measured <= expected * (1 + tolerance):
         return replace(check, holds=True)
@@ -199,7 +201,7 @@ def _use(
     return replace(
         check,
         holds=False,
-        reason=f"{device.name} uses {amount} of {what}, predicted were "
+        reason=f"{device.name} uses {amount} of {what}, predicted: "
         f"{_amount(expected, unit)}" + (f"; its limit is {_amount(limit, unit)}" if beyond else ""),
     )
 

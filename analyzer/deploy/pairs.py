@@ -1,4 +1,4 @@
-"""Measures models side by side on purpose: few pairs that tell much, rather than all.
+"""Measures models side by side: few informative pairs rather than all.
 
 A run tells of a model's sensitivity by the square of its neighbours' use (least squares, see
 `placement/problem/slowdown.py`). So the pair comes first by which the least is left unknown, what
@@ -161,13 +161,13 @@ def run(
     models = {m: c for m, c in candidates(profile, device.name).items() if m in asked}
     if len(models) < 2:
         raise InputError(
-            f"--pairs needs two models or more that were profiled on {device.name}; the store has "
+            f"--pairs needs at least two models that were profiled on {device.name}; the store has "
             f"{', '.join(models) or 'none'}. Run `model-placer profile` without --pairs first."
         )
     pairs = choose(models, rows, device, most)
     say(
         f"{len(pairs)} of {len(models) * (len(models) - 1) // 2} pairs of {len(models)} models on "
-        f"{device.name} tell enough, by what the store knows"
+        f"{device.name} to measure, beyond what the store has"
         + (": " + ", ".join(" + ".join(pair) for pair in pairs) if pairs else "")
         + "."
     )
@@ -188,7 +188,7 @@ def run(
         kept = ", ".join(
             f"{row.model} {row.throughput / row.solo_throughput:.0%}" for row in new[:2]
         )
-        say(f"[{number}/{len(pairs)}] {' + '.join(pair)}: in full they keep {kept}")
+        say(f"[{number}/{len(pairs)}] {' + '.join(pair)}: throughput kept at full load: {kept}")
     return made
 
 

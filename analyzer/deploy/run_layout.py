@@ -1,4 +1,4 @@
-"""A layout that runs: a Triton per device, started here or already there."""
+"""Runs a layout: a Triton per device, started here or already running elsewhere."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def start(
     for name in urls:
         if name not in {device.name for plan in plans for device in plan.devices}:
             known = ", ".join(device.name for plan in plans for device in plan.devices)
-            raise InputError(f"--url {name}: the layout has no such device; it has {known}.")
+            raise InputError(f"Unknown device in --url {name}. Devices of the layout: {known}.")
     remote = [plan for plan in plans if plan.devices[0].name in urls]
     here = [plan for plan in plans if plan.devices[0].name not in urls]
     usable = sorted(options.cpus or os.sched_getaffinity(0))
@@ -116,8 +116,8 @@ def _processors(
     """
     wanted = {plan.name: cores(plan.devices[0]) or len(usable) for plan in plans}
     notes = [
-        f"{plan.devices[0].name} was profiled on {wanted[plan.name]} cores, and there are "
-        f"{len(usable)} here."
+        f"{plan.devices[0].name} was profiled on {wanted[plan.name]} cores; this host has "
+        f"{len(usable)}."
         for plan in plans
         if wanted[plan.name] > len(usable)
     ]
@@ -127,8 +127,8 @@ def _processors(
             pinned[name], usable = tuple(usable[:count]), usable[count:]
         return pinned, True, notes
     notes.append(
-        f"{len(plans)} CPU hosts with {sum(wanted.values())} cores together, and the load "
-        f"generators, run on the {len(usable)} of this machine: one host after another."
+        f"{len(plans)} CPU hosts need {sum(wanted.values())} cores beside the load generators, "
+        f"this host has {len(usable)}: they are driven one after another."
     )
     return {name: tuple(usable[:count]) for name, count in wanted.items()}, False, notes
 
@@ -175,7 +175,7 @@ def _sampler(plan: Server, notes: list[str]) -> Iterator[DeviceSampler]:
         wanted = plan.devices[0].device_type
         if gpu.device_type.name != wanted:
             notes.append(
-                f"{plan.devices[0].name} is a {wanted} in the layout, and {gpu.index} here is a "
+                f"{plan.devices[0].name} is a {wanted} in the layout; GPU {gpu.index} here is a "
                 f"{gpu.device_type.name}."
             )
         yield gpu

@@ -1,4 +1,4 @@
-"""Does what was exported serve? Each repository is loaded by a real Triton and asked once."""
+"""Smoke test of an export: a Triton loads each repository and serves each model one request."""
 
 from __future__ import annotations
 
@@ -54,11 +54,13 @@ def _send(url: str, model: str, request: PreparedRequest) -> None:
         answer = connection.getresponse()
         content = answer.read()
     except (OSError, http.client.HTTPException) as error:
-        raise NoAnswerError(f"{model} gives no answer: {error}") from None
+        raise NoAnswerError(f"{model} does not respond: {error}") from None
     finally:
         connection.close()
     if answer.status != http.client.OK:
-        raise NoAnswerError(f"{model} refuses: {content.decode(errors='replace').strip()}")
+        raise NoAnswerError(
+            f"{model} returned an error: {content.decode(errors='replace').strip()}"
+        )
 
 
 def _stream(url: str, model: str, request: PreparedRequest) -> None:
@@ -70,7 +72,9 @@ def _stream(url: str, model: str, request: PreparedRequest) -> None:
         try:
             answers = [service_pb2.ModelStreamInferResponse.FromString(one) for one in responses]
         except grpc.RpcError as error:
-            raise NoAnswerError(f"{model} gives no answer: {error}") from None
+            raise NoAnswerError(f"{model} does not respond: {error}") from None
     refusal = next((answer.error_message for answer in answers if answer.error_message), "")
     if refusal or not answers:
-        raise NoAnswerError(f"{model} refuses: {refusal or 'its stream ended without an answer'}")
+        raise NoAnswerError(
+            f"{model} returned an error: {refusal or 'its stream ended without a response'}"
+        )

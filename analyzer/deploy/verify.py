@@ -81,7 +81,7 @@ def verify(
         if options.store is not None and beside:
             with ProfileStore(options.store) as store:
                 store.add_colocations(beside)
-            say(f"{len(beside)} co-location measurements are in {options.store}")
+            say(f"Stored {len(beside)} co-location measurements in {options.store}")
         found = Verification(checks, tuple(notes))
         if options.ramp:
             say("Raising all loads together")

@@ -1,4 +1,4 @@
-"""Whether this machine or container was given a GPU: measuring the CPU would be a surprise then."""
+"""Whether a GPU is expected here: then falling back to the CPU is an error."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 from profiles.errors import SurroundingsError
 
 
-def given(devices: Path = Path("/dev")) -> str | None:
-    """What tells that there is a GPU, if anything does.
+def evidence(devices: Path = Path("/dev")) -> str | None:
+    """Evidence that this machine or container has a GPU; None without any.
 
     The driver's device files, or the variable by which NVIDIA's device plugin and container toolkit
     name a container's devices. NVIDIA's images set it to `all`, whether there are any or not.
@@ -21,15 +21,15 @@ def given(devices: Path = Path("/dev")) -> str | None:
     return f"there is {found[0]}" if found else None
 
 
-def insist(choice: str, reason: str) -> None:
-    """Return if no GPU will do: `auto` where none was given.
+def allow_cpu(choice: str, reason: str) -> None:
+    """Return if the CPU may be measured instead: `auto` where no GPU is expected.
 
     Raises
     ------
     SurroundingsError
-        A GPU was asked for or given; `reason` tells why none is used.
+        A GPU was requested or is expected; `reason` says why none can be used.
     """
-    source = given() if choice == "auto" else f"--gpus {choice} was asked for"
+    source = evidence() if choice == "auto" else f"--gpus {choice} was requested"
     if source is not None:
         raise SurroundingsError(
             f"{source}, but {reason}. See `nvidia-smi` here, the driver and (on Kubernetes) the "

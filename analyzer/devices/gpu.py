@@ -1,4 +1,4 @@
-"""A GPU, or a MIG slice of one, as a device: what NVML says of it.
+"""A GPU, or a MIG slice of one, as a device to measure on; read through NVML.
 
 Utilization is the share of time in which some kernel ran, memory utilization that in which memory
 was read or written (NVML's `nvmlUtilization_t`): neither says how much of the GPU was filled. On
@@ -14,7 +14,7 @@ from typing import Any
 
 from analyzer.devices import host
 from analyzer.devices.device import Pids, Watch, seldom
-from analyzer.devices.expected_gpu import insist
+from analyzer.devices.expected_gpu import allow_cpu
 from analyzer.devices.gpu_processes import ProcessList
 from analyzer.devices.gpu_watch import GpuWatch
 from analyzer.devices.nvml import NvmlDevice, optional
@@ -43,10 +43,10 @@ def open_gpus(choice: str = "all") -> Iterator[list[Gpu]]:
     try:
         pynvml.nvmlInit()
     except pynvml.NVMLError as error:
-        reason = f"no GPU can be read: NVML says: {error}"
+        reason = f"no GPU can be read: NVML error: {error}"
         if choice not in {"auto", "first"}:
             raise SurroundingsError(reason) from None
-        insist(choice, reason)
+        allow_cpu(choice, reason)
         yield []
         return
     try:
@@ -61,7 +61,7 @@ def _chosen(choice: str, found: list[Gpu], broken: dict[str, str]) -> list[Gpu]:
         if broken and not found:
             raise SurroundingsError("; ".join(broken.values()))
         if choice != "all" and not found:
-            insist(choice, "NVML shows neither a GPU nor a MIG slice")
+            allow_cpu(choice, "NVML lists no GPU and no MIG slice")
         return found[:1] if choice == "first" else found
     chosen: list[Gpu] = []
     for word in dict.fromkeys(choice.split(",")):
@@ -71,7 +71,7 @@ def _chosen(choice: str, found: list[Gpu], broken: dict[str, str]) -> list[Gpu]:
         if not matches:
             names = ", ".join(f"{gpu.index} ({gpu.uuid})" for gpu in found)
             also = "".join(f"; {text}" for text in broken.values())
-            raise InputError(f"no GPU is called {word!r}; there are {names or 'none'}{also}")
+            raise InputError(f"Unknown GPU {word!r}. GPUs here: {names or 'none'}{also}.")
         chosen += [gpu for gpu in matches if gpu not in chosen]
     return chosen
 
@@ -86,14 +86,14 @@ def list_gpus(nvml: Any) -> tuple[list[Gpu], dict[str, str]]:
     try:
         count = nvml.nvmlDeviceGetCount()
     except nvml.NVMLError as error:
-        raise SurroundingsError(f"no GPU can be read: NVML says: {error}") from None
+        raise SurroundingsError(f"no GPU can be read: NVML error: {error}") from None
     for index in range(count):
         try:
             found += _of_index(nvml, index)
         except SurroundingsError as error:
             broken[str(index)] = str(error)
         except nvml.NVMLError as error:
-            broken[str(index)] = f"GPU {index}: NVML says: {error}"
+            broken[str(index)] = f"GPU {index}: NVML error: {error}"
     return found, broken
 
 
@@ -114,8 +114,8 @@ def _of_index(nvml: Any, index: int) -> list[Gpu]:
     ]
     if not parts:
         raise SurroundingsError(
-            f"GPU {index} is in MIG mode and has no slice for us: make some "
-            "(`nvidia-smi mig -cgi PROFILE -C`), or end MIG mode (`nvidia-smi -mig 0`)"
+            f"GPU {index} is in MIG mode and has no slice: create one "
+            "(`nvidia-smi mig -cgi PROFILE -C`) or disable MIG mode (`nvidia-smi -mig 0`)"
         )
     return parts
 
@@ -128,7 +128,7 @@ class Gpu:
     def __init__(self, device: NvmlDevice) -> None:
         self.device = device
         self.uuid, self.index, self.device_type = device.uuid, device.index, device.device_type
-        self.hidden_bytes = 0  # held before the server was started, no one knows by whom
+        self.hidden_bytes = 0  # in use before the server started, by processes that are not visible
         with device.errors():
             self.processes = ProcessList(device)
 
@@ -142,7 +142,7 @@ class Gpu:
             return max(0, self.device.used_bytes() - self.processes.users(pids).others_bytes)
 
     def abilities(self) -> dict[str, bool]:
-        """What NVML tells of this device beside its memory, and whether it does."""
+        """Which figures beside memory NVML reports for this device."""
         nvml, handle = self.device.nvml, self.device.handle
         asked = {
             "utilization": lambda: nvml.nvmlDeviceGetUtilizationRates(handle),
@@ -170,7 +170,7 @@ class Gpu:
         return True
 
     def look_around(self) -> None:
-        """Note what is held before a server is started, by programs that cannot be seen."""
+        """Record memory in use before a server starts, by processes that are not visible."""
         with self.device.errors():
             second = None if self.device.shares_memory else self.device.memory_v2()
             if second is not None:  # the older query counts the driver's reserve as used

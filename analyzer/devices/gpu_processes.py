@@ -1,4 +1,4 @@
-"""Which processes use a GPU, and which of them are surely not the server's.
+"""Which processes use a GPU, and which of them do not belong to the server.
 
 NVML numbers processes as the host does, or, with drivers that know process namespaces, as the
 namespace of the one who asks, and leaves out whatever is not in that (`os_find_ns_pid` of NVIDIA's

@@ -1,7 +1,7 @@
 """One GPU watched from a thread while a load runs.
 
-Memory and processes are looked at often, since a peak may be short; what the driver averages or
-counts itself (utilization, energy, clocks) seldom, as each question costs time of a processor.
+Memory and processes are sampled often, since a peak may be short; what the driver averages or
+counts itself (utilization, energy, clocks) rarely, since each query costs CPU time.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ class GpuWatch(Background):
         processes: ProcessList,
         pids: Pids,
         host: HostSampler,
-        hidden_bytes: int = 0,  # held before the server was started, no one knows by whom
+        hidden_bytes: int = 0,  # in use before the server started
     ) -> None:
         super().__init__("nvml sampler")
         self.gpu, self.processes, self.pids, self.host = gpu, processes, pids, host
@@ -173,23 +173,23 @@ class GpuWatch(Background):
         gpu, others = self.gpu, self.series.others
         if others:
             words = described((pid, others[pid], shares.get(pid)) for pid in sorted(others))
-            yield f"other processes used {gpu.uuid} meanwhile: {words}"
+            yield f"other processes used {gpu.uuid} during the measurement: {words}"
         if self.hidden_bytes > HIDDEN_BYTES:
             yield (
-                f"{self.hidden_bytes / 2**20:.0f} MiB of {gpu.uuid} were held before Triton was "
-                "started, by programs that cannot be seen from here"
+                f"{self.hidden_bytes / 2**20:.0f} MiB of {gpu.uuid} were in use before Triton "
+                "started, by processes that are not visible from here"
             )
         if gpu.shares_memory:
             yield f"{gpu.uuid} shares the host's memory: all RAM in use on the host is counted"
         if utilization is None:
-            yield f"NVML gives no utilization of {gpu.uuid} (as of most MIG slices)"
+            yield f"NVML reports no utilization for {gpu.uuid} (usual for MIG slices)"
         if self.series.gaps:
-            yield f"NVML failed {self.series.gaps} times: a peak of memory may have been missed"
+            yield f"NVML failed {self.series.gaps} times: a memory peak may have been missed"
         held_down = [s.throttles & sum(THROTTLES) for s in inside]
         words = ", ".join(w for bit, w in THROTTLES.items() if any(s & bit for s in held_down))
         if words:
             share = sum(map(bool, held_down)) / len(held_down)
-            yield f"the GPU's clocks were held down by {words} in {share:.0%} of the time"
+            yield f"the GPU's clocks were throttled {share:.0%} of the time by {words}"
 
     def _run(self) -> None:
         while not self._stop.wait(PERIOD_S):

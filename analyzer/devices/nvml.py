@@ -1,4 +1,4 @@
-"""What NVML says of one device, and its errors as ours."""
+"""One NVML device handle: queries, and NVML's errors as SurroundingsError."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 class NvmlDevice:
-    """A handle of NVML's with what is asked of it; `parent` is the GPU of a MIG slice."""
+    """An NVML device handle; `parent` is the handle of a MIG slice's GPU."""
 
     def __init__(self, nvml: Any, handle: Any, index: str, parent: Any = None) -> None:
         self.nvml, self.handle, self.index, self.parent = nvml, handle, index, parent
@@ -34,7 +34,7 @@ class NvmlDevice:
             )
 
     def ask(self, call: Callable[[], T]) -> T | None:
-        """What NVML answers, None where it does not."""
+        """The result of an NVML call; None where it is not supported or not permitted."""
         return optional(self.nvml, call)
 
     @contextmanager
@@ -44,7 +44,7 @@ class NvmlDevice:
             yield
         except self.nvml.NVMLError as error:
             name = getattr(self, "uuid", self.index)
-            raise SurroundingsError(f"GPU {name}: NVML says: {error}") from None
+            raise SurroundingsError(f"GPU {name}: NVML error: {error}") from None
 
     def environment(self, triton: str) -> Environment:
         """The device, its driver and its clocks now; a lost GPU has none."""
@@ -91,7 +91,7 @@ class NvmlDevice:
 
 
 def optional(nvml: Any, call: Callable[[], T]) -> T | None:
-    """What NVML answers; None where it does not support it, or does not let us see it."""
+    """The result of an NVML call; None where it is not supported or not permitted."""
     try:
         return call()
     except nvml.NVMLError as error:

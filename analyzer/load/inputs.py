@@ -99,8 +99,7 @@ def make_requests(
     batch_size
         Inferences in one request.
     shapes
-        Dims of inputs that the model leaves open, without the batch; those of other models' inputs
-        may be among them.
+        Sizes of variable dims by input, without the batch; inputs of other models are ignored.
     data
         `random`, `zero`, or a file or directory that `input_data.read` takes.
     seed
@@ -116,7 +115,7 @@ def make_requests(
     Raises
     ------
     InputError
-        An input has an open dim that `shapes` does not give, the batch is too large, or the data
+        An input has a variable dim that `shapes` does not set, the batch is too large, or the data
         does not fit.
     SurroundingsError
         The server does not answer.
@@ -135,7 +134,7 @@ def make_requests(
         return [prepare(described, tensors, None, places) for tensors in every]
     if batch_size != 1:
         raise InputError(
-            f"{model} is stateful: Triton takes its requests one inference each; --batch-sizes 1"
+            f"{model} is stateful and takes one inference per request: use --batch-sizes 1."
         )
     made: dict[tuple[int, Ends], PreparedRequest] = {}  # few tensors make many steps
     requests = []
@@ -177,8 +176,8 @@ def check_protocol(described: ModelInputs, via: Via) -> None:
     """Raise InputError when requests for the model cannot go that way."""
     if described.decoupled and via == "perf_analyzer":
         raise InputError(
-            f"{described.model} is decoupled: it may answer a request many times, which is "
-            "measured over gRPC streams only; --load-generator grpc, or http, which switches to it"
+            f"{described.model} is decoupled and is measured over gRPC streams only: use "
+            "--load-generator grpc, or http, which switches to gRPC for it."
         )
 
 
@@ -194,8 +193,8 @@ def make_tensors(
     model, limit = described.model, described.max_batch_size
     if batch_size > max(limit, 1):
         raise InputError(
-            f"{model}: a request of batch size {batch_size} is more than its max_batch_size "
-            f"{limit}; --max-batch-sizes {batch_size} raises it"
+            f"{model}: batch size {batch_size} exceeds its max_batch_size {limit}; "
+            f"--max-batch-sizes {batch_size} raises it."
         )
     if data not in {"random", "zero"}:
         return _given_tensors(described, batch_size, shapes, Path(data))
@@ -233,8 +232,8 @@ def _given_tensors(
         start += batch_size
         if any(_form(one) != _form(chosen[0]) for one in chosen):
             raise InputError(
-                f"--input-data {path}: entries of different inputs or shapes cannot be one "
-                f"request of batch size {batch_size}; --batch-sizes 1 sends them one by one"
+                f"--input-data {path}: entries with different inputs or shapes cannot share a "
+                f"request of batch size {batch_size}: use --batch-sizes 1."
             )
         made.append(_batched(described, chosen))
     return made
@@ -268,7 +267,9 @@ def _single(
             shape = _shape(described.model, entry, tensor.shape or shapes.get(entry.name))
             tensors[entry.name] = tensor.array(entry.datatype, shape)
         elif not entry.optional:
-            raise InputError(f"--input-data {path}: {described.model}'s input {entry.name} lacks")
+            raise InputError(
+                f"--input-data {path}: input {entry.name} of {described.model} is missing."
+            )
     return tensors
 
 
@@ -277,14 +278,13 @@ def _shape(model: str, entry: ModelInput, given: Sequence[int] | None) -> list[i
     if given is not None:
         if len(given) != len(own) or any(d not in (-1, g) for d, g in zip(own, given, strict=True)):
             raise InputError(
-                f"{model}: input {name} has dims {own}, which {list(given)} does not fit"
+                f"{model}: shape {list(given)} does not match dims {own} of input {name}."
             )
         return list(given)
     if -1 in own:
         raise InputError(
-            f"{model}: input {name} has open dims {own}; --shape {name}:"
+            f"{model}: input {name} has variable dims {own}; set them, e.g. --shape {name}:"
             + ",".join("8" if dim == -1 else str(dim) for dim in own)
-            + " would fix them"
         )
     return own
 

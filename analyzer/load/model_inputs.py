@@ -18,7 +18,7 @@ class ModelInput:
 
     name: str
     datatype: str  # as Triton says it: FP32, BYTES, ...
-    dims: tuple[int, ...]  # without the batch; -1 is open
+    dims: tuple[int, ...]  # without the batch; -1 is variable
     optional: bool = False
 
 
@@ -47,7 +47,7 @@ def describe(url: str, model: str) -> ModelInputs:
         finally:
             client.close()
     except (InferenceServerException, OSError) as error:
-        raise SurroundingsError(f"Triton says nothing of {model}: {error}") from None
+        raise SurroundingsError(f"Triton gives no metadata of {model}: {error}") from None
     limit = int(config["max_batch_size"])
     optional = {entry["name"] for entry in config["input"] if entry.get("optional")}
     inputs = [

@@ -178,8 +178,8 @@ def _without_figures(
     words = [line.strip() for line in output.splitlines() if "rror" in line]
     refused = [word for word in words if "had error" in word]
     if not refused and not (stop is not None and stop()):
-        said = "; ".join(words) or output.strip()[-300:] or "nothing: is the package empty?"
-        raise SurroundingsError(f"perf_analyzer gave no figures, it said {said}")
+        said = "; ".join(words) or output.strip()[-300:] or "no output; is the package empty?"
+        raise SurroundingsError(f"perf_analyzer gave no results: {said}")
     now = time.monotonic()
     texts = tuple(dict.fromkeys(word.partition("had error: ")[2] for word in refused))[:3]
     nothing = Confidence(1.0, 1.0, rule.latency_percentile, reached=False)
@@ -205,8 +205,8 @@ def start(cpus: Sequence[int] = ()) -> Iterator[PerfAnalyzer]:
     binary = find()
     if binary is None:
         raise InputError(
-            "perf_analyzer is neither installed nor on PATH; `pip install perf-analyzer` brings it "
-            "where glibc is 2.38 or newer, and --load-generator http needs nothing"
+            "perf_analyzer is not installed: `pip install perf-analyzer` (needs glibc 2.38), "
+            "or use --load-generator http, which is built in."
         )
     with tempfile.TemporaryDirectory(prefix="model-placer-") as directory:
         yield PerfAnalyzer(binary, Path(directory), cpus)

@@ -164,8 +164,8 @@ class Series:
         if late_s <= LATE_CLIENT * latency_s:
             return None
         return (
-            f"the client waited {late_s * 1000:.2f} ms for a processor each time, "
-            f"{late_s / latency_s:.0%} of the latency: the host is busy"
+            f"the client waited {late_s * 1000:.2f} ms for a CPU at each response, "
+            f"{late_s / latency_s:.0%} of the latency: the host is overloaded"
         )
 
 

@@ -1,4 +1,4 @@
-"""Input tensors in system shared memory, so that requests carry where they are, not what they are.
+"""Input tensors in system shared memory: requests carry references instead of data.
 
 For tensors so large that sending them is what would be measured. A block is named as the local
 server's are, after the process that made it: the next start finds what a killed one left behind.
@@ -57,7 +57,7 @@ class Blocks:
         try:
             free = os.statvfs(self._directory)
             if end > free.f_bavail * free.f_frsize:  # writing to it would be a bus error later
-                raise OSError(0, f"{end} bytes are more than is free there")
+                raise OSError(0, f"{end} bytes needed, more than is free")
             created = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
             with os.fdopen(created, "wb") as block:
                 for place, tensor in zip(places, tensors, strict=True):
@@ -71,11 +71,11 @@ class Blocks:
             http_api.request(url, "POST", f"/v2/systemsharedmemory/region/{name}/register", body)
         except http_api.RefusedError as error:
             raise InputError(
-                f"--shared-memory: Triton at {url} does not see this machine's shared memory "
-                f"({error}); it has to run on this machine, not in a container of its own"
+                f"--shared-memory: Triton at {url} cannot access this machine's shared memory "
+                f"({error}): it must run on this machine, not in a container of its own."
             ) from None
         except OSError as error:
-            raise SurroundingsError(f"Triton at {url} does not answer: {error}") from None
+            raise SurroundingsError(f"Triton at {url} does not respond: {error}") from None
         return places
 
     def clear(self) -> None:

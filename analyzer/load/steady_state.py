@@ -145,4 +145,4 @@ def drift(latencies: Floats) -> str | None:
     if abs(change) < DRIFT or abs(slope) < T_99_SLOPE * error:
         return None
     way = "rose" if change > 0 else "fell"
-    return f"latency {way} by {abs(change):.0%} within the measured span"
+    return f"latency {way} by {abs(change):.0%} during the measurement"

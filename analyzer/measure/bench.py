@@ -91,7 +91,7 @@ def open_bench(options: Options, plan: Plan, say: Callable[[str], None]) -> Iter
 
         @cache
         def streams() -> Generator:
-            say("A decoupled model answers in a stream: it is measured over gRPC.")
+            say("Decoupled models are measured over gRPC streams.")
             return stack.enter_context(start_generator("grpc", spare))
 
         yield Bench(

@@ -1,4 +1,4 @@
-"""Files that say how a part of the work ended, for whoever waits on the same volume.
+"""Files that say how a shard ended, for `merge --wait-for` on the same volume.
 
 `FILE` is made when the part is done. `FILE.tries` has a line when a try began and one when it
 failed: a try that was killed leaves no second line, and counts as failed once the next has begun.

@@ -198,10 +198,10 @@ def _unfit(load: LoadPoint, past: _Past) -> str:
     """Why a load is not worth trying after what smaller ones did; empty when it is."""
     for smaller in past.ran_out:
         if _at_least(load, smaller):
-            return f"{smaller} ran out of memory already"
+            return f"{smaller} already ran out of memory"
     smaller_hung = [smaller for smaller in past.hung if _at_least(load, smaller)]
     if len(smaller_hung) >= TWICE:
-        return f"the model hung at {' and at '.join(map(str, smaller_hung))} already"
+        return f"the model already hung at {' and at '.join(map(str, smaller_hung))}"
     return ""
 
 

@@ -1,8 +1,8 @@
 """`profile --parallel`: several GPUs at once, a model on each, each with a Triton of its own.
 
-Models stand in a line for each type of device, those with most points first; a GPU that is done
-takes the next of its type's line. So every model is measured on every type, and what a GPU that
-fails had not measured goes to the others of its type.
+Each device type has a queue of models, those with most points first; a GPU that is done takes the
+next of its type's queue. So every model is measured on every type, and what a GPU that fails has
+not measured goes to the others of its type.
 """
 
 from __future__ import annotations
@@ -113,19 +113,19 @@ def choose_gpus(options: Options) -> list[GpuName]:
     Raises SurroundingsError when NVML does not work.
     """
     if options.launch.mode == "remote":
-        raise InputError("--parallel starts a Triton for each GPU; --launch-mode remote has one")
+        raise InputError("--parallel starts a Triton per GPU: it cannot use --launch-mode remote.")
     if options.gpus == "none":
-        raise InputError("--parallel is for GPUs: on one CPU models would disturb each other")
+        raise InputError("--parallel needs GPUs: models on one CPU host would slow each other.")
     with open_gpus("all" if options.gpus == "auto" else options.gpus) as found:
         gpus = [GpuName(gpu.index, gpu.uuid, gpu.device_type.name) for gpu in found]
     if len(gpus) < 2:
         there = ", ".join(f"{gpu} ({gpu.device_type})" for gpu in gpus) or "none"
         raise InputError(
-            f"--parallel needs two GPUs or more, and there is {there}: leave it out, or choose "
-            "others with --gpus"
+            f"--parallel needs at least two GPUs; available: {there}. Leave it out, or choose "
+            "others with --gpus."
         )
     if 0 < len(options.launch.cpus) < len(gpus):
-        raise InputError(f"--cpus has fewer CPUs than there are GPUs, which are {len(gpus)}")
+        raise InputError(f"--cpus names fewer CPUs than there are GPUs ({len(gpus)}).")
     return gpus
 
 
@@ -187,7 +187,7 @@ class _Sweep:
 
     def _note_failure(self, worker: _Worker, error: Exception) -> None:
         worker.state, worker.error = "over", error
-        self.say(f"{worker.gpu} is out: {error}")
+        self.say(f"{worker.gpu} failed: {error}")
         job, worker.job = worker.job, None
         if job is not None and job.points:
             job.tries += 1

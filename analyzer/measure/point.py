@@ -1,4 +1,4 @@
-"""One point: a load is driven, and what all who watched it saw is put together."""
+"""One point: drives a load and combines what client, server and device report into a result."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from profiles.measurement import LoadPoint, Measurement, Usage
 
 CROWDED_PERCENT = 90.0  # of the host: from here on models on different GPUs slow each other
 CROWDED_NOTE = (
-    "the host's processors were busy while models were measured side by side: without --parallel "
+    "the host's CPUs were saturated while several GPUs were measured at once: without --parallel "
     "it may be faster"
 )
 LOADED_BEFORE_NOTE = (
-    "this Triton has no model control: the model was loaded before, so that its memory is not "
-    "known, only what the load added to it"
+    "this Triton has no model control and had the model loaded before: only the memory that the "
+    "load added is known"
 )
 THROTTLED = 0.05  # of the periods of the CPU quota: from here on it is said
 LITTLE_TOLERANCE = 0.05  # of concurrency: how far throughput x latency may be off
 
 
 def measure_point(bench: Bench, generator: Generator, point: Point, loaded: Loaded) -> Measurement:
-    """Drive one load and put together what all who watched it saw.
+    """Drive one load; the result combines what client, server and device report.
 
     Requests that fail are a failed measurement; raises ModelPlacerError when the server or the
     device is what failed.
@@ -47,7 +47,7 @@ def measure_point(bench: Bench, generator: Generator, point: Point, loaded: Load
         crowded = bench.in_parallel and psutil.cpu_percent() > CROWDED_PERCENT
         figures = watch.figures(result.start_s, result.end_s)
     if result.failures or not result.requests:
-        what = "; ".join(result.failure_texts) or "no request was answered"
+        what = "; ".join(result.failure_texts) or "no request completed"
         reason = f"{result.failures} of {result.requests + result.failures} requests failed: {what}"
         return failed(bench, point, reason, failures=result.failures)
     after = statistics.snapshot(server.http_url, model, before, result.completed)
@@ -98,13 +98,16 @@ def _doubts(
         # Little's law: requests per second times mean latency is what is in flight.
         in_flight = result.throughput / load.batch_size * result.latency.mean_ms / 1000
         if abs(in_flight / load.concurrency - 1) > LITTLE_TOLERANCE:
-            yield f"throughput x latency is {in_flight:.2f}, not the concurrency {load.concurrency}"
+            yield (
+                f"Little's law: throughput × latency is {in_flight:.2f}, the concurrency is "
+                f"{load.concurrency}"
+            )
     if result.completed is not None and served.requests != result.completed:
         yield f"Triton counted {served.requests} requests, the client {result.completed}"
     if figures.host and figures.host.throttled_share > THROTTLED:
         yield (
-            f"the CPU limit held the server in {figures.host.throttled_share:.0%} of the periods, "
-            f"{figures.host.throttled_s_per_s:.1f} s in a second: fewer threads may be faster"
+            f"the CPU limit throttled the server in {figures.host.throttled_share:.0%} of the "
+            f"periods, {figures.host.throttled_s_per_s:.1f} s per second: fewer threads may help"
         )
     if served.failures:
         yield f"Triton counted {served.failures} failures"

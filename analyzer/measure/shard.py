@@ -27,8 +27,7 @@ class Shard:
     def __post_init__(self) -> None:
         if self.count < 1 or not 0 <= self.index < self.count:
             raise InputError(
-                f"Shard {self.index}/{self.count}: of {self.count} shards the first is 0 and the "
-                f"last {self.count - 1}."
+                f"Shard {self.index}/{self.count}: the index must be from 0 to {self.count - 1}."
             )
 
 

@@ -49,7 +49,7 @@ class Point:
     digest: str  # of the model's files
 
 
-# What a model of a kind has not, and what stands in its place.
+# Settings that do not apply to a kind of model, and their neutral values.
 _NOT_OF_ENSEMBLES: dict[str, Any] = {
     "instance_counts": (),
     "kind": None,
@@ -70,7 +70,7 @@ _NOT_OF_STATEFUL: dict[str, Any] = {
 def fitting(
     model: str, sweep: Sweep, config: ModelConfig | None, *, stateful: bool = False
 ) -> tuple[Sweep, list[str]]:
-    """The sweep without what this kind of model has not, and what was left out, in words.
+    """The sweep without settings that do not apply to this kind of model, and notes on these.
 
     `stateful` is true of a model with sequence batching, and of an ensemble that calls one.
     """
@@ -80,17 +80,17 @@ def fitting(
         sweep = replace(sweep, **_NOT_OF_ENSEMBLES)
         if left:
             notes.append(
-                f"{model} is an ensemble: {left} are of its models, not of itself; `members:` in "
-                "the configuration file's `models:` varies them."
+                f"{model} is an ensemble: {left} apply to its models only; vary them with "
+                "`members:` under `models:` in the configuration file."
             )
     if stateful:
         left = _varied(sweep, _NOT_OF_STATEFUL)
         sweep = replace(sweep, **_NOT_OF_STATEFUL)
         if left:
-            notes.append(f"{model} is stateful: it is measured without {left}.")
+            notes.append(f"{model} is stateful: {left} do not apply to it.")
         if sweep.batch_sizes != (1,):
             sweep = replace(sweep, batch_sizes=(1,))
-            notes.append(f"{model} is stateful: Triton takes its requests one inference each.")
+            notes.append(f"{model} is stateful: it is measured with batch size 1.")
     return sweep, notes
 
 

@@ -61,7 +61,7 @@ class Watchdog(Background):
             except OSError:
                 if time.monotonic() - heard_s > patience.server_s:
                     self._error = ServerError(
-                        f"Triton hangs: it answered nothing for {patience.server_s:g} s"
+                        f"Triton hangs: no response for {patience.server_s:g} s"
                     )
                     return
                 continue
@@ -70,7 +70,7 @@ class Watchdog(Background):
                 count, moved_s = now, asked_s
             elif asked_s - moved_s > patience.model_s:
                 self._error = ModelHangsError(
-                    f"{self.model} hangs: it answered no request for {patience.model_s:g} s"
+                    f"{self.model} hangs: no request completed for {patience.model_s:g} s"
                 )
                 return
 

@@ -15,9 +15,9 @@ COLUMNS = (
 
 
 def table(rows: Sequence[Colocation], fits: Sequence[Sensitivity], errors: Sequence[Error]) -> str:
-    """What was measured, what was fitted, and how well that tells runs it has not seen."""
+    """What was measured, what was fitted, and the prediction error on unseen runs."""
     if not rows:
-        return "No co-location measurements: `verify --store` and `profile --pairs` make them."
+        return "No co-location measurements. `verify --store` and `profile --pairs` make them."
     parts = [rows_table(rows)]
     if fits:
         parts.append(
@@ -29,7 +29,7 @@ def table(rows: Sequence[Colocation], fits: Sequence[Sensitivity], errors: Seque
         )
     error, plain = median_error(errors), median_error(errors, plain=True)
     if error is None or plain is None:
-        parts.append("One run alone: its error on runs it has not seen cannot be told yet.")
+        parts.append("One run only: the prediction error on unseen runs cannot be estimated yet.")
     else:
         runs = len({e.row.run for e in errors})
         parts.append(

@@ -1,4 +1,4 @@
-"""Docker from Model Placer's point of view: who owns a container, and where the host has a file."""
+"""Who owns a container, and which path the host has for a file."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ class HostPaths:
             if inside.is_relative_to(here):
                 return str(PurePosixPath(there) / inside.relative_to(here))
         raise InputError(
-            f"{path} is inside this container only, so a container beside it cannot see it: "
+            f"{path} exists in this container only, so a sibling container cannot mount it: "
             f"start this one with -v {path}:{path}"
         )
 

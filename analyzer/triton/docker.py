@@ -250,7 +250,7 @@ class TritonContainer:
         except docker.errors.NotFound:
             return {"Status": "removed", "Error": "the container was removed"}
         except (docker.errors.APIError, OSError) as error:
-            return {"Status": "unknown", "Error": f"the engine does not answer: {error}"}
+            return {"Status": "unknown", "Error": f"the engine does not respond: {error}"}
         state: dict[str, Any] = self._container.attrs["State"]
         return state
 
@@ -326,7 +326,7 @@ def why_unreachable(error: Exception) -> tuple[str, str]:
     contained = Path("/.dockerenv").exists()  # the engine makes it in each of its containers
     if isinstance(error, FileNotFoundError) and contained:
         return (
-            "no engine: its socket is not in this container",
+            "no engine: its socket is not mounted in this container",
             "start it with -v /var/run/docker.sock:/var/run/docker.sock",
         )
     if isinstance(error, PermissionError) and contained:
@@ -339,11 +339,11 @@ def why_unreachable(error: Exception) -> tuple[str, str]:
     if isinstance(error, PermissionError):
         return (
             "no permission to use its socket",
-            "add yourself to the group docker: sudo usermod -aG docker $USER, then log in anew",
+            "add yourself to the group docker: sudo usermod -aG docker $USER, then log in again",
         )
     if isinstance(error, ConnectionRefusedError):
-        return "the engine does not run", "start it: sudo systemctl start docker"
-    return f"the engine does not answer: {text}", "check DOCKER_HOST and `docker info`"
+        return "the engine is not running", "start it: sudo systemctl start docker"
+    return f"the engine does not respond: {text}", "check DOCKER_HOST and `docker info`"
 
 
 def _refusal(error: Any) -> str:
@@ -359,4 +359,4 @@ def _refusal(error: Any) -> str:
         remedy = "the engine's host has no such path; does DOCKER_HOST name another machine?"
     else:
         remedy = "see `docker info` and the engine's log"
-    return f"Docker refuses the Triton container: {said.strip()}; {remedy}"
+    return f"Docker refused the Triton container: {said.strip()}; {remedy}"

@@ -75,7 +75,7 @@ def request(
         response = connection.getresponse()
         answer = response.read()
     except http.client.HTTPException as error:
-        raise ConnectionError(f"broken answer from {url}: {error!r}") from error
+        raise ConnectionError(f"invalid response from {url}: {error!r}") from error
     finally:
         connection.close()
     try:
@@ -121,7 +121,7 @@ class Pulse:
         if is_live(self._url, timeout_s=1.0):
             self._heard_s = time.monotonic()
         silent = time.monotonic() - self._heard_s > SILENCE_S
-        return f"it answered nothing for {SILENCE_S:g} s" if silent else ""
+        return f"no response for {SILENCE_S:g} s" if silent else ""
 
 
 def server_metadata(url: str) -> dict[str, Any]:
@@ -152,7 +152,7 @@ def has_model_control(url: str) -> bool:
     except RefusedError:
         return False
     except OSError as error:
-        raise ServerError(f"Triton at {url} does not answer: {error}") from None
+        raise ServerError(f"Triton at {url} does not respond: {error}") from None
     return True
 
 
@@ -202,7 +202,7 @@ def load(
         ) from None
     except OSError as error:
         raise ServerError(
-            f"Triton died or hung up while it loaded {model} "
+            f"Triton died or closed the connection while loading {model} "
             f"({_cause(error, ending)}){quote(log())}"
         ) from None
 
@@ -228,7 +228,7 @@ def unload(
         raise ServerError(f"Triton cannot unload {model}: {error}{quote(log())}") from None
     except OSError as error:
         raise ServerError(
-            f"Triton does not answer while it unloads {model} "
+            f"Triton does not respond while unloading {model} "
             f"({_cause(error, ending)}){quote(log())}"
         ) from None
 
@@ -238,15 +238,15 @@ def _call(url: str, method: str, path: str, body: object = None) -> Any:
     try:
         return request(url, method, path, body)
     except RefusedError as error:
-        raise ServerError(f"Triton at {url} refuses {path}: {error}") from None
+        raise ServerError(f"Triton at {url} refused {path}: {error}") from None
     except OSError as error:
-        raise ServerError(f"Triton at {url} does not answer: {error}") from None
+        raise ServerError(f"Triton at {url} does not respond: {error}") from None
 
 
 def _document(url: str, method: str, path: str) -> dict[str, Any]:
     document = _call(url, method, path)
     if not isinstance(document, dict):
-        raise ServerError(f"Triton at {url} answers {path} with no JSON object")
+        raise ServerError(f"Triton at {url} returned no JSON object for {path}")
     return document
 
 

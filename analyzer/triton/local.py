@@ -230,7 +230,9 @@ def check_cpus(cpus: Sequence[int]) -> None:
     usable = os.sched_getaffinity(0)
     for cpu in cpus:
         if cpu not in usable:
-            raise InputError(f"CPU {cpu} is not usable here; usable are {sorted(usable)}")
+            raise InputError(
+                f"CPU {cpu} is not available. Available: {', '.join(map(str, sorted(usable)))}."
+            )
 
 
 def exit_reason(code: int) -> str:

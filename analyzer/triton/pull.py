@@ -55,5 +55,5 @@ def _pull(client: DockerClient, image: str, report: Callable[[str], None]) -> No
 def _failure(image: str, said: str) -> str:
     return (
         f"Docker cannot pull {image}: {said}; check the name and the network, run `docker login` "
-        "if the registry asks for it, or choose an image that is here with --triton-image"
+        "if the registry asks for it, or choose a local image with --triton-image"
     )

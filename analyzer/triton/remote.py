@@ -45,7 +45,7 @@ def launch(
     """
     host, _, port = _bare(http_url).rpartition(":")
     if not host or not port.isdecimal():
-        raise InputError(f"{http_url!r} is no address: host and port are needed, localhost:8000")
+        raise InputError(f"{http_url!r} is not HOST:PORT, e.g. localhost:8000.")
     server = RemoteServer(
         f"{host}:{port}",
         _bare(grpc_url or f"{host}:8001"),
@@ -92,7 +92,7 @@ class RemoteServer:
 
     def ending(self) -> str:
         """Empty while it answers."""
-        return "" if self.alive() else f"{self.http_url} does not answer"
+        return "" if self.alive() else f"{self.http_url} does not respond"
 
     def pids(self) -> list[int]:
         """None: its processes are someone else's."""
@@ -147,8 +147,8 @@ class RemoteServer:
         while not self.alive():
             if time.monotonic() > deadline_s:
                 raise SurroundingsError(
-                    f"Triton at {self.http_url} has not answered for {self.return_s:g} s and "
-                    "cannot be restarted from here: start it there, and the same command goes on"
+                    f"Triton at {self.http_url} has not responded for {self.return_s:g} s and "
+                    "cannot be restarted from here: restart it there and repeat the command"
                 )
             time.sleep(POLL_S)
         self.connect()  # it may be another by now
@@ -162,12 +162,12 @@ class RemoteServer:
     def _check_control(self, model: str) -> None:
         if not self.supports_model_control:
             raise SurroundingsError(
-                f"Triton at {self.http_url} has no model control, so {model} stays as it stands; "
-                "start it with --model-control-mode=explicit to vary it"
+                f"Triton at {self.http_url} has no model control, so {model} cannot be varied: "
+                "start it with --model-control-mode=explicit"
             )
 
 
-_LOOK_THERE = "the reason may stand in the server's own log, which is out of reach from here"
+_LOOK_THERE = "see the server's own log for the reason"
 
 
 def _bare(url: str) -> str:

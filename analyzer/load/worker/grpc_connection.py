@@ -100,6 +100,6 @@ async def connect(address: str, pump: Pump) -> GrpcConnection:
             await asyncio.wait_for(channel.channel_ready(), CONNECT_TIMEOUT_S)
         except TimeoutError:
             await channel.close(None)
-            raise OSError(f"no gRPC server answers at {address}") from None
+            raise OSError(f"no gRPC server responds at {address}") from None
         _channels[address] = channel
     return GrpcConnection(channel, pump)

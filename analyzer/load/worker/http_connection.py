@@ -116,7 +116,7 @@ class HttpConnection:
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserError as error:
-            self.pump.note(f"not an HTTP answer: {error}")
+            self.pump.note(f"not an HTTP response: {error}")
             self.pump.ended(self, RETRY_S)  # what follows on it would mean nothing
             return
         if began and self.between:

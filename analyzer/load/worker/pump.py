@@ -48,17 +48,17 @@ class Pump:
         self.number = number  # of this worker among those of its generator
         self.address = ""
         self.requests: Sequence[Request] = ()
-        self.round: Iterator[Request] = iter(())  # the requests by turns, for ever
+        self.round: Iterator[Request] = iter(())  # cycles through the requests
         self.sequences: Sequences | None = None  # of a stateful model, in place of `round`
         self.connections: dict[Connection, None] = {}  # in the order in which they were opened
         self.running = False
-        self.flowing = False  # whatever completes is followed by the next of the round
+        self.flowing = False  # closed loop: each completion sends the next request
         self.done = array("d")  # send and completion times, by turns
         self.streams = False  # a request may get any number of responses
         self.answers = array("d")  # to these: time to the first and their number, by turns
         self.failures = 0
         self.texts: list[str] = []
-        self.paced = False  # requests are sent when they are due, not when one completes
+        self.paced = False  # open loop: requests are sent when they are due
         self.waiting: deque[float] = deque()  # due, and no connection is free
         self.idle: list[Connection] = []
         self.reopening: set[asyncio.Task[None]] = set()
@@ -85,14 +85,14 @@ class Pump:
         return connection
 
     def start(self, concurrency: int) -> None:
-        """Put requests in flight, and each time one completes, the next."""
+        """Closed loop: keep so many requests in flight; each completion sends the next."""
         self.running, self.paced, self.round = True, False, itertools.cycle(self.requests)
         self.flowing = self.sequences is None
         for connection in list(self.connections)[:concurrency]:
             self.send(connection)
 
     async def pace(self, gaps: Iterator[float]) -> None:
-        """Send requests as they fall due, however many are still unanswered.
+        """Open loop: send requests as they fall due, however many are in flight.
 
         The time that a request waits for a free connection is part of its latency: it stands for
         a caller who would not have waited (no coordinated omission).
@@ -112,7 +112,7 @@ class Pump:
                     try:
                         self.idle.append(await self.connect_one())
                     except OSError as error:
-                        self.note(f"no connection: {error.strerror or error}")
+                        self.note(f"cannot connect: {error.strerror or error}")
                         await asyncio.sleep(RETRY_S)
                         continue
                 self.send_waiting()
@@ -206,7 +206,7 @@ class Pump:
         """A connection closed: what was in flight on it failed."""
         if connection in self.connections:
             if connection.in_flight:
-                self.note(f"the connection was lost: {error or 'closed by the server'}")
+                self.note(f"connection lost: {error or 'closed by the server'}")
             self.ended(connection, RETRY_S if connection.in_flight else 0.0)
 
     async def reopen(self, pause_s: float) -> None:
@@ -215,7 +215,7 @@ class Pump:
         try:
             self.go_on(await self.connect_one())
         except OSError as error:
-            self.note(f"no connection: {error.strerror or error}")
+            self.note(f"cannot connect: {error.strerror or error}")
 
     def close(self) -> None:
         """Close every connection."""

@@ -117,7 +117,7 @@ def test_too_much_on_one_device_is_the_reason_given():
     )
     seen = Seen({"a": a_result(30.0), "b": a_result(30.0)}, IDLE)
     reason = next(c.reason for c in judge(device, seen, 0.1) if c.holds is False)
-    assert "holds too much" in str(reason)
+    assert "overcommitted" in str(reason)
     assert "160 %" in str(reason)
 
 
@@ -130,7 +130,7 @@ def test_a_rate_of_a_few_requests_is_not_judged_and_none_is_not_driven():
     }
     assert found.keys() == {"seldom"}
     assert found["seldom"].holds is None
-    assert "too few to tell" in str(found["seldom"].reason)
+    assert "too few to judge" in str(found["seldom"].reason)
     often = replace(seldom, rate=2.0)
     (check, *_) = judge(a_device(often), replace(seen, results={"seldom": a_result(0.0)}), 0.1)
     assert check.holds is False
@@ -143,7 +143,7 @@ def test_a_share_is_driven_as_a_rate_and_the_whole_as_it_was_profiled():
     half = replace(whole, share=0.5, rate=50.0)
     assert placed_load(half) == LoadPoint(2, None, 25.0)
     assert placed_load(half, 2.0) == LoadPoint(2, None, 50.0)
-    with pytest.raises(InputError, match="names no load"):
+    with pytest.raises(InputError, match="has no load"):
         placed_load(replace(whole, load=None))
 
 
@@ -196,7 +196,7 @@ def test_real_tritons_hold_what_they_can_and_fail_what_they_cannot(
     assert 40 < (found["cpu-1", "dozer", "throughput"].measured or 0) < 55
     burner = found["cpu-2", "burner", "throughput"]
     assert burner.holds is False
-    assert "cpu-2 holds too much, its residents need 200 %" in str(burner.reason)
+    assert "cpu-2 is overcommitted, by their profiles its replicas need 200 %" in str(burner.reason)
     assert found["cpu-2", "burner", "latency"].holds is False
     assert found["cpu-1", None, "memory"].holds
     assert found["cpu-2", None, "memory"].holds is False, "no Triton runs in 1 MB"
@@ -229,7 +229,7 @@ def test_a_triton_for_all_devices_of_a_host_carries_what_both_promise(
             checks = drive_and_judge(groups, make_requests, duration_s=2.0, tolerance=0.1)
     rates = {check.device: check.measured for check in checks if check.what == "throughput"}
     assert rates == pytest.approx({"gpu-1": 15.0, "gpu-2": 15.0}, rel=0.1)
-    assert {check.reason for check in checks if check.what == "memory"} == {"out of sight"}
+    assert {check.reason for check in checks if check.what == "memory"} == {"not visible from here"}
 
 
 @pytest.mark.docker

@@ -6,7 +6,7 @@ import pytest
 from pretended_nvml import fleet as pretended
 from pretended_nvml.fleet import Fleet
 
-from analyzer.devices.expected_gpu import given
+from analyzer.devices.expected_gpu import evidence
 from analyzer.devices.open_device import open_device
 from profiles.errors import SurroundingsError
 
@@ -17,7 +17,7 @@ def test_a_slice_that_cannot_be_read_is_no_reason_to_measure_the_cpu(
     """A pod was given a MIG slice, and NVML shows none."""
     with open_device("auto") as device:
         assert device.device_type.kind == "cpu"
-    with pytest.raises(SurroundingsError, match="--gpus first was asked for"), open_device("first"):
+    with pytest.raises(SurroundingsError, match="--gpus first was requested"), open_device("first"):
         pass
     monkeypatch.setenv("NVIDIA_VISIBLE_DEVICES", "MIG-1")
     with (
@@ -44,8 +44,8 @@ def test_a_gpu_is_given_by_its_variable_or_its_device_file(
     (tmp_path / "nvidiactl").touch()
     for nothing in ("", "all", "none", "void"):
         monkeypatch.setenv("NVIDIA_VISIBLE_DEVICES", nothing)
-        assert given(tmp_path) is None
+        assert evidence(tmp_path) is None
     (tmp_path / "nvidia0").touch()
-    assert given(tmp_path) == f"there is {tmp_path}/nvidia0"
+    assert evidence(tmp_path) == f"there is {tmp_path}/nvidia0"
     monkeypatch.setenv("NVIDIA_VISIBLE_DEVICES", "GPU-a")
-    assert given(tmp_path) == "NVIDIA_VISIBLE_DEVICES is GPU-a"
+    assert evidence(tmp_path) == "NVIDIA_VISIBLE_DEVICES is GPU-a"

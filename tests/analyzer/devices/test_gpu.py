@@ -61,7 +61,10 @@ def test_gpus_are_chosen_by_index_and_uuid(fleet: Fleet):
 
 def test_a_gpu_that_is_not_there_is_said_with_those_that_are(fleet: Fleet):
     fleet.add_gpu("Tesla T4", "GPU-a")
-    with pytest.raises(InputError, match=r"'7'; there are 0 \(GPU-a\)"), open_gpus("7"):
+    with (
+        pytest.raises(InputError, match=r"Unknown GPU '7'. GPUs here: 0 \(GPU-a\)"),
+        open_gpus("7"),
+    ):
         pass
 
 
@@ -70,7 +73,7 @@ def test_a_lost_gpu_leaves_the_others_usable_and_is_named_when_chosen(fleet: Fle
     fleet.set(fleet.add_gpu("Tesla T4", "GPU-b"), fault=pretended.GPU_IS_LOST)
     with open_gpus() as found:
         assert [gpu.uuid for gpu in found] == ["GPU-a"]
-    with pytest.raises(SurroundingsError, match="GPU 1: NVML says: GPU is lost"), open_gpus("1"):
+    with pytest.raises(SurroundingsError, match="GPU 1: NVML error: GPU is lost"), open_gpus("1"):
         pass
     with pytest.raises(InputError, match=r"GPU-b.*GPU 1: .*lost"), open_gpus("GPU-b"):
         pass
@@ -352,7 +355,7 @@ def test_throttling_is_said_with_its_share_of_the_time(fleet: Fleet):
         time.sleep(0.5)
         figures = watch.figures(start_s, time.monotonic())
     (note,) = figures.notes
-    assert "heat (hardware) in" in note
+    assert "% of the time by heat (hardware)" in note
     assert "100%" not in note
     assert figures.extra is not None
     assert (figures.extra["sm_clock_mhz"], figures.extra["temperature_c"]) == (1590, 88)

@@ -261,7 +261,7 @@ def test_what_is_no_http_is_said():
         generator.aim(f"127.0.0.1:{listening.getsockname()[1]}", REQUEST)
         result = generator.run(LoadPoint(1, 1), RULE)
     assert result.requests == 0
-    assert "not an HTTP answer" in result.failure_texts[0]
+    assert "not an HTTP response" in result.failure_texts[0]
 
 
 def test_a_worker_that_is_killed_costs_its_run_only():

@@ -145,5 +145,5 @@ def test_given_sequences_are_sent_as_they_are_and_single_inferences(
     assert ends == [(True, False), (False, True), (True, True)]
     data.write_text(f'{{"data": [{step}, {step}]}}')
     assert len(make_requests(triton.http_url, "counter", 1, data=data, sequence_length=10)) == 50
-    with pytest.raises(InputError, match="one inference each"):
+    with pytest.raises(InputError, match="one inference per request"):
         make_requests(triton.http_url, "counter", 4)

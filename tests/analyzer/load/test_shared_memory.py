@@ -80,7 +80,7 @@ def test_a_killed_run_leaves_a_block_that_the_next_start_removes(triton: OwnServ
 def test_a_server_that_cannot_see_it_is_said(triton: OwnServer, tmp_path: Path):
     """As in a container: where our blocks are made is not where it looks for them."""
     with shared_memory.open_blocks(tmp_path) as blocks:
-        with pytest.raises(InputError, match="does not see this machine's shared memory"):
+        with pytest.raises(InputError, match="cannot access this machine's shared memory"):
             blocks.place(triton.http_url, [b"x"])
         assert len(list(tmp_path.iterdir())) == 1
     assert list(tmp_path.iterdir()) == []
@@ -91,6 +91,6 @@ def test_more_than_there_is_room_for_is_said():
     full = Path("/proc")
     with (
         shared_memory.open_blocks(full) as blocks,
-        pytest.raises(InputError, match="/proc: 64 bytes are more than is free"),
+        pytest.raises(InputError, match="/proc: 64 bytes needed, more than is free"),
     ):
         blocks.place("127.0.0.1:1", [b"x"])

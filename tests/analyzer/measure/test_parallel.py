@@ -136,12 +136,12 @@ def test_what_a_lost_gpu_had_to_do_the_other_does(repository: Path, pretended_nv
         _, said = process.communicate(timeout=120)
     pretended_nvml.set(1)
     assert process.returncode == 0, said
-    assert "GPU 1 is out: GPU GPU-1: NVML says: " in said
+    assert "GPU 1 failed: GPU GPU-1: NVML error: " in said
     found = measurements(repository)
     assert len(found) == 8
     failed = [m for m in found if m.status != "ok"]
     assert len(failed) <= 1
-    assert all("NVML says" in (m.reason or "") for m in failed)
+    assert all("NVML error" in (m.reason or "") for m in failed)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
@@ -167,7 +167,7 @@ def test_whatever_ends_the_command_ends_all_it_started(
     ("gpus", "arguments", "said"),
     [
         (1, ["--parallel"], "needs two GPUs or more, and there is GPU 0 (Tesla T4)"),
-        (0, ["--parallel"], "needs two GPUs or more, and there is none"),
+        (0, ["--parallel"], "needs at least two GPUs; available: none"),
         (2, ["--parallel", "--gpus", "1"], "needs two GPUs or more, and there is GPU 1"),
         (2, ["--parallel", "--gpus", "none"], "--parallel is for GPUs"),
         (2, ["--parallel", "--launch-mode", "remote"], "remote has one"),

@@ -47,5 +47,5 @@ def test_a_shape_of_the_configuration_file_is_checked_too():
 def test_data_that_does_not_fit_is_said(tmp_path: Path):
     file = tmp_path / "data.json"
     file.write_text('{"data": [{"IDS": {"content": [1], "shape": [1]}}]}')
-    with pytest.raises(InputError, match="input TEXT lacks"):
+    with pytest.raises(InputError, match="input TEXT of picky is missing"):
         prepare("picky", data=str(file))

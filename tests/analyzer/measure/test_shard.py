@@ -59,7 +59,7 @@ def test_a_models_cost_is_its_loads_and_points():
 
 @pytest.mark.parametrize(("index", "count"), [(2, 2), (-1, 2), (0, 0)])
 def test_a_shard_that_is_not_there_is_refused(index: int, count: int):
-    with pytest.raises(InputError, match=r"the first is 0"):
+    with pytest.raises(InputError, match=r"must be from 0 to"):
         Shard(index, count)
 
 

@@ -179,7 +179,7 @@ def test_a_stateful_model_is_measured_by_sequences(options: Options, model: str)
     for m in outcome.measurements:
         assert (m.status, m.reason, m.failures) == ("ok", None, 0)
         assert not [warning for warning in m.warnings if "counted" in warning]
-    assert f"{model} is stateful: Triton takes its requests one inference each." in said
+    assert f"{model} is stateful: it is measured with batch size 1." in said
 
 
 def test_a_decoupled_model_is_measured_by_streams_which_is_said(options: Options, tmp_path: Path):

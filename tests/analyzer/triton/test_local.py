@@ -178,7 +178,7 @@ def test_cpus_and_environment_are_the_servers(embedded_triton: Binary, repositor
 
 def test_a_cpu_that_is_not_there_is_named(embedded_triton: Binary, repository: Path) -> None:
     with (
-        pytest.raises(InputError, match="CPU 4711 is not usable here"),
+        pytest.raises(InputError, match="CPU 4711 is not available"),
         local.launch(repository, embedded_triton, cpus=[4711]),
     ):
         pass

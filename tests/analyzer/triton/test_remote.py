@@ -69,7 +69,7 @@ def test_without_model_control_models_stay_as_they_stand(
         remote.launch(there.http_url) as server,
     ):
         assert not server.supports_model_control
-        with pytest.raises(SurroundingsError, match="echo stays as it stands"):
+        with pytest.raises(SurroundingsError, match="echo cannot be varied"):
             server.load("echo")
         assert http_api.states(server.http_url)["echo"][0] == "READY"
 
@@ -77,7 +77,7 @@ def test_without_model_control_models_stay_as_they_stand(
 def test_a_server_that_is_not_there_is_named() -> None:
     first, _, _ = local.free_ports()
     with (
-        pytest.raises(ServerError, match=rf"127\.0\.0\.1:{first} does not answer.*refused"),
+        pytest.raises(ServerError, match=rf"127\.0\.0\.1:{first} does not respond.*refused"),
         remote.launch(f"127.0.0.1:{first}"),
     ):
         pytest.fail("something listens")
@@ -88,7 +88,7 @@ def test_a_server_that_ends_meanwhile_is_noticed(embedded_triton: Binary, reposi
         one.load("echo")
         there.stop()
         assert not one.alive()
-        assert "does not answer" in one.ending()
+        assert "does not respond" in one.ending()
 
 
 @pytest.mark.parametrize("address", ["", "localhost", "http://localhost/", "localhost:http"])
