@@ -1,6 +1,6 @@
 """The process that measures on one GPU while others measure on theirs; see `parallel.py`.
 
-Run as `python -m analyzer.measure.gpu_worker`. The options and the plan, and then jobs, come
+Run as `python -m analyzer.measure.gpu_worker`. The options and all points, and then jobs, come
 as pickles on stdin; what becomes of them goes as pickles to stdout. It is a process of its own, so
 that sampling one GPU does not disturb another, nor a driver's crash. It ends with everything that
 it started when its stdin does, whatever became of its parent.
@@ -15,7 +15,7 @@ import queue
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
 from types import FrameType
 from typing import Any
@@ -25,7 +25,7 @@ from analyzer.measure import profile
 from analyzer.measure.bench import open_bench
 from analyzer.measure.loop import Progress, wanted
 from analyzer.measure.options import Options
-from analyzer.measure.plan import Plan
+from analyzer.measure.plan import planned
 from analyzer.measure.sweep import Point
 from profiles.errors import ModelPlacerError
 from profiles.store import ProfileStore
@@ -67,7 +67,7 @@ def _listen(inbox: Connection[Any, Any], jobs: Jobs) -> None:
         signal.pthread_kill(ident, signal.SIGTERM)  # wakes it from whatever it waits for
 
 
-def serve(options: Options, plan: Plan, jobs: Jobs, tell: Tell) -> None:
+def serve(options: Options, points: Sequence[Point], jobs: Jobs, tell: Tell) -> None:
     """Measure job after job; raises ModelPlacerError when the GPU or its server is out of order."""
 
     def say(text: str) -> None:
@@ -76,6 +76,7 @@ def serve(options: Options, plan: Plan, jobs: Jobs, tell: Tell) -> None:
     def on_progress(progress: Progress) -> None:
         tell("measured", progress.measurement)
 
+    plan = planned(options, points)  # their files are hashed already
     with ProfileStore(options.store) as store, open_bench(options, plan, say) as bench:
         missing = profile.missing_of(options, plan.points, store, bench)
         baseline = profile.keep_baseline(bench, store)
@@ -103,10 +104,10 @@ def main() -> None:
     log.propagate = False
     jobs: Jobs = queue.Queue()
     try:
-        options, plan = inbox.recv()
+        options, points = inbox.recv()
         threading.Thread(target=_listen, args=(inbox, jobs), daemon=True).start()
         try:
-            serve(options, plan, jobs, tell)
+            serve(options, points, jobs, tell)
         except ModelPlacerError as error:
             tell("failed", error)
     except (KeyboardInterrupt, BrokenPipeError, EOFError):  # the parent wants no more, or is gone

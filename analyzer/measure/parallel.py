@@ -239,7 +239,7 @@ def _workers(options: Options, plan: Plan, gpus: Sequence[GpuName]) -> Iterator[
             cpus = options.launch.cpus[number :: len(gpus)]
             launch = replace(options.launch, cpus=cpus)
             mine = replace(options, gpus=gpu.uuid, launch=launch, in_parallel=True)
-            workers[-1].tell((mine, plan))
+            workers[-1].tell((mine, plan.points))
         yield workers
         limit_s = END_S
     finally:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from analyzer.load import input_data, inputs
 from analyzer.load.model_inputs import describe_config
@@ -34,17 +34,27 @@ def make_plan(options: Options, say: Callable[[str], None] = lambda _: None) -> 
     InputError
         The repository, a model, an input or the data of one is wrong.
     """
-    models = read_models(options)
+    plan = planned(options, ())
     for file in options.inputs.files():
         input_data.check(file)
-    check_inputs(options, models)
+    check_inputs(options, plan.models)
     points: list[Point] = []
-    loaded: dict[str, ModelDirectory] = {}
-    for name, model in models.items():
-        members = repository.composed_of(options.model_repository, model, options.with_models)
-        points += _points_of(options, name, model, members, say)
-        loaded |= members
-    return Plan(models, tuple(points), loaded | models)
+    for name, model in plan.models.items():
+        points += _points_of(options, name, model, _members(options, model), say)
+    return replace(plan, points=tuple(points))
+
+
+def planned(options: Options, points: Sequence[Point]) -> Plan:
+    """The plan of points that are known; raises InputError as `make_plan`."""
+    models = read_models(options)
+    loaded = dict(models)
+    for model in models.values():
+        loaded = _members(options, model) | loaded
+    return Plan(models, tuple(points), loaded)
+
+
+def _members(options: Options, model: ModelDirectory) -> dict[str, ModelDirectory]:
+    return repository.composed_of(options.model_repository, model, options.with_models)
 
 
 def read_models(options: Options) -> dict[str, ModelDirectory]:

@@ -45,7 +45,7 @@ def test_a_lost_gpu_and_too_little_memory_cost_only_their_own_points(
 
     def lose() -> None:
         with open_gpus("0") as (found,):
-            while not over.is_set() and found.used_bytes() < 3 * GB:
+            while not over.is_set() and found.device.used_bytes() < 3 * GB:
                 time.sleep(0.02)
         fleet.set(gpu, fault=pretended.GPU_IS_LOST)
 
