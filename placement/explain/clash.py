@@ -15,7 +15,6 @@ from placement.explain.words import amount, fleet, largest, least, limit, offere
 from placement.problem import Model, Option, PlacementProblem
 from placement.problem.colocation import use
 from placement.problem.options import usable
-from placement.solver import neighbours
 from placement.solver.result import Deadline
 
 ASK_S = 2.0  # for each question
@@ -113,8 +112,19 @@ def facts(problem: PlacementProblem) -> Iterator[Fact]:
     if problem.max_moves is not None:
         moves = "no move" if problem.max_moves == 0 else f"at most {problem.max_moves} moves"
         yield Fact("rule", f"{moves} from the current layout", lambda p: replace(p, max_moves=None))
-    if neighbours.is_known(problem):
-        yield Fact("slowdown", "neighbours slow each other as was measured", neighbours.without)
+    if any(option.sensitivity > 0 for model in problem.models for option in model.options):
+        yield Fact("slowdown", "neighbours slow each other as was measured", without_slowdown)
+
+
+def without_slowdown(problem: PlacementProblem) -> PlacementProblem:
+    """The problem as if no slowdown were known."""
+    return replace(
+        problem,
+        models=tuple(
+            replace(m, options=tuple(replace(o, busy=0.0, sensitivity=0.0) for o in m.options))
+            for m in problem.models
+        ),
+    )
 
 
 def limited(problem: PlacementProblem, names: tuple[str, ...]) -> PlacementProblem:

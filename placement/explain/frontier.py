@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, replace
 
 from placement.layout import Layout
 from placement.problem import PlacementProblem
-from placement.problem.fleet import units
+from placement.problem.fleet import Places, wanted
 from placement.solver.result import Deadline, Result, Status
-from placement.solver.solve import solve, wanted
+from placement.solver.solve import solve
 from profiles.errors import InputError
 
 MOST = 256  # devices of a fleet without an end
@@ -42,7 +42,7 @@ def frontier(problem: PlacementProblem, deadline: Deadline, seed: int = 0) -> li
             raise InputError(
                 "--frontier with --fairness max-min needs a fleet of known size: --count."
             )
-        enough = sum(max(1, model.min_replicas) for _, model in problem.copies())
+        enough = wanted(replace(problem, objective="min-hardware"))
         pools = tuple(
             replace(pool, count=min(MOST, enough)) if pool.count is None else pool
             for pool in problem.pools
@@ -92,9 +92,9 @@ def _better(result: Result, other: Result | None, flexible: bool) -> Result:
 
 def _used(problem: PlacementProblem, layout: Layout) -> dict[str, int]:
     """Devices in use by the type that they are as a whole."""
-    names = {device.parent or device.name for device in layout.devices}
-    kinds = {unit.name: unit.pool.device_type for unit in units(problem, wanted(problem))}
-    return dict(sorted(Counter(kinds[name] for name in names).items()))
+    places = Places(problem)
+    found = [places.find(name) for name in {d.parent or d.name for d in layout.devices}]
+    return dict(sorted(Counter(place.pool.device_type for place in found if place).items()))
 
 
 def _points(

@@ -5,12 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from placement.problem import Model, PlacementProblem
-from placement.problem.colocation import scale
-from placement.problem.fleet import units
-from placement.solver import heuristics, neighbours
-from placement.solver.aggregate import melt
 from placement.solver.result import Deadline
-from placement.solver.solve import solve, wanted
+from placement.solver.solve import solve
 
 
 def has_layout(problem: PlacementProblem, deadline: Deadline) -> bool | None:
@@ -19,18 +15,11 @@ def has_layout(problem: PlacementProblem, deadline: Deadline) -> bool | None:
         return None
     # What devices and moves cost does not matter here, nor which layout it is.
     pools = tuple(replace(pool, price=0.0) for pool in problem.pools)
-    free = replace(problem, pools=pools, move_price=0.0)
-    flexible = problem.objective == "max-throughput"
-    models = tuple(_standing_by(free, m) for m in free.models) if flexible else free.models
-    carried = replace(free, objective="min-hardware", models=models)
-    scaled = scale(carried)
-    fleet = units(carried, wanted(carried))
-    if melt(carried, scaled, fleet, deadline) is None:
-        return False
-    quick = not free.current and not neighbours.is_known(free)  # heuristics know of neither
-    if quick and heuristics.construct(carried, scaled, fleet, deadline.part(0.3)):
-        return True
-    status = solve(free, deadline=deadline, tie_break=False).status
+    free = replace(problem, pools=pools, move_price=0.0, objective="min-hardware", repair=False)
+    if problem.objective == "max-throughput":
+        models = tuple(_standing_by(free, model) for model in free.models)
+        free = replace(free, models=models)
+    status = solve(free, deadline=deadline, tie_break=False, first=True).status
     return None if status == "unknown" else status != "infeasible"
 
 

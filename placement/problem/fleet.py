@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from math import ceil
 
-from placement.problem import PlacementProblem, Pool
+from placement.problem.numbers import fraction
+from placement.problem.options import usable
+from placement.problem.problem import Model, PlacementProblem, Pool
 
 
 @dataclass(frozen=True)
@@ -63,3 +66,81 @@ def is_singled_out(problem: PlacementProblem, unit: Unit) -> bool:
     rules = problem.rules
     named = {device for _, device in (*rules.pins, *rules.forbidden, *problem.current)}
     return any(name in named for name in (unit.name, *(seat.name for seat in unit.seats)))
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a device name of a layout lies."""
+
+    pool: Pool
+    gpu: str  # the physical device
+    device_type: str
+    order: tuple[int, int, str]  # of devices in a layout
+
+
+class Places:
+    """Finds pools by device names."""
+
+    def __init__(self, problem: PlacementProblem) -> None:
+        self._pools = {pool.name: (n, pool) for n, pool in enumerate(problem.pools)}
+
+    def find(self, seat: str) -> Place | None:
+        """Where the device or slice lies; None where the fleet has no such name."""
+        found = self._gpu(seat)
+        if found is not None:
+            number, pool, index = found
+            return Place(pool, seat, pool.device_type, (number, index, ""))
+        gpu, _, part = seat.rpartition("/")
+        found = self._gpu(gpu)
+        if found is None:
+            return None
+        number, pool, index = found
+        kind, _, count = part.rpartition("-")
+        if not any(kind in partition for partition in pool.partitions):
+            return None
+        return Place(pool, gpu, kind, (number, index, f"{kind}-{count:>9}"))
+
+    def _gpu(self, name: str) -> tuple[int, Pool, int] | None:
+        known = self._pools.get(name)
+        if known is not None and known[1].count == 1:
+            return *known, 0
+        prefix, _, count = name.rpartition("-")
+        known = self._pools.get(prefix)
+        if known is None or not count.isdecimal() or count.startswith("0"):
+            return None
+        number, pool = known
+        if pool.count == 1 or (pool.count is not None and int(count) > pool.count):
+            return None
+        return number, pool, int(count)
+
+
+def wanted(problem: PlacementProblem) -> int:
+    """As many devices of one pool as could ever be of use."""
+    if problem.objective == "max-throughput":
+        return max((pool.count or 0 for pool in problem.pools), default=0)
+    rules = problem.rules
+    # One for each replica; more for devices that rules name, since these are taken by number.
+    named = [d for _, d in (*rules.pins, *rules.forbidden, *problem.current)]
+    named += rules.excluded_devices
+    numbers = [int(n) for d in named if (n := d.split("/")[0].rpartition("-")[2]).isdecimal()]
+    replicas = sum(model.count * _replicas(problem, model) for model in problem.models)
+    return replicas + max(numbers, default=0) + len(named)
+
+
+def _replicas(problem: PlacementProblem, model: Model) -> int:
+    """As many replicas as a layout ever needs of the model: each alone carries what it can."""
+    rooms = {kind.name: kind for kind in problem.types}
+    least = None
+    for _, option in usable(model):
+        part = fraction(1.0)
+        kind = rooms[option.device_type]
+        for resource in problem.resources:
+            limit, need = kind.capacity.get(resource.name), option.needs.get(resource.name, 0.0)
+            if limit is not None and resource.scales and need > 0:
+                room = fraction(limit) - fraction(kind.baseline.get(resource.name, 0.0))
+                part = min(part, max(fraction(0.0), room) / fraction(need))
+        carried = part * fraction(option.throughput)
+        if carried > 0:
+            least = carried if least is None else min(least, carried)
+    by_rate = ceil(fraction(model.rate) / least) if model.rate and least else 1
+    return max(model.min_replicas, by_rate, 1)

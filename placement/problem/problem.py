@@ -54,7 +54,7 @@ class Model:
     count: int = 1  # so many equal, independent models
     rate: float | None = None  # inferences per second that all replicas carry together
     latency_limit_ms: float | None = None
-    min_replicas: int = 1  # on distinct devices
+    min_replicas: int = 1  # on distinct GPUs; slices of one GPU count once
     weight: float = 1.0
     percentile: int = 99  # of latency, of which the limit and the options' latencies speak
 
@@ -118,6 +118,10 @@ class PlacementProblem:
     max_moves: int | None = None
     move_price: float = 0.0  # min-hardware: added to the price for each move
     max_devices: int | None = None  # physical devices in use, of all pools together
+    repair: bool = False  # min-hardware: the fewest moves from `current` after which everything
+    # holds, then the least price at that number of moves
+    max_slowdown: float | None = None  # min-hardware, 0 to 1: a replica without a rate keeps at
+    # least 1 - max_slowdown of its measured load beside its neighbours
 
     def copies(self) -> Iterator[tuple[str, Model]]:
         """Each model to place under the name that layouts use: `bert`, or `bert#2` of several."""

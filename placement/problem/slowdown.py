@@ -25,6 +25,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from statistics import median
 
 from profiles.colocation import Colocation
@@ -36,6 +37,10 @@ REACHED = 0.98  # of a rate: what got so much was not held back
 LEAST_USE = 0.01  # neighbours that did next to nothing tell nothing
 LEVELS = 400  # steps in which the device's time is shared out
 ROUNDS = 6  # over the part of the way that one goes, in which residents settle after a step
+SINGLE = 0.99  # of its speed that all others may take of one: below, iterating converges to the
+# single solution (the map is a contraction in the maximum norm)
+SETTLED = 1e-14  # change of a share that ends the iteration
+SETTLING = 4000  # iterations at most
 
 
 @dataclass(frozen=True)
@@ -153,44 +158,83 @@ class Runner:
     share: float  # wanted, of its option's throughput
     use: float  # of the device at the option's full throughput, 0 to 1
     b: float  # its sensitivity
+    paced: bool = False  # carries exactly its share (a demanded rate), whatever its neighbours do
 
 
 def reached(runners: Sequence[Runner]) -> list[float]:
     """The share of its option's throughput that each resident of a device reaches, 0 to 1.
 
-    Who gets all that is wanted of it and leaves it to the others, gets it. Else the device's time
-    is shared out evenly, as a scheduler does: all take the same more of it, each at most what is
-    wanted of it and what its neighbours leave, v_i <= 1 - b_i * sum of use_j * v_j, until most of
-    what some still gain is lost by others. (A fixed point of these equations need not be stable:
-    where b > 1 it would give all to one, which no scheduler does.)
+    Paced residents carry their share; whether what neighbours leave suffices for it is for the
+    caller to check. The others reach at most what is wanted of them and what all neighbours leave,
+    v_i <= 1 - b_i * sum of use_j * v_j. Where these equations have a single solution, it is that
+    one. Else the device's time is shared out evenly, as a scheduler does: all take the same more of
+    it until most of what some still gain is lost by others. (A fixed point of the equations need
+    not be stable: where b > 1 it would give all to one, which no scheduler does.)
     """
+    free = tuple(r for r in runners if not r.paced)
+    taken = sum(r.use * r.share for r in runners if r.paced)
+    shares = iter(_shared_out(free, taken))
+    return [r.share if r.paced else next(shares) for r in runners]
+
+
+@lru_cache(maxsize=4096)
+def _shared_out(runners: tuple[Runner, ...], taken: float) -> tuple[float, ...]:
+    """What residents reach that are not paced, where paced ones take `taken` of the device."""
     wanted = [r.share for r in runners]
-    if all(r.share <= left + 1e-9 for r, left in zip(runners, _left(runners, wanted), strict=True)):
-        return wanted  # nobody holds anybody back
-    shares, total = [0.0] * len(runners), 0.0
+    left = _left(runners, wanted, taken)
+    if all(r.share <= most + 1e-9 for r, most in zip(runners, left, strict=True)):
+        return tuple(wanted)  # nobody holds anybody back
     full = sum(r.use for r in runners)
-    part = 1 / (1 + max(1.0, *(r.b * (full - r.use) for r in runners)))  # more would overshoot
+    strongest = max(r.b * (full - r.use) for r in runners)
+    part = 1 / (1 + max(1.0, strongest))  # a longer step would overshoot
+    if strongest < SINGLE:
+        shares = _settled(runners, wanted, taken, 1.0)
+    else:
+        shares = _evenly(runners, taken, part)
+    for i in range(len(runners)):  # what the steps still left to go; less of one is more for others
+        shares[i] = min(shares[i], _left(runners, shares, taken)[i])
+    return tuple(shares)
+
+
+def _settled(
+    runners: Sequence[Runner], shares: list[float], taken: float, part: float
+) -> list[float]:
+    """The fixed point of v_i = min(share_i, what its neighbours leave), from a guess."""
+    for _ in range(SETTLING):
+        left = _left(runners, shares, taken)
+        new = [
+            v + part * (min(r.share, most) - v)
+            for r, v, most in zip(runners, shares, left, strict=True)
+        ]
+        moved = max(abs(a - b) for a, b in zip(new, shares, strict=True))
+        shares = new
+        if moved <= SETTLED:
+            break
+    return shares
+
+
+def _evenly(runners: Sequence[Runner], taken: float, part: float) -> list[float]:
+    """The device's time shared out in steps, evenly, as far as that gains more than it costs."""
+    shares, total = [0.0] * len(runners), 0.0
     for step in range(1, LEVELS + 1):
         most = [min(r.share, step / LEVELS / max(r.use, 1 / LEVELS)) for r in runners]
         new = most
         for _ in range(round(ROUNDS / part)):
-            left = _left(runners, new)
+            left = _left(runners, new, taken)
             new = [v + part * (min(m, p) - v) for v, m, p in zip(new, most, left, strict=True)]
         used = sum(r.use * v for r, v in zip(runners, new, strict=True))
         gained = sum(
             max(0.0, r.use * (v - old)) for r, v, old in zip(runners, new, shares, strict=True)
         )
         if used - total < gained / 2:
-            break
+            return shares
         shares, total = new, used
-    for i in range(len(runners)):  # what the steps still left to go; less of one is more for others
-        shares[i] = min(shares[i], _left(runners, shares)[i])
-    return shares
+    return _settled(runners, shares, taken, part)
 
 
-def _left(runners: Sequence[Runner], shares: Sequence[float]) -> list[float]:
+def _left(runners: Sequence[Runner], shares: Sequence[float], taken: float) -> list[float]:
     """What each one's neighbours leave it when all reach these shares."""
-    total = sum(r.use * v for r, v in zip(runners, shares, strict=True))
+    total = taken + sum(r.use * v for r, v in zip(runners, shares, strict=True))
     return [max(0.0, 1.0 - r.b * (total - r.use * v)) for r, v in zip(runners, shares, strict=True)]
 
 

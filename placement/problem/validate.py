@@ -1,4 +1,4 @@
-"""Whether a problem makes sense; each fault is named with its place."""
+"""Checks of a problem before it is solved; each fault is named with its place."""
 
 from __future__ import annotations
 
@@ -6,12 +6,20 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from math import isfinite
 
-from placement.problem import PlacementProblem
+from placement.problem import Model, PlacementProblem, Pool
 from profiles.errors import InputError
+
+# What no fleet means, and what would make exact integers needlessly long. Generous by far.
+LARGEST_AMOUNT = 1e18  # of a resource, as bytes
+LARGEST_FIGURE = 1e12  # of a price, weight, rate or throughput
+SMALLEST_FIGURE = 1e-12  # above zero
+MOST_COPIES = 1_000_000  # of all models together
+MOST_DEVICES = 10_000_000  # of a pool that is counted
+MOST_REPLICAS = 1_000_000  # of one model, demanded or by its rate
 
 
 def validate(problem: PlacementProblem) -> None:
-    """Raise InputError at the first thing that contradicts itself or names what is not there."""
+    """Raise InputError at the first contradiction, unknown name or figure out of range."""
     _unique("resources", (r.name for r in problem.resources))
     _unique("types", (t.name for t in problem.types))
     _unique("pools", (p.name for p in problem.pools))
@@ -23,47 +31,125 @@ def validate(problem: PlacementProblem) -> None:
         _figures(f"types.{kind.name}.baseline", kind.baseline, resources)
         _figures(f"types.{kind.name}.physical", kind.physical, resources)
     for pool in problem.pools:
-        at = f"pools.{pool.name}"
-        for name in (pool.device_type, *(s for p in pool.partitions for s in p)):
-            if name not in types:
-                raise InputError(f"{at}: {name!r} is no device type of the problem.")
-        if pool.count is not None and pool.count < 0:
-            raise InputError(f"{at}.count: must not be negative.")
-        _amount(f"{at}.price", pool.price)
+        _pool(pool, types)
+    _device_names(problem.pools)
     for model in problem.models:
-        at = f"models.{model.name}"
-        _unique(f"{at}.options", (f"{o.name} on {o.device_type}" for o in model.options))
-        for option in model.options:
-            here = f"{at}.options.{option.name}"
-            if option.device_type not in types:
-                raise InputError(
-                    f"{here}.device_type: {option.device_type!r} is no device type of the problem."
-                )
-            _figures(f"{here}.needs", option.needs, resources)
-            _amount(f"{here}.throughput", option.throughput)
-            _amount(f"{here}.busy", option.busy)
-            _amount(f"{here}.sensitivity", option.sensitivity)
-        if model.count < 1:
-            raise InputError(f"{at}.count: must be at least 1.")
-        if model.min_replicas < 0:
-            raise InputError(f"{at}.min_replicas: must not be negative.")
-        if model.rate is not None and not (isfinite(model.rate) and model.rate > 0):
-            raise InputError(f"{at}.rate: must be above zero, not {model.rate:g}.")
-        _amount(f"{at}.weight", model.weight)
+        _model(model, types, resources)
+    _copies(problem)
     _rules(problem)
     if problem.objective == "max-throughput" and any(p.count is None for p in problem.pools):
         raise InputError(
             "max-throughput needs a fleet of known size: give every pool a count "
             "(`place --count N`)."
         )
-    _amount("move_price", problem.move_price)
+    _figure("move_price", problem.move_price)
     for name, most in (("max_moves", problem.max_moves), ("max_devices", problem.max_devices)):
         if most is not None and most < 0:
-            raise InputError(f"{name}: must not be negative.")
+            raise InputError(f"{name}: must not be negative, is {most}.")
+    if problem.max_slowdown is not None and not 0 <= problem.max_slowdown <= 1:
+        raise InputError(f"max_slowdown: must lie between 0 and 1, is {problem.max_slowdown:g}.")
+    if problem.repair and problem.objective != "min-hardware":
+        raise InputError("repair: needs the objective min-hardware.")
+    if problem.repair and not problem.current:
+        raise InputError("repair: needs the running layout in `current` (`place --current`).")
+
+
+def _pool(pool: Pool, types: set[str]) -> None:
+    at = f"pools.{pool.name}"
+    for name in (pool.device_type, *(s for p in pool.partitions for s in p)):
+        if name not in types:
+            raise InputError(f"{at}: unknown device type {name!r}. {_known(types)}")
+    if pool.count is not None and not 0 <= pool.count <= MOST_DEVICES:
+        raise InputError(f"{at}.count: must lie between 0 and {MOST_DEVICES}, is {pool.count}.")
+    _figure(f"{at}.price", pool.price)
+
+
+def _device_names(pools: tuple[Pool, ...]) -> None:
+    """Refuse pools whose name is that of another pool's device, or of a slice of it."""
+    by_name = {pool.name: pool for pool in pools}
+    for pool in pools:
+        parts = pool.name.split("/")
+        for end in range(1, len(parts) + 1):
+            for owner in _owners(by_name, "/".join(parts[:end])):
+                if owner is pool or (end < len(parts) and not owner.partitions):
+                    continue
+                what = "a device" if end == len(parts) else "a slice"
+                raise InputError(
+                    f"pools: {pool.name!r} is also {what} of pool {owner.name!r}; "
+                    "rename one of the two pools."
+                )
+
+
+def _owners(pools: Mapping[str, Pool], device: str) -> list[Pool]:
+    """The pools that have a device of this name: at most one in a valid problem."""
+    found = []
+    if device in pools and pools[device].count == 1:
+        found.append(pools[device])
+    base, _, number = device.rpartition("-")
+    pool = pools.get(base)
+    if pool is not None and pool.count != 1 and _is_number(number):
+        found += [pool] if pool.count is None or int(number) <= pool.count else []
+    return found
+
+
+def _is_number(text: str) -> bool:
+    """Whether it numbers a device or slice: a decimal from 1, without leading zeros."""
+    return text.isascii() and text.isdecimal() and not text.startswith("0")
+
+
+def _model(model: Model, types: set[str], resources: set[str]) -> None:
+    at = f"models.{model.name}"
+    _unique(f"{at}.options", (f"{o.name} on {o.device_type}" for o in model.options))
+    for option in model.options:
+        here = f"{at}.options.{option.name}"
+        if option.device_type not in types:
+            raise InputError(
+                f"{here}.device_type: unknown device type {option.device_type!r}. {_known(types)}"
+            )
+        _figures(f"{here}.needs", option.needs, resources)
+        _figure(f"{here}.throughput", option.throughput)
+        _figure(f"{here}.busy", option.busy)
+        _figure(f"{here}.sensitivity", option.sensitivity)
+        if option.latency_ms is not None:
+            _figure(f"{here}.latency_ms", option.latency_ms)
+    if model.latency_limit_ms is not None:
+        _figure(f"{at}.latency_limit_ms", model.latency_limit_ms)
+    if model.count < 1:
+        raise InputError(f"{at}.count: must be at least 1, is {model.count}.")
+    if not 0 <= model.min_replicas <= MOST_REPLICAS:
+        raise InputError(
+            f"{at}.min_replicas: must lie between 0 and {MOST_REPLICAS}, is {model.min_replicas}."
+        )
+    _figure(f"{at}.weight", model.weight)
+    if model.rate is None:
+        return
+    if not model.rate > 0:
+        raise InputError(f"{at}.rate: must be above zero, is {model.rate:g}.")
+    _figure(f"{at}.rate", model.rate)
+    best = max((o.throughput for o in model.options), default=0.0)
+    if best and model.rate / best > MOST_REPLICAS:
+        raise InputError(
+            f"{at}.rate: {model.rate:g} inferences per second would take more than "
+            f"{MOST_REPLICAS} replicas; its best option carries {best:g}."
+        )
+
+
+def _copies(problem: PlacementProblem) -> None:
+    total = sum(model.count for model in problem.models)
+    if total > MOST_COPIES:
+        raise InputError(f"models: {total} with all copies; at most {MOST_COPIES} are supported.")
+    names = {model.name for model in problem.models}
+    for model in problem.models:
+        base, _, number = model.name.rpartition("#")
+        if base in names and number.isdecimal():
+            raise InputError(
+                f"models: {model.name!r} may mean a copy of {base!r}; rename one of the two."
+            )
 
 
 def _rules(problem: PlacementProblem) -> None:
     models = {m.name for m in problem.models} | {name for name, _ in problem.copies()}
+    pools = {pool.name: pool for pool in problem.pools}
     rules = problem.rules
     named = [
         *(("pins", m) for m, _ in rules.pins),
@@ -74,35 +160,42 @@ def _rules(problem: PlacementProblem) -> None:
     ]
     for rule, model in named:
         if model not in models:
-            raise InputError(f"rules.{rule}: {model!r} is no model of the problem.")
+            known = _known([m.name for m in problem.models])
+            raise InputError(f"rules.{rule}: unknown model {model!r}. {known}")
     for rule, device in (
         *(("pins", d) for _, d in rules.pins),
         *(("forbidden", d) for _, d in rules.forbidden),
         *(("excluded_devices", d) for d in rules.excluded_devices),
     ):
-        if not any(_may_mean(problem, pool_name, device) for pool_name in _pool_names(problem)):
-            raise InputError(f"rules.{rule}: {device!r} is no device of the fleet.")
+        if not _is_in_fleet(pools, device):
+            raise InputError(
+                f"rules.{rule}: unknown device or pool {device!r}. {_known(pools, 'pools')}"
+            )
 
 
-def _pool_names(problem: PlacementProblem) -> list[str]:
-    return [pool.name for pool in problem.pools]
-
-
-def _may_mean(problem: PlacementProblem, pool_name: str, device: str) -> bool:
-    pool = next(p for p in problem.pools if p.name == pool_name)
-    name = device.split("/", 1)[0] if pool.partitions else device
-    if name == pool.name:
+def _is_in_fleet(pools: Mapping[str, Pool], name: str) -> bool:
+    """Whether it names a pool, a device, or a slice that some partition has."""
+    if name in pools or _owners(pools, name):
         return True
-    number = name.removeprefix(pool.name + "-")
-    if number == name or not number.isdecimal() or pool.count == 1:
-        return False
-    return int(number) >= 1 and (pool.count is None or int(number) <= pool.count)
+    for end in (n for n, letter in enumerate(name) if letter == "/"):
+        kind, _, number = name[end + 1 :].rpartition("-")
+        for pool in _owners(pools, name[:end]):
+            if _is_number(number) and any(p.count(kind) >= int(number) for p in pool.partitions):
+                return True
+    return False
+
+
+def _known(names: Iterable[str], what: str = "") -> str:
+    """Names that are known, at most ten, for an error."""
+    names = sorted(names)
+    shown = ", ".join(names[:10]) + (", …" if len(names) > 10 else "")
+    return f"Known{' ' + what if what else ''}: {shown or 'none'}."
 
 
 def _unique(what: str, names: Iterable[str]) -> None:
     for name, times in Counter(names).items():
         if times > 1:
-            raise InputError(f"{what}: {name!r} is there {times} times.")
+            raise InputError(f"{what}: the name {name!r} is used {times} times.")
         if not name:
             raise InputError(f"{what}: a name is empty.")
 
@@ -110,10 +203,14 @@ def _unique(what: str, names: Iterable[str]) -> None:
 def _figures(at: str, figures: Mapping[str, float], resources: set[str]) -> None:
     for name, figure in figures.items():
         if name not in resources:
-            raise InputError(f"{at}: {name!r} is no resource of the problem.")
-        _amount(f"{at}.{name}", figure)
+            raise InputError(f"{at}: unknown resource {name!r}. {_known(resources)}")
+        _figure(f"{at}.{name}", figure, LARGEST_AMOUNT)
 
 
-def _amount(at: str, figure: float) -> None:
+def _figure(at: str, figure: float, largest: float = LARGEST_FIGURE) -> None:
     if not (isfinite(figure) and figure >= 0):
-        raise InputError(f"{at}: must be a number of at least 0, not {figure:g}.")
+        raise InputError(f"{at}: must be a number of at least 0, is {figure:g}.")
+    if figure > largest or 0 < figure < SMALLEST_FIGURE:
+        raise InputError(
+            f"{at}: {figure:g} is out of range ({SMALLEST_FIGURE:g} to {largest:g}, or 0)."
+        )

@@ -1,212 +1,227 @@
-"""Large neighbourhood search: free a few devices, place anew what sat there, keep what is better.
+"""Large neighbourhood search: empty a few devices, insert their items again, keep what is better.
 
-Everything on the other devices stands. A neighbourhood is a small problem of its own that CP-SAT
-solves in a second or less, so that layouts of hundreds of devices get better step by step (Shaw,
-"Using constraint programming and local search methods to solve vehicle routing problems", 1998).
+Ruin and recreate (Schrimpf et al., "Record breaking optimization results using the ruin and
+recreate principle", 2000). Devices are drawn by what is left on them, their items are taken off
+everywhere and inserted again in random order of size, at the dual prices with a little noise. A
+step is kept when it costs no more, or with a chance that falls over a cycle (simulated annealing).
+Of layouts of one cost that with its free room on few devices is better: those can be emptied next.
 """
 
 from __future__ import annotations
 
+import math
 import random
-from collections import defaultdict
-from collections.abc import Iterable
-from dataclasses import replace
+from collections.abc import Callable
+from typing import Any
 
-from placement.problem import PlacementProblem
-from placement.problem.colocation import COVER, SHARES, Scale, cover
-from placement.problem.fleet import Unit
-from placement.problem.options import reference
-from placement.solver import refill
-from placement.solver.assignment import Replica, search
-from placement.solver.compact import Outside
+import numpy as np
+
+from placement.solver.incumbent import Incumbent
 from placement.solver.result import Deadline
 
-STEP_S = 4.0  # for one neighbourhood
-LOW = 12  # models with the least throughput that a max-min neighbourhood may place as well
-RAISE = 1.15  # a max-min step lifts models up to this factor above the least
-
-
-def applies(problem: PlacementProblem) -> bool:
-    """Whether neighbourhoods can be cut out: not with rules that reach over the whole fleet."""
-    return not problem.rules.together and problem.max_moves is None
-
-
-def worth(problem: PlacementProblem, fleet: list[Unit], replicas: Iterable[Replica]) -> float:
-    """The objective of a layout: price with moves, or weighted or least relative throughput."""
-    replicas = list(replicas)
-    if problem.objective == "min-hardware":
-        unit_of = {seat.name: unit for unit in fleet for seat in unit.seats}
-        used = {unit_of[r.seat].name: unit_of[r.seat].pool.price for r in replicas}
-        running = {model for model, _ in problem.current}
-        moves = sum(
-            r.model in running and (r.model, r.seat) not in problem.current for r in replicas
-        )
-        return sum(used.values()) + problem.move_price * moves
-    growth = carried(problem, replicas)
-    if problem.fairness == "max-min":
-        return min(growth.values(), default=0.0)
-    return sum(model.weight * min(1.0, growth[name]) for name, model in problem.copies())
-
-
-def carried(problem: PlacementProblem, replicas: Iterable[Replica]) -> dict[str, float]:
-    """What each model carries, relative to its reference."""
-    models = dict(problem.copies())
-    amounts = dict.fromkeys(models, 0)
-    for r in replicas:
-        model = models[r.model]
-        wanted = reference(model)
-        if wanted:
-            amounts[r.model] += cover(model.options[r.k].throughput, wanted) * r.share
-    return {name: amount / (COVER * SHARES) for name, amount in amounts.items()}
+DRAWN = (1, 2, 2, 3, 3, 4, 5)  # devices that are emptied in a step
+RECEIVERS = 12  # devices with room that take part, too
+NOISE = 0.1  # on the prices of an insertion
+ORDER = 0.4  # noise on the order by size
+OPENING = (1.0, 1.4)  # how much dearer a replica on a new device is taken to be
+CONCENTRATION = 0.3  # of the cost: weight of free room that lies on few devices
+WARM = 0.012  # of a device's worth: temperature at the start of a cycle
+CYCLE = 3000  # steps
+REPLICAS = 6  # more of one item are left where they are, but for those on emptied devices
+REDRAW = 16  # steps for which the weights of devices hold
+EPSILON = 1e-9
 
 
 def improve(
-    problem: PlacementProblem,
-    scale: Scale,
-    fleet: list[Unit],
-    replicas: tuple[Replica, ...],
-    bound: float,
+    incumbent: Incumbent,
     deadline: Deadline,
-    seed: int = 0,
-) -> tuple[Replica, ...]:
-    """The best layout found before the deadline, or when the bound is met."""
-    generator = random.Random(seed)
-    least = problem.objective == "min-hardware"
-    best = worth(problem, fleet, replicas)
-    size = 4 if least else 3
-    failures = 0
-    while deadline.left_s > 0.05:
-        if (best <= bound + 1e-9) if least else (best >= bound * (1 - 1e-6)):
-            break
-        found = _step(problem, scale, fleet, replicas, deadline, generator, size)
-        if found is None:
-            failures += 1
-            if failures > 30:
-                failures, size = 0, min(size + 1, 8, len(fleet))
-            continue
-        value = worth(problem, fleet, found)
-        if (value <= best + 1e-9) if least else (value >= best - 1e-9):
-            better = abs(value - best) > 1e-9
-            failures = 0 if better else failures + 1
-            replicas, best = found, value
-        else:
-            failures += 1
-    return replicas
+    seed: int,
+    *,
+    target: float = -math.inf,
+    patience: int = 12_000,
+    allowed_moves: int | None = None,
+    on_better: Callable[[], None] | None = None,
+) -> int:
+    """Improve the layout in place until `target` is reached, or the deadline; returns the steps.
+
+    The best layout is what is there at the end. The search also ends after `patience` steps
+    without a better one. `on_better` is called at every better layout.
+    """
+    search = _Search(incumbent, seed, allowed_moves)
+    best = incumbent.cost
+    kept = snapshot(incumbent)
+    since = steps = 0
+    while deadline.left_s > 0 and since < patience and best > target + EPSILON:
+        steps += 1
+        since += 1
+        heat = WARM * (1.0 - (steps % CYCLE) / CYCLE)
+        search.step(heat)
+        cost = incumbent.cost
+        if cost < best - EPSILON and search.within():
+            best, since = cost, 0
+            kept = snapshot(incumbent)
+            if on_better is not None:
+                on_better()
+        elif steps % CYCLE == 0 and cost > best + EPSILON:
+            restore(incumbent, kept)
+    if incumbent.cost > best + EPSILON or not search.within():
+        restore(incumbent, kept)
+    return steps
 
 
-def _step(
-    problem: PlacementProblem,
-    scale: Scale,
-    fleet: list[Unit],
-    replicas: tuple[Replica, ...],
-    deadline: Deadline,
-    generator: random.Random,
-    size: int,
-) -> tuple[Replica, ...] | None:
-    unit_of = {seat.name: unit for unit in fleet for seat in unit.seats}
-    loads: dict[str, int] = defaultdict(int)
-    for r in replicas:
-        loads[unit_of[r.seat].name] += 1
-    by_name = {unit.name: unit for unit in fleet}
-    growth = carried(problem, replicas)
-    extra: list[str] = []
-    freed: set[str] = set()
-    if problem.objective == "min-hardware":
-        used = sorted(loads)
-        # A device with few residents is the easiest to empty.
-        light = sorted(used, key=lambda name: loads[name] + generator.random())[
-            : len(used) // 3 + 1
+Snapshot = list[tuple[int, Any, int, str, int, float]]
+
+
+def snapshot(incumbent: Incumbent) -> Snapshot:
+    """All replicas: item, GPU, type and name of the seat, row, share."""
+    return [
+        (i, incumbent.gpu_of[d], int(incumbent.type[d]), incumbent.name_of[d], j, share)
+        for i, here in enumerate(incumbent.of)
+        for d, (j, share) in here.items()
+    ]
+
+
+def restore(incumbent: Incumbent, kept: Snapshot) -> None:
+    """Bring the layout back to what it was."""
+    incumbent.log = None
+    wanted = {(i, name): (gpu, kind, j, share) for i, gpu, kind, name, j, share in kept}
+    touched = set()
+    for i, here in enumerate(incumbent.of):
+        for d, what in list(here.items()):
+            old = wanted.get((i, incumbent.name_of[d]))
+            if old is None or old[2:] != what:
+                incumbent.take(i, d)
+                touched.add(i)
+            else:
+                del wanted[i, incumbent.name_of[d]]
+    for (i, name), (gpu, kind, j, share) in wanted.items():
+        d = gpu.seats.get(name)
+        if d is None:
+            d = incumbent.open_seat(gpu, kind, name)
+        incumbent.put(i, d, j, share)
+        touched.add(i)
+    for i in touched:
+        incumbent.recount(i)
+
+
+class _Search:
+    def __init__(self, incumbent: Incumbent, seed: int, allowed_moves: int | None) -> None:
+        self.incumbent = incumbent
+        self.random = random.Random(seed)
+        self.numbers = np.random.default_rng(seed)
+        self.allowed_moves = allowed_moves
+        self.value = [
+            incumbent.unit[i] * item.rate for i, item in enumerate(incumbent.instance.items)
         ]
-        freed = {generator.choice(light)}
-        freed |= set(generator.sample(used, min(size - 1, len(used))))
-        spare: dict[str, str] = {}
-        for unit in fleet:
-            if not loads[unit.name]:
-                spare.setdefault(unit.pool.name, unit.name)
-        freed |= set(spare.values())
-    else:
-        low = sorted(growth, key=lambda name: growth[name] + 1e-4 * generator.random())
-        extra = low[:LOW]
-        homes = [unit_of[r.seat].name for r in replicas if r.model == low[0]]
-        freed = set(homes[:1])
-        freed |= set(generator.sample(sorted(by_name), min(size, len(by_name))))
-    inside = [r for r in replicas if unit_of[r.seat].name in freed]
-    rest = [r for r in replicas if unit_of[r.seat].name not in freed]
-    names = {r.model for r in inside} | set(extra)
-    sub, outside = _cut(problem, unit_of, rest, names, growth)
-    if not sub.models:
-        return None
-    units = [unit for unit in fleet if unit.name in freed]
-    part = deadline.at_most(STEP_S)
-    if refill.applies(sub):
-        filled = refill.refill(sub, scale, units, part, inside, outside)
-        return None if filled is None else (*rest, *filled)
-    answer = search(sub, scale, units, part, generator.randrange(2**30), inside, outside=outside)
-    if answer.status not in {"optimal", "feasible"}:
-        return None
-    return (*rest, *answer.replicas)
-
-
-def _cut(
-    problem: PlacementProblem,
-    unit_of: dict[str, Unit],
-    rest: list[Replica],
-    names: set[str],
-    growth: dict[str, float],
-) -> tuple[PlacementProblem, dict[str, Outside]]:
-    """The problem of placing these models on the freed devices, with the rest as it stands."""
-    flexible = problem.objective == "max-throughput"
-    floor = min(growth.values(), default=0.0)
-    models = []
-    outside: dict[str, Outside] = {}
-    forbidden = []
-    spread = []
-    for name, model in problem.copies():
-        if name not in names:
-            continue
-        # A copy stands as a model of its own here, rules included.
-        changed = replace(model, name=name, count=1)
-        least = 0
-        if flexible and problem.fairness == "max-min":
-            target = max(floor * RAISE, 0.01)
-            changed = replace(changed, rate=reference(model) * target, weight=1.0)
-            least = int(COVER * floor / target) - 2
-        models.append(changed)
-        mine = [r for r in rest if r.model == name]
-        wanted = reference(changed)
-        outside[name] = Outside(
-            sum(cover(model.options[r.k].throughput, wanted) * r.share for r in mine if wanted),
-            len(mine),
-            max(0, least),
+        self.flexible = incumbent.instance.problem.objective == "max-throughput"
+        self.age = REDRAW
+        self.typical = (
+            float(np.median(incumbent.worth[incumbent.worth > 0]))
+            if (incumbent.worth > 0).any()
+            else 1.0
         )
-        forbidden += [
-            (name, device) for rule, device in problem.rules.forbidden if rule in {name, model.name}
-        ]
-        if {name, model.name} & set(problem.rules.spread):
-            spread.append(name)
-            hosts = {unit_of[r.seat].host for r in mine}
-            forbidden += [(name, unit.name) for unit in unit_of.values() if unit.host in hosts]
-    of_rule: dict[str, list[str]] = defaultdict(list)
-    for name, model in problem.copies():
-        if name in names:
-            of_rule[model.name].append(name)
-            of_rule[name] = [name]
-    rules = replace(
-        problem.rules,
-        pins=tuple((n, device) for rule, device in problem.rules.pins for n in of_rule[rule]),
-        forbidden=tuple(forbidden),
-        apart=tuple(
-            group
-            for rule in problem.rules.apart
-            if len(group := tuple(n for member in rule for n in of_rule[member])) > 1
-        ),
-        spread=tuple(spread),
-        excluded_devices=(),
-    )
-    spare = None
-    if problem.max_devices is not None:
-        spare = problem.max_devices - len({unit_of[r.seat].name for r in rest})
-    sub = replace(problem, models=tuple(models), rules=rules, max_moves=None, max_devices=spare)
-    if flexible and problem.fairness == "max-min":
-        sub = replace(sub, fairness="sum")
-    return sub, outside
+
+    def within(self) -> bool:
+        """Whether the moves are within their limit."""
+        return self.allowed_moves is None or self.incumbent.moves <= self.allowed_moves
+
+    def _draw(self, number: int) -> list[int]:
+        """Seats in use, drawn by what is left on them."""
+        if self.age >= REDRAW:
+            self.age = 0
+            self.seats = self.incumbent.seats()
+            left = np.maximum(self.incumbent.slack(self.seats), 1e-3 * self.typical)
+            self.sums = np.cumsum(left)
+        self.age += 1
+        if not len(self.seats):
+            return []
+        points = self.numbers.random(number) * self.sums[-1]
+        places = np.minimum(np.searchsorted(self.sums, points), len(self.seats) - 1)
+        drawn = dict.fromkeys(self.seats[places].tolist())
+        return [int(d) for d in drawn if self.incumbent.open[d]]
+
+    def _gpu_seats(self, seats: list[int]) -> list[int]:
+        """With each slice the other ones of its GPU: only whole GPUs are given back."""
+        found: dict[int, None] = {}
+        for d in seats:
+            gpu = self.incumbent.gpu_of[d]
+            assert gpu is not None
+            found.update(dict.fromkeys(gpu.seats.values()))
+        return list(found)
+
+    def step(self, heat: float) -> None:
+        """One neighbourhood: kept, or undone."""
+        incumbent = self.incumbent
+        emptied = self._gpu_seats(self._draw(self.random.choice(DRAWN)))
+        receivers = self._draw(RECEIVERS)
+        items: dict[int, None] = {}
+        for d in emptied:
+            items.update(dict.fromkeys(incumbent.residents[d]))
+        items.update(dict.fromkeys(self._unmet()))
+        if not items:
+            return
+        involved = dict.fromkeys([*emptied, *receivers])
+        gone = set(emptied)
+        for i in items:
+            here = incumbent.of[i]
+            if len(here) <= REPLICAS:
+                involved.update(dict.fromkeys(here))
+        before = incumbent.cost
+        seats = list(involved)
+        packed = incumbent.concentration(np.array(seats, dtype=int))
+        incumbent.log = []
+        for i in items:
+            here = incumbent.of[i]
+            everywhere = len(here) <= REPLICAS
+            for d in list(here):
+                if everywhere or d in gone:
+                    incumbent.take(i, d)
+        order = sorted(items, key=self._key)
+        candidates = [d for d in seats if incumbent.open[d]]
+        opening = self.random.uniform(*OPENING)
+        price = incumbent.price
+        limit = math.inf if self.flexible else before + EPSILON + heat * self.typical
+        del price
+        good = True
+        for i in order:
+            met = incumbent.insert(
+                i, candidates, random=self.numbers, noise=NOISE, opening=opening, limit=limit
+            )
+            if not met and incumbent.price > limit:
+                good = False
+                break
+        if good and self._keeps(before, packed, involved, candidates, heat):
+            incumbent.log = None
+        else:
+            incumbent.undo()
+
+    def _key(self, i: int) -> float:
+        value = max(self.value[i], 1e-300)
+        if self.flexible:
+            value = float(self.incumbent.penalties[i]) / value
+        return -float(value) * (1 + ORDER * self.random.random())
+
+    def _unmet(self) -> list[int]:
+        """Some of the items whose demand is not met."""
+        missing = np.flatnonzero(self.incumbent.unmet > 0)
+        if not len(missing):
+            return []
+        most = 6 if self.flexible else 12
+        if len(missing) > most:
+            missing = self.numbers.choice(missing, most, replace=False)
+        return [int(i) for i in missing]
+
+    def _keeps(
+        self, before: float, packed: float, involved: dict[int, None], candidates: list[int],
+        heat: float,
+    ) -> bool:  # fmt: skip
+        incumbent = self.incumbent
+        if not self.within() and incumbent.cost >= before - EPSILON:
+            return False
+        seats = [d for d in dict.fromkeys([*involved, *candidates]) if incumbent.open[d]]
+        now = incumbent.concentration(np.array(seats, dtype=int))
+        change = incumbent.cost - before - CONCENTRATION * (now - packed)
+        if change <= 0:
+            return True
+        scale = heat * self.typical
+        return scale > 0 and self.random.random() < math.exp(-change / scale)

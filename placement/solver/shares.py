@@ -2,65 +2,152 @@
 
     s[i] in [0, 1]  the share that replica i carries
     sum_i need[i,r]·s[i] <= room[d,r]   on each device, for each resource that scales
-    maximise sum_m weight·min(1, carried[m]), or the least carried[m]
+    s[i] + b[i]·sum of neighbours' busy·s <= 1, and the latency limit, where slowdown is known
+    min-hardware:   carried[m] >= (1 + margin)·rate[m], maximise the margin
+    max-throughput: maximise sum_m weight·min(1, carried[m]), or the least carried[m]
 
-Rounded down to whole SHARES afterwards, which no capacity minds.
+GLOP's floats may exceed a limit by a hair, so shares are scaled down to it afterwards.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
-from placement.problem import PlacementProblem
-from placement.problem.colocation import SHARES, Scale
-from placement.problem.fleet import Unit
+from placement.layout.replica import Replica
+from placement.problem import Option, PlacementProblem
 from placement.problem.options import reference
-from placement.solver.assignment import Replica
+
+PRECISE = "primal_feasibility_tolerance: 1e-10 dual_feasibility_tolerance: 1e-9"
+MARGIN = 0.01  # more is not asked for
+SHORT = -1e-9  # of a rate: what the checker lets pass
 
 
-def polish(
-    problem: PlacementProblem, scale: Scale, fleet: list[Unit], replicas: tuple[Replica, ...]
-) -> tuple[Replica, ...]:
-    """The replicas with the shares that carry most; unchanged when the program has no answer."""
+def settle(
+    problem: PlacementProblem, kinds: dict[str, str], replicas: Iterable[Replica]
+) -> tuple[Replica, ...] | None:
+    """The replicas with the best shares; None when no shares carry every rate.
+
+    `kinds`: device type by seat.
+    """
     from ortools.linear_solver import pywraplp
 
-    lp = pywraplp.Solver.CreateSolver("GLOP")
-    rooms = {kind.name: scale.room(kind) for kind in problem.types}
-    kinds = {seat.name: seat.device_type for unit in fleet for seat in unit.seats}
+    replicas = tuple(replicas)
     models = dict(problem.copies())
-    shares = [lp.NumVar(0, 1, "") for _ in replicas]
+    flexible = problem.objective == "max-throughput"
+    free = {
+        i for i, r in enumerate(replicas) if flexible or models[r.model].rate is not None
+    }  # fmt: skip
+    if not free:
+        return replicas
+    lp = pywraplp.Solver.CreateSolver("GLOP")
+    lp.SetSolverSpecificParametersAsString(PRECISE)
+    shares: list[Any] = [lp.NumVar(0, 1, "") if i in free else 1.0 for i in range(len(replicas))]
+    options = [models[r.model].options[r.k] for r in replicas]
     on: dict[str, list[int]] = defaultdict(list)
-    amounts: dict[str, Any] = defaultdict(int)
-    for i, replica in enumerate(replicas):
-        on[replica.seat].append(i)
-        model = models[replica.model]
-        wanted = reference(model)
-        if wanted:
-            amounts[replica.model] += (model.options[replica.k].throughput / wanted) * shares[i]
+    of_model: dict[str, list[int]] = defaultdict(list)
+    for i, r in enumerate(replicas):
+        on[r.seat].append(i)
+        of_model[r.model].append(i)
+    rooms = {kind.name: kind for kind in problem.types}
     for seat, here in on.items():
-        needs = {i: scale.needs(models[replicas[i].model].options[replicas[i].k]) for i in here}
-        for r, resource in enumerate(scale.resources):
-            room = rooms[kinds[seat]][r]
-            if room is not None and resource.scales:
-                lp.Add(sum(needs[i][r] * shares[i] for i in here) <= room)
+        kind = rooms[kinds[seat]]
+        for resource in problem.resources:
+            limit = kind.capacity.get(resource.name)
+            if limit is None or not resource.scales:
+                continue
+            room = limit - kind.baseline.get(resource.name, 0.0)
+            load = sum(options[i].needs.get(resource.name, 0.0) * shares[i] for i in here)
+            if not isinstance(load, int | float):
+                size = max(room, 1e-12)
+                lp.Add(load * (1 / size) <= max(0.0, room) / size)
+        _beside(lp, problem, models, replicas, options, shares, here, free)
+    amounts = {
+        name: sum(options[i].throughput * shares[i] for i in mine)
+        for name, mine in of_model.items()
+    }
+    if not flexible:
+        margin = lp.NumVar(-1, MARGIN, "")
+        for name, model in models.items():
+            if model.rate:
+                if name not in amounts:
+                    return None
+                lp.Add(amounts[name] * (1 / model.rate) >= 1 + margin)
+        lp.Maximize(margin)
+    else:
+        _grow(lp, problem, models, amounts)
+    if lp.Solve() != pywraplp.Solver.OPTIMAL:
+        return None
+    if not flexible and margin.solution_value() < SHORT:
+        return None
+    values = [
+        min(1.0, max(0.0, s.solution_value())) if i in free else 1.0 for i, s in enumerate(shares)
+    ]
+    if flexible:
+        _scale_down(problem, rooms, kinds, on, options, values)
+    else:  # no more than the rate is carried
+        for name, mine in of_model.items():
+            rate = models[name].rate
+            carried = sum(options[i].throughput * values[i] for i in mine)
+            if rate and carried > rate:
+                for i in mine:
+                    values[i] *= rate / carried
+    return tuple(replace(r, share=values[i]) for i, r in enumerate(replicas))
+
+
+def _grow(lp: Any, problem: PlacementProblem, models: Any, amounts: Any) -> None:
+    parts = {}
+    for name, model in models.items():
+        wanted = reference(model)
+        parts[name] = amounts.get(name, 0.0) * (1 / wanted) if wanted else 0.0
     if problem.fairness == "max-min":
         factor = lp.NumVar(0, lp.infinity(), "")
-        for name in models:
-            lp.Add(factor <= amounts[name])
+        for part in parts.values():
+            lp.Add(factor <= part)
         # A little of the sum keeps what is free from lying idle.
-        lp.Maximize(factor + 1e-6 * sum(amounts.values()))
-    else:
-        total: Any = 0
-        for name, model in models.items():
-            capped = lp.NumVar(0, 1, "")
-            lp.Add(capped <= amounts[name])
-            total += model.weight * capped
-        lp.Maximize(total)
-    if lp.Solve() != pywraplp.Solver.OPTIMAL:
-        return replicas
-    return tuple(
-        replace(r, share=min(SHARES, max(0, int(share.solution_value() * SHARES + 1e-7))))
-        for r, share in zip(replicas, shares, strict=True)
-    )
+        lp.Maximize(factor + 1e-6 * sum(parts.values()))
+        return
+    total: Any = 0
+    largest = max((model.weight for model in models.values()), default=1.0) or 1.0
+    for name, model in models.items():
+        capped = lp.NumVar(0, 1, "")
+        lp.Add(capped <= parts[name])
+        total += model.weight / largest * capped
+    lp.Maximize(total)
+
+
+def _beside(
+    lp: Any, problem: PlacementProblem, models: Any, replicas: tuple[Replica, ...],
+    options: list[Option], shares: list[Any], here: list[int], free: set[int],
+) -> None:  # fmt: skip
+    del problem
+    for i in here:
+        option, model = options[i], models[replicas[i].model]
+        if not option.sensitivity:
+            continue
+        lost = option.sensitivity * sum(options[j].busy * shares[j] for j in here if j != i)
+        if i in free:
+            lp.Add(shares[i] + lost <= 1)
+        if model.latency_limit_ms is not None and option.latency_ms is not None:
+            spare = 1 - option.latency_ms / model.latency_limit_ms
+            if not isinstance(lost, int | float):
+                lp.Add(lost <= spare)
+
+
+def _scale_down(
+    problem: PlacementProblem, rooms: Any, kinds: dict[str, str], on: dict[str, list[int]],
+    options: list[Option], values: list[float],
+) -> None:  # fmt: skip
+    for seat, here in on.items():
+        kind = rooms[kinds[seat]]
+        for resource in problem.resources:
+            limit = kind.capacity.get(resource.name)
+            if limit is None or not resource.scales:
+                continue
+            room = limit - kind.baseline.get(resource.name, 0.0)
+            load = sum(options[i].needs.get(resource.name, 0.0) * values[i] for i in here)
+            if load > room and load > 0:
+                for i in here:
+                    values[i] *= max(0.0, room) / load

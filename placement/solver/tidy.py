@@ -1,7 +1,8 @@
-"""Replicas that carry nothing, or next to nothing, given up.
+"""Small things about a layout that the search does not mind, put right where that holds.
 
 The search counts devices, not replicas: on a device that is paid for anyway it may leave a replica
-with no share at all, or with the ten-thousandth that another one's rounding left over.
+with no share at all, or with a small part that another one could carry. And its devices have the
+numbers in which they were opened.
 """
 
 from __future__ import annotations
@@ -9,11 +10,10 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import replace
-from math import ceil
 
+from placement.layout.replica import Replica
 from placement.problem import PlacementProblem
-from placement.problem.colocation import SHARES
-from placement.solver.assignment import Replica
+from placement.problem.fleet import Places
 
 DUST = 0.05  # of what the model carries in all
 MOST = 400  # replicas, beyond which those that carry a little are left alone
@@ -35,27 +35,60 @@ def tidy(
     carried: dict[str, float] = defaultdict(float)
     for r in replicas:
         carried[r.model] += models[r.model].options[r.k].throughput * r.share
+    at_seat = Counter(r.seat for r in replicas)
     for place in sorted(kept, key=lambda place: kept[place].share):
         name, seat = place
         if number[name] < 2:
             continue
         model, small = models[name], kept[place]
         others = [other for other in kept if other[0] == name and other != place]
-        alone = not any(other[1] == seat for other in kept if other != place)
+        alone = at_seat[seat] < 2
         if len(others) < max(1, model.min_replicas) or {name, model.name} & bound or alone:
             continue
         rest = {other: r for other, r in kept.items() if other != place}
-        if not small.share:
-            kept = rest
+        if small.share <= 0:
+            if holds(tuple(rest.values())):
+                kept = rest
+                at_seat[seat] -= 1
             continue
         amount = model.options[small.k].throughput * small.share
         if amount > DUST * carried[name] or len(replicas) > MOST or not model.rate:
             continue
         for other in others:
             throughput = model.options[kept[other].k].throughput
-            share = kept[other].share + ceil(amount / throughput) if throughput else SHARES + 1
+            share = kept[other].share + amount / throughput if throughput else 2.0
             merged = {**rest, other: replace(kept[other], share=share)}
-            if share <= SHARES and holds(tuple(merged.values())):
+            if share <= 1 and holds(tuple(merged.values())):
                 kept = merged
+                at_seat[seat] -= 1
                 break
     return tuple(kept.values())
+
+
+def renumber(problem: PlacementProblem, replicas: tuple[Replica, ...]) -> tuple[Replica, ...]:
+    """The replicas on the first devices of each pool, those that rules name left alone."""
+    rules = problem.rules
+    named = {d for _, d in (*rules.pins, *rules.forbidden, *problem.current)}
+    named |= set(rules.excluded_devices)
+    named |= {d.split("/", 1)[0] for d in named}
+    places = Places(problem)
+    found = {r.seat: place for r in replicas if (place := places.find(r.seat)) is not None}
+    used: dict[str, set[str]] = defaultdict(set)
+    order: dict[str, tuple[int, int, str]] = {}
+    for place in found.values():
+        used[place.pool.name].add(place.gpu)
+        order[place.gpu] = place.order
+    new: dict[str, str] = {}
+    for pool in problem.pools:
+        number = 0
+        for gpu in sorted(used[pool.name], key=lambda gpu: order[gpu]):
+            if gpu in named or pool.count == 1:
+                new[gpu] = gpu
+                continue
+            number += 1
+            while f"{pool.name}-{number}" in named:
+                number += 1
+            new[gpu] = f"{pool.name}-{number}"
+    return tuple(
+        replace(r, seat=new[found[r.seat].gpu] + r.seat[len(found[r.seat].gpu) :]) for r in replicas
+    )

@@ -1,105 +1,232 @@
-"""A placement problem as a packing, where that is all it is, and the packing as an answer.
+"""What of a placement problem is a packing, and a packing as replicas.
 
-That is so for the least hardware when every model runs once, as it was measured, wherever it fits:
-no rates, replicas, rules, partitions or current layout. Equal models become one item with a count,
-pools of one device type at one price become one bin type.
+A packing knows models that run once or several times as they were measured, on devices of some
+types; it knows no rules, moves, partitions or slowdown. Where a problem has them, the packing
+without them is a relaxation: its bound holds, and its layout is one to start from. Equal models
+become one item with a count, pools of one device type at one price one bin type.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
 from fractions import Fraction
-from math import lcm
+from math import ceil, floor, gcd, lcm
 
-from placement.problem import PlacementProblem
-from placement.problem.colocation import Scale
-from placement.problem.fleet import Unit
+from placement.layout.replica import Replica
+from placement.problem import Model, PlacementProblem, Pool
+from placement.problem.numbers import fraction
 from placement.problem.options import usable
-from placement.solver.assignment import Answer, Replica
+from placement.solver.instance import owns
 from placement.solver.packing.engine import solve_packing
-from placement.solver.packing.instance import BinType, Choice, ItemType, PackingInstance
-from placement.solver.result import Deadline
+from placement.solver.packing.instance import (
+    BinType,
+    Choice,
+    ItemType,
+    PackingInstance,
+    PackingResult,
+)
+from placement.solver.result import Deadline, Status
 
 NOTHING = (0,)  # the need of an item where no resource counts
+FINEST = 2**50  # times a figure: denominators beyond are not multiplied out
 
 
-def applies(problem: PlacementProblem) -> bool:
-    """Whether the problem is nothing but a packing."""
-    rules = problem.rules
+@dataclass(frozen=True)
+class Packed:
+    """A packing's answer; value and bound in money."""
+
+    status: Status
+    bound: float
+    replicas: tuple[Replica, ...] | None
+    method: str
+
+
+def is_plain(problem: PlacementProblem) -> bool:
+    """Whether every model runs as it was measured, on whole devices: a packing relaxes it."""
     return (
         problem.objective == "min-hardware"
         and bool(problem.models)
-        and not problem.current
-        and not any((rules.pins, rules.forbidden, rules.apart, rules.together, rules.spread))
         and not any(pool.partitions for pool in problem.pools)
-        and all(model.rate is None and model.min_replicas == 1 for model in problem.models)
+        and all(model.rate is None for model in problem.models)
     )
 
 
-def pack(
-    problem: PlacementProblem, scale: Scale, fleet: list[Unit], deadline: Deadline, seed: int = 0
-) -> tuple[Answer, str]:
-    """The answer for a problem that `applies` says is a packing, and how it was found."""
-    units, prices = _bins(fleet)
-    if not units:
-        return Answer("infeasible"), "packing"
-    denominator = lcm(*(price.denominator for _, price in units))
-    rooms = {kind.name: scale.room(kind) for kind in problem.types}
-    copies: dict[tuple[Choice, ...], list[tuple[str, tuple[int, ...]]]] = defaultdict(list)
+def is_packing(problem: PlacementProblem) -> bool:
+    """Whether the problem is a packing and nothing else."""
+    rules = problem.rules
+    return (
+        is_plain(problem)
+        and not problem.current
+        and problem.max_devices is None
+        and not any((rules.pins, rules.forbidden, rules.apart, rules.together, rules.spread))
+        and all(model.min_replicas == 1 for model in problem.models)
+        and not any(option.sensitivity for model in problem.models for option in model.options)
+    )
+
+
+def pack(problem: PlacementProblem, deadline: Deadline, seed: int = 0) -> Packed:
+    """The best packing of a problem that `is_plain`, rules and moves left out."""
+    bins = _bins(problem)
+    if not bins:
+        wanted = any(model.min_replicas for model in problem.models)
+        return Packed("infeasible" if wanted else "optimal", 0.0, None if wanted else (), "packing")
+    prices = [fraction(price) for _, price in bins]
+    denominator = lcm(*(price.denominator for price in prices))
+    instance, copies = _instance(problem, bins, prices, denominator)
+    result = solve_packing(instance, deadline, seed)
+    bound = float(Fraction(result.bound, denominator))
+    if result.bins is None or result.price is None:
+        return Packed(result.status, bound, None, result.method)
+    return Packed(result.status, bound, _replicas(problem, bins, copies, result), result.method)
+
+
+Bins = dict[tuple[str, float], list[Pool]]
+Copies = list[tuple[list[str], tuple[int, ...]]]
+
+
+def _instance(
+    problem: PlacementProblem, bins: Bins, prices: list[Fraction], denominator: int
+) -> tuple[PackingInstance, Copies]:
+    kinds = {kind.name: kind for kind in problem.types}
+    units = [_unit(problem, resource.name) for resource in problem.resources]
+    rooms: dict[str, tuple[int | None, ...]] = {}
+    for name, kind in kinds.items():
+        room: list[int | None] = []
+        for resource, unit in zip(problem.resources, units, strict=True):
+            limit = kind.capacity.get(resource.name)
+            free = None
+            if limit is not None:
+                free = floor(
+                    (fraction(limit) - fraction(kind.baseline.get(resource.name, 0.0))) / unit
+                )
+            room.append(free)
+        rooms[name] = tuple(room)
+    copies: dict[tuple[Choice, ...], tuple[list[str], tuple[int, ...]]] = {}
     choices: dict[str, tuple[tuple[Choice, ...], tuple[int, ...]]] = {}
     for name, model in problem.copies():
         if model.name not in choices:
-            found = [
-                (Choice(b, scale.needs(option) or NOTHING), k)
-                for k, option in usable(model)
-                for b, (kind, _) in enumerate(units)
-                if kind == option.device_type
-                and all(limit is None or limit >= 0 for limit in rooms[kind])
-            ]
-            choices[model.name] = tuple(c for c, _ in found), tuple(k for _, k in found)
+            choices[model.name] = _choices(problem, model, bins, rooms, units)
         options, numbers = choices[model.name]
-        copies[options].append((name, numbers))
-    # A resource without a limit has room for everything.
+        # Replicas on distinct devices are, without that rule, so many copies.
+        mine = copies.setdefault((*options, *_mark(numbers)), ([], numbers))
+        mine[0].extend([name] * model.min_replicas)
+    kept = [(key, value) for key, value in copies.items() if value[0]]
     everything = [
-        max(1, sum(max((o.needs[r] for o in c), default=0) * len(n) for c, n in copies.items()))
-        for r in range(len(scale.resources) or len(NOTHING))
-    ]
-    bins = tuple(
+        max(1, sum(max((o.needs[r] for o in key if o.bin >= 0), default=0) * len(value[0])
+                   for key, value in kept))
+        for r in range(len(units) or len(NOTHING))
+    ]  # fmt: skip
+    types = []
+    for (kind_name, price), pools in bins.items():
+        del price
+        room_of = rooms[kind_name] or (None,)
+        count: int | None = 0
+        for pool in pools:
+            number = _count(problem, pool)
+            count = None if count is None or number is None else count + number
+        types.append((room_of, count))
+    bin_types = tuple(
         BinType(
             tuple(
-                max(0, everything[r] if limit is None else limit)
-                for r, limit in enumerate(rooms[kind] or (None,))
+                max(0, most if free is None else free)
+                for most, free in zip(everything, room, strict=True)
             ),
             int(price * denominator),
-            None if prices[kind, price] else len(units[kind, price]),
+            count,
         )
-        for kind, price in units
+        for (room, count), price in zip(types, prices, strict=True)
+    )  # fmt: skip
+    items = tuple(
+        ItemType(tuple(o for o in key if o.bin >= 0), len(value[0])) for key, value in kept
     )
-    items = tuple(ItemType(options, len(names)) for options, names in copies.items())
-    result = solve_packing(PackingInstance(items, bins), deadline, seed)
-    bound = float(Fraction(result.bound, denominator))
-    if result.bins is None or result.price is None:
-        return Answer(result.status, bound=bound), result.method
-    names_left = [list(names) for names in copies.values()]
-    free = [list(reversed(of_kind)) for of_kind in units.values()]
+    return PackingInstance(items, bin_types), [value for _, value in kept]
+
+
+def _mark(numbers: tuple[int, ...]) -> tuple[Choice, ...]:
+    """Equal models whose options stand in another order in their lists are kept apart."""
+    return (Choice(-1, numbers),)
+
+
+def _choices(
+    problem: PlacementProblem,
+    model: Model,
+    bins: Bins,
+    rooms: dict[str, tuple[int | None, ...]],
+    units: list[Fraction],
+) -> tuple[tuple[Choice, ...], tuple[int, ...]]:
+    found = []
+    for k, option in usable(model):
+        needs = tuple(
+            ceil(fraction(option.needs.get(r.name, 0.0)) / unit)
+            for r, unit in zip(problem.resources, units, strict=True)
+        )
+        for b, (kind, _) in enumerate(bins):
+            if kind == option.device_type and all(x is None or x >= 0 for x in rooms[kind]):
+                found.append((Choice(b, needs or NOTHING), k))
+    return tuple(c for c, _ in found), tuple(k for _, k in found)
+
+
+def _unit(problem: PlacementProblem, resource: str) -> Fraction:
+    """Of what every need is a multiple; a power of ten where that would be too fine."""
+    figures = {
+        fraction(option.needs.get(resource, 0.0))
+        for model in problem.models
+        for option in model.options
+    } - {Fraction(0)}
+    denominator = 1
+    for figure in figures:
+        denominator = lcm(denominator, figure.denominator)
+        if denominator > FINEST:
+            break
+    largest = max(figures, default=Fraction(1))
+    if denominator > FINEST or largest * denominator > FINEST:
+        return largest / FINEST
+    common = 0
+    for figure in figures:
+        common = gcd(common, int(figure * denominator))
+    return Fraction(common or 1, denominator)
+
+
+def _bins(problem: PlacementProblem) -> Bins:
+    """Pools by device type and price, those of which nothing is left out."""
+    bins: Bins = defaultdict(list)
+    for pool in problem.pools:
+        if _count(problem, pool) != 0:
+            bins[pool.device_type, pool.price].append(pool)
+    return dict(bins)
+
+
+def _count(problem: PlacementProblem, pool: Pool) -> int | None:
+    excluded = set(problem.rules.excluded_devices)
+    if pool.name in excluded:
+        return 0
+    if pool.count is None:
+        return None
+    return pool.count - sum(owns(pool, name) for name in excluded)
+
+
+def names(problem: PlacementProblem, pools: list[Pool]) -> Iterator[str]:
+    """Devices of the pools that are not excluded, one after the other."""
+    excluded = set(problem.rules.excluded_devices)
+    for pool in pools:
+        number = 0
+        while pool.count is None or number < pool.count:
+            number += 1
+            name = pool.name if pool.count == 1 else f"{pool.name}-{number}"
+            if name not in excluded and pool.name not in excluded:
+                yield name
+
+
+def _replicas(
+    problem: PlacementProblem, bins: Bins, copies: Copies, result: PackingResult
+) -> tuple[Replica, ...]:
+    free = [names(problem, pools) for pools in bins.values()]
+    left = [list(reversed(mine)) for mine, _ in copies]
     replicas = []
-    for packing in result.bins:
-        unit = free[packing.bin].pop()
+    for packing in result.bins or ():
+        seat = next(free[packing.bin])
         for item, option in packing.contents:
-            name, numbers = names_left[item].pop()
-            replicas.append(Replica(name, numbers[option], unit.seats[0].name))
-    value = float(Fraction(result.price, denominator))
-    return Answer(result.status, tuple(replicas), value, bound), result.method
-
-
-def _bins(
-    fleet: list[Unit],
-) -> tuple[dict[tuple[str, Fraction], list[Unit]], dict[tuple[str, Fraction], bool]]:
-    """The devices by type and price, and whether there are as many as wanted."""
-    units: dict[tuple[str, Fraction], list[Unit]] = defaultdict(list)
-    unlimited: dict[tuple[str, Fraction], bool] = defaultdict(bool)
-    for unit in fleet:
-        key = unit.pool.device_type, Fraction(repr(float(unit.pool.price)))
-        units[key].append(unit)
-        unlimited[key] |= unit.pool.count is None
-    return units, unlimited
+            replicas.append(Replica(left[item].pop(), copies[item][1][option], seat))
+    return tuple(replicas)

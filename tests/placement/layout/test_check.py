@@ -16,7 +16,7 @@ from placement import (
     Resource,
     Rules,
 )
-from placement.layout.check import moves, objective, violations
+from placement.layout.check import moves, objective, slowed, violations
 
 OPTION = Option("b1 c1", "t4", {"memory": 6, "utilization": 40}, 100.0, 10.0)
 SLOW = Option("b8 c1", "t4", {"memory": 7, "utilization": 50}, 200.0, 40.0)
@@ -90,19 +90,19 @@ def test_the_objective_is_recomputed():
 @pytest.mark.parametrize(
     ("layout", "said"),
     [
-        (swapped(0, residents=(resident("a"),)), "b: 1 replicas, at least 2"),
+        (swapped(0, residents=(resident("a"),)), "b: needs 2 distinct GPUs, runs on 1"),
         (swapped(0, residents=(resident("a"), resident("b", 0.5))), "b: carries 125"),
         (
             swapped(0, residents=(resident("a", 0.5), resident("b", 0.75))),
-            "a: runs at its measured",
+            "a: has no rate, so it carries its whole measured load",
         ),
         (
             swapped(0, residents=(resident("a", option=SLOW), resident("b", 0.75))),
-            "a misses its latency limit of 20 ms",
+            "a exceeds its latency limit of 20 ms",
         ),
         (
             swapped(0, residents=(resident("a"), resident("b"), resident("x"))),
-            "x is no model of the problem",
+            "unknown model 'x'",
         ),
         (
             swapped(0, residents=(resident("a"), resident("a"), resident("b", 0.75))),
@@ -115,7 +115,7 @@ def test_the_objective_is_recomputed():
         (swapped(1, residents=(resident("c", option=SLOW), resident("b", 1.5))), "share of 1.5"),
         (
             swapped(1, residents=(resident("c"), replace(resident("b", 0.75), rate=100.0))),
-            "b says 100 inferences per second; its share is 75",
+            "b is stated to carry 100 inferences per second; its share there is 75",
         ),
         (
             swapped(1, residents=(resident("c"), replace(resident("b"), option="b2"))),
@@ -123,10 +123,10 @@ def test_the_objective_is_recomputed():
         ),
         (swapped(1, name="south-2"), "south-2: is excluded"),
         (swapped(1, name="south-3"), "the fleet has no such device"),
-        (swapped(1, name="north-2"), "stands in host n, not s"),
-        (swapped(1, name="north-2", host="n"), "b: is spread over hosts, but n has 2"),
-        (swapped(1, device_type="v100"), "no device type 'v100'"),
-        (swapped(1, parent="south-1", name="south-1/t4-1"), "is no legal partition"),
+        (swapped(1, name="north-2"), "is in host n, not s"),
+        (swapped(1, name="north-2", host="n"), "b: must be spread over hosts, but host n has 2"),
+        (swapped(1, device_type="v100"), "unknown device type 'v100'"),
+        (swapped(1, parent="south-1", name="south-1/t4-1"), "belong to no partition of south"),
         (swapped(1, name="north-1", host="n"), "Device north-1 is listed 2 times"),
         (
             Layout((HOLDS.devices[1], on("south-1", "s", resident("a")))),
@@ -135,7 +135,7 @@ def test_the_objective_is_recomputed():
         (swapped(0, residents=(resident("c"), resident("b", 0.75))), "c: is forbidden on north-1"),
         (
             swapped(0, residents=(resident("a"), resident("c"))),
-            "a and c: kept apart, but both run on north-1",
+            "a and c: must be apart, but run on north-1",
         ),
         (swapped(0, name="north-2"), "2 moves, at most 1"),
     ],
@@ -146,7 +146,7 @@ def test_a_mutation_is_found(layout, said):
 
 def test_models_that_belong_together_are_held_together():
     problem = replace(PROBLEM, rules=Rules(together=(("a", "c"),)))
-    assert any("kept together" in line for line in violations(problem, HOLDS))
+    assert any("must be together" in line for line in violations(problem, HOLDS))
 
 
 def test_least_growth_is_the_least_models():
@@ -157,3 +157,71 @@ def test_least_growth_is_the_least_models():
     )  # fmt: skip
     assert objective(problem, HOLDS) == pytest.approx(0.5)
     assert objective(replace(problem, fairness="sum"), HOLDS) == pytest.approx(2.0)
+
+
+def test_two_slices_of_one_gpu_are_one_of_the_gpus_that_a_model_runs_on():
+    """Both replicas of `b` on slices of south-1 are lost with it."""
+    option = Option("b1", "slice", {"memory": 6}, 100.0)
+    problem = replace(PROBLEM, models=(Model("b", (option,), min_replicas=2),), rules=Rules())
+    layout = Layout(
+        tuple(
+            PlacedDevice(
+                f"south-1/slice-{n}", "slice", (resident("b", option=option),),
+                host="s", parent="south-1",
+            )
+            for n in (1, 2)
+        )
+    )  # fmt: skip
+    assert violations(problem, layout) == ["b: needs 2 distinct GPUs, runs on 1."]
+    assert violations(replace(problem, models=(Model("b", (option,)),)), layout) == []
+    third = replace(layout.devices[1], name="south-1/slice-3")
+    assert violations(
+        replace(problem, models=(Model("b", (option,)),)), Layout((layout.devices[0], third))
+    ) == ["south-1: south-1/slice-1, south-1/slice-3 belong to no partition of south."]
+
+
+def slowed_pair(rated: float, *, b: float = 1.0, **settings):
+    """`r` at 40/s on half of a device, beside `f`, which would fill 60 % of it and has no rate."""
+    problem = PlacementProblem(
+        (
+            Model("r", (Option("k", "t4", {}, 100.0, 10.0, busy=0.5, sensitivity=b),), rate=40.0),
+            Model("f", (Option("k", "t4", {}, 100.0, 10.0, busy=0.6, sensitivity=1.0),)),
+        ),
+        (PoolType("t4", {}),),
+        (Pool("gpu", "t4", 1),),
+        (Resource("memory", scales=False),),
+        **settings,
+    )
+    reached = 1 - 0.5 * rated
+    residents = (
+        Resident("r", "k", rated, 100 * rated), Resident("f", "k", 1.0, 100 * reached)
+    )  # fmt: skip
+    return problem, Layout((PlacedDevice("gpu", "t4", residents),))
+
+
+def test_neighbours_count_at_the_rate_that_they_reach():
+    """f reaches 1 - 0.5 · 0.5 = 0.75 of its load and takes 0.45 of the device: r keeps 0.55.
+
+    Counted at its full load, f would leave r 0.4. With b = 1.2, r keeps 1 - 1.2 · 0.45 = 0.46.
+    """
+    assert violations(*slowed_pair(0.5)) == []
+    assert violations(*slowed_pair(0.5, b=1.2)) == [
+        "gpu: r carries a share of 0.5; its neighbours leave it 0.46."
+    ]
+
+
+def test_a_limit_on_slowdown_holds_for_models_without_a_rate():
+    """f keeps 0.8 of its load beside 0.4 of r, which takes 0.2 of the device."""
+    assert violations(*slowed_pair(0.4, max_slowdown=0.2)) == []
+    assert violations(*slowed_pair(0.4, max_slowdown=0.19)) == [
+        "gpu: f reaches 0.8 of its measured load beside its neighbours; max_slowdown asks for 0.81."
+    ]
+    assert slowed(*slowed_pair(0.4)) == [
+        "f on gpu: reaches 80% of its measured load beside its neighbours."
+    ]
+
+
+def test_a_rule_that_names_a_model_twice_binds_once():
+    problem = replace(PROBLEM, rules=Rules(apart=(("a", "a", "b", "b"),), together=(("a", "a"),)))
+    layout = Layout((on("north-1", "n", resident("c"), resident("b", 0.75)), *HOLDS.devices[1:]))
+    assert not any("apart" in line for line in violations(problem, layout))

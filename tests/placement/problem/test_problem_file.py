@@ -52,5 +52,5 @@ def test_a_broken_problem_is_named(tmp_path, text, named):
 def test_a_need_of_an_unknown_resource_is_named():
     document = example()
     document["models"][0]["options"][0]["needs"]["memroy"] = 1
-    with pytest.raises(InputError, match=r"options\.b1\.needs: 'memroy' is no resource"):
+    with pytest.raises(InputError, match=r"options\.b1\.needs: unknown resource 'memroy'"):
         read_problem(document)

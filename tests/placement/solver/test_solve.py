@@ -170,13 +170,13 @@ def test_at_most_so_many_devices_may_be_used():
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        ({"rules": Rules(pins=(("x", "gpu"),))}, "rules.pins: 'x' is no model"),
-        ({"rules": Rules(excluded_devices=("tpu",))}, "'tpu' is no device"),
-        ({"pools": (Pool("gpu", "v100"),)}, "'v100' is no device type"),
-        ({"models": (a_model("a"), a_model("a"))}, "'a' is there 2 times"),
+        ({"rules": Rules(pins=(("x", "gpu"),))}, "rules.pins: unknown model 'x'"),
+        ({"rules": Rules(excluded_devices=("tpu",))}, "unknown device or pool 'tpu'"),
+        ({"pools": (Pool("gpu", "v100"),)}, "unknown device type 'v100'"),
+        ({"models": (a_model("a"), a_model("a"))}, "the name 'a' is used 2 times"),
         ({"models": (a_model("a", -1),)}, "memory: must be a number of at least 0"),
         ({"models": (a_model("a", rate=0),)}, "rate: must be above zero"),
-        ({"models": (a_model("a", kind="v100"),)}, "'v100' is no device type"),
+        ({"models": (a_model("a", kind="v100"),)}, "unknown device type 'v100'"),
         ({"objective": "max-throughput"}, "fleet of known size"),
     ],
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from placement import Model, Option, PlacementProblem, Pool, PoolType, Resource, Rules
-from placement.solver.assignment import Replica
+from placement.layout.replica import Replica
 from placement.solver.tidy import tidy
 
 OPTION = Option("b1 c1", "t4", {"memory": 1.0, "utilization": 50.0}, 100.0, 10.0)
@@ -19,7 +19,7 @@ def a_problem(rate: float | None = 80.0, **settings: object) -> PlacementProblem
     )
 
 
-def placed(*shares: int) -> tuple[Replica, ...]:
+def placed(*shares: float) -> tuple[Replica, ...]:
     """`a` on the first devices with these shares, beside `b` on each."""
     seats = [f"gpu-{n + 1}" for n in range(len(shares))]
     return tuple(Replica("a", 0, s, share) for s, share in zip(seats, shares, strict=True)) + tuple(
@@ -32,14 +32,14 @@ def yes(_: object) -> bool:
 
 
 def test_a_replica_without_a_share_is_given_up():
-    assert tidy(a_problem(), placed(8000, 0), yes) == (*placed(8000), Replica("b", 0, "gpu-2"))
+    assert tidy(a_problem(), placed(0.8, 0.0), yes) == (*placed(0.8), Replica("b", 0, "gpu-2"))
 
 
 def test_a_sliver_is_merged_where_that_holds():
     """80 + 1 of 10,000: the one goes to the other replica."""
-    kept = tidy(a_problem(), placed(8000, 1), yes)
+    kept = tidy(a_problem(), placed(0.8, 0.0001), yes)
     assert [r.share for r in kept if r.model == "a"] == [8001]
-    assert tidy(a_problem(), placed(8000, 1), lambda _: False) == placed(8000, 1)
+    assert tidy(a_problem(), placed(0.8, 0.0001), lambda _: False) == placed(8000, 1)
 
 
 def test_a_real_part_stays():
@@ -51,8 +51,8 @@ def test_a_replica_that_must_be_there_stays():
     twice = PlacementProblem(**{**vars(a_problem()), "models": (
         Model("a", (OPTION,), rate=80.0, min_replicas=2), Model("b", (OPTION,)),
     )})  # fmt: skip
-    assert tidy(twice, placed(8000, 0), yes) == placed(8000, 0)
+    assert tidy(twice, placed(0.8, 0.0), yes) == placed(8000, 0)
     together = a_problem(rules=Rules(together=(("a", "b"),)))
-    assert tidy(together, placed(8000, 0), yes) == placed(8000, 0)
-    alone = tuple(r for r in placed(8000, 0) if (r.model, r.seat) != ("b", "gpu-2"))
+    assert tidy(together, placed(0.8, 0.0), yes) == placed(8000, 0)
+    alone = tuple(r for r in placed(0.8, 0.0) if (r.model, r.seat) != ("b", "gpu-2"))
     assert tidy(a_problem(), alone, yes) == alone

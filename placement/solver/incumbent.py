@@ -1,0 +1,667 @@
+"""The layout that a search is working on: what stands where, what is left, and what it costs.
+
+    cost = sum of the prices of GPUs in use + price of moves + penalties of what is not met
+
+A replica is put on a seat (a device, or a MIG slice of one) or taken from it, one at a time; every
+such step is undone when the neighbourhood that it was part of turns out no better. Insertion
+looks at all pairs of seat and row at once, priced by the relaxation's dual prices.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from placement.layout.replica import Replica
+from placement.problem import Pool
+from placement.solver.instance import SLACK, DeviceClass, Instance, owns
+from placement.solver.relaxation import Relaxation
+
+REST = 1e-11  # of a rate: what floats leave over
+LEAST = 1e-3  # of a rate: a smaller part is not worth a replica
+DEARER = 1.15  # what is left over of a rate is priced so much above the relaxation's price
+SPREAD = 0.1  # part of the dual prices that is spread evenly over a device's resources
+
+
+@dataclass
+class Gpu:
+    """A physical device, in use while any of its seats is."""
+
+    pool: Pool
+    cls: int
+    name: str
+    seats: dict[str, int]  # open seats by name
+    slices: Counter[int]  # of open seats, by type; empty when used whole
+    named: bool = False  # by a rule or the current layout: it then equals no other
+    free: bool = True
+
+
+class Incumbent:
+    """See the module's text. Seats are numbered; arrays are by seat."""
+
+    def __init__(self, instance: Instance, relaxation: Relaxation, *, free_devices: bool) -> None:
+        self.instance, self.relaxation = instance, relaxation
+        problem = instance.problem
+        resources = instance.resources
+        prices = relaxation.prices
+        worth = prices.sum(axis=1)
+        dearest = max([0.0, *worth.tolist(), *(cls.price for cls in instance.classes)]) or 1.0
+        limited = np.maximum(1, instance.limited.sum(axis=1))
+        even = np.where(instance.limited, (worth / limited)[:, None], 0.0)
+        self.prices = (1 - SPREAD) * prices + SPREAD * even + 1e-6 * dearest * instance.limited
+        self.worth = self.prices.sum(axis=1)
+        of_row = self.prices[instance.type_of]
+        self.h = (instance.base * of_row).sum(axis=1)
+        self.c = (instance.slope * of_row).sum(axis=1)
+        with np.errstate(divide="ignore"):
+            self.inverse = np.where(
+                instance.slope > 0, 1.0 / np.where(instance.slope > 0, instance.slope, 1.0), 1e18
+            )
+        rates = np.array([max(i.rate, 1e-300) for i in instance.items])
+        self.unit = np.maximum(relaxation.values, 1e-9 * dearest) / rates
+        self.device_price = [0.0 if free_devices else cls.price for cls in instance.classes]
+        self.room = np.where(instance.limited, 1.0, 1e18)
+        self.size = 64
+        self.free = np.zeros((self.size, resources))
+        self.type = np.zeros(self.size, int)
+        self.open = np.zeros(self.size, bool)
+        self.residents: list[dict[int, tuple[int, float]]] = [{} for _ in range(self.size)]
+        self.gpu_of: list[Gpu | None] = [None] * self.size
+        self.name_of: list[str] = [""] * self.size
+        self.spare = list(range(self.size - 1, -1, -1))
+        self.pressure = np.zeros(self.size)  # device time that residents take
+        self.stretch = np.full(self.size, 1e18)  # device time that they can still bear
+        self.of: list[dict[int, tuple[int, float]]] = [{} for _ in instance.items]
+        self.price = 0.0
+        self.moves = 0
+        self.used = 0  # GPUs
+        self.unmet = np.ones(len(instance.items))
+        for i, item in enumerate(instance.items):
+            if not item.replicas and problem.objective == "min-hardware" and item.rate <= 0:
+                self.unmet[i] = 0.0
+        self.log: list[tuple[Any, ...]] | None = None
+        self.move_weight = problem.move_price  # what the search takes a move to cost
+        self._fleet()
+
+    # -- the fleet ---------------------------------------------------------------------------
+
+    def _fleet(self) -> None:
+        """GPUs that rules or the current layout name exist from the start; others when opened."""
+        problem = self.instance.problem
+        rules = problem.rules
+        names = {d for _, d in (*rules.pins, *rules.forbidden, *problem.current)}
+        excluded = set(rules.excluded_devices)
+        self.known: dict[str, Gpu] = {}
+        self.closed: list[dict[str, list[Gpu]]] = []  # by class and pool
+        self.number: dict[str, int] = {}
+        self.excluded = excluded
+        self.named: list[dict[str, Gpu]] = []  # by class: such GPUs that are not in use
+        self.kinds_open: dict[int, set[str]] = defaultdict(set)  # class: sliced GPUs in use
+        for cls in self.instance.classes:
+            self.closed.append({pool.name: [] for pool in cls.pools})
+            self.named.append({})
+            for pool in cls.pools:
+                self.number[pool.name] = 0
+        by_pool = {p.name: (c, p) for c, cls in enumerate(self.instance.classes) for p in cls.pools}
+        for name in sorted(names):
+            for device in {name, name.split("/", 1)[0]}:
+                for c, pool in by_pool.values():
+                    if owns(pool, device) and device not in self.known and device not in excluded:
+                        gpu = Gpu(pool, c, device, {}, Counter(), named=True)
+                        self.known[device] = self.named[c][device] = gpu
+
+    def _new(self, c: int, pool: Pool) -> Gpu | None:
+        """A GPU of the pool that was never in use; None when there is none left."""
+        most = pool.count
+        while most is None or self.number[pool.name] < most:
+            self.number[pool.name] += 1
+            number = self.number[pool.name]
+            name = pool.name if pool.count == 1 else f"{pool.name}-{number}"
+            if name in self.known or name in self.excluded:
+                continue
+            gpu = Gpu(pool, c, name, {}, Counter())
+            self.known[name] = gpu
+            return gpu
+        return None
+
+    def any_closed(self, c: int) -> Gpu | None:
+        """A GPU of the class that is not in use."""
+        for pool in self.instance.classes[c].pools:
+            waiting = self.closed[c][pool.name]
+            while waiting:
+                return waiting[-1]
+            fresh = self._new(c, pool)
+            if fresh is not None:
+                waiting.append(fresh)
+                return fresh
+        return next(iter(self.named[c].values()), None)
+
+    def reserve(self, gpu: Gpu) -> None:
+        """Take a GPU off those that are not in use, before its seats are opened."""
+        self._in_use(gpu)
+
+    def _in_use(self, gpu: Gpu) -> None:
+        gpu.free = False
+        self.used += 1
+        self.price += self.device_price[gpu.cls]
+        waiting = self.closed[gpu.cls][gpu.pool.name]
+        if gpu.named:
+            del self.named[gpu.cls][gpu.name]
+        elif waiting and waiting[-1] is gpu:
+            waiting.pop()
+        else:
+            waiting.remove(gpu)
+
+    def _allowed(self, item: Any, gpu: Gpu, seat: str) -> bool:
+        names = {gpu.name, gpu.pool.name, seat}
+        if item.pins is not None and not names & item.pins:
+            return False
+        return not names & item.forbidden
+
+    def _host(self, gpu: Gpu) -> str:
+        return gpu.pool.host or gpu.name
+
+    def _hosts(self, i: int) -> set[str]:
+        return {self._host(self.gpu_of[d]) for d in self.of[i]}  # type: ignore[arg-type]
+
+    def _closed_gpu(self, c: int, i: int, hosts: set[str], kind: int) -> Gpu | None:
+        """A GPU of the class that is not in use and may take the item."""
+        item = self.instance.items[i]
+        problem = self.instance.problem
+        if problem.max_devices is not None and self.used >= problem.max_devices:
+            return None
+        cls = self.instance.classes[c]
+        best: Gpu | None = None
+        for device in sorted(item.current | (item.pins or frozenset())):
+            named = self.named[c].get(device.split("/", 1)[0])
+            if named is not None and self._takes(named, item, kind, hosts):
+                return named
+        for named in self.named[c].values():
+            if self._takes(named, item, kind, hosts):
+                best = named
+                break
+        for pool in cls.pools:
+            if item.pins is not None and pool.name not in item.pins:
+                continue
+            if pool.name in item.forbidden or (
+                item.spread and pool.host is not None and pool.host in hosts
+            ):
+                continue
+            waiting = self.closed[c][pool.name]
+            if waiting:
+                return waiting[-1]
+            fresh = self._new(c, pool)
+            if fresh is not None:
+                waiting.append(fresh)
+                return fresh
+        return best
+
+    def _takes(self, gpu: Gpu, item: Any, kind: int, hosts: set[str]) -> bool:
+        """Whether a seat of the type on the GPU, which is not in use, may hold the item."""
+        seat = self.next_seat(gpu, kind)
+        if seat is None or not self._allowed(item, gpu, seat):
+            return False
+        return not (item.spread and self._host(gpu) in hosts)
+
+    def next_seat(self, gpu: Gpu, kind: int) -> str | None:
+        """The name of one more seat of the type on the GPU, if it can have one."""
+        cls = self.instance.classes[gpu.cls]
+        if kind == cls.type and not gpu.seats:
+            return gpu.name
+        if not cls.partitions or gpu.name in gpu.seats:
+            return None
+        wanted = gpu.slices + Counter({kind: 1})
+        if not any(wanted <= Counter(p) for p in cls.partitions):
+            return None
+        label = self.instance.types[kind]
+        number = 1
+        while f"{gpu.name}/{label}-{number}" in gpu.seats:
+            number += 1
+        return f"{gpu.name}/{label}-{number}"
+
+    # -- steps, and how they are undone --------------------------------------------------------
+
+    def open_seat(self, gpu: Gpu, kind: int, name: str) -> int:
+        """Open a seat, and the GPU with it."""
+        if not self.spare:
+            self._grow()
+        d = self.spare.pop()
+        self._open(d, gpu, kind, name)
+        if self.log is not None:
+            self.log.append(("open", d))
+        return d
+
+    def _open(self, d: int, gpu: Gpu, kind: int, name: str) -> None:
+        self.type[d] = kind
+        self.open[d] = True
+        self.free[d] = self.room[kind]
+        self.residents[d] = {}
+        self.gpu_of[d] = gpu
+        self.name_of[d] = name
+        self.pressure[d], self.stretch[d] = 0.0, 1e18
+        if gpu.free:
+            self._in_use(gpu)
+        gpu.seats[name] = d
+        if name != gpu.name:
+            gpu.slices[kind] += 1
+            self.kinds_open[gpu.cls].add(gpu.name)
+
+    def _close(self, d: int) -> None:
+        gpu = self.gpu_of[d]
+        assert gpu is not None
+        self.open[d] = False
+        self.spare.append(d)
+        name = self.name_of[d]
+        del gpu.seats[name]
+        if name != gpu.name:
+            gpu.slices[int(self.type[d])] -= 1
+            gpu.slices += Counter()
+        if not gpu.seats:
+            gpu.free = True
+            self.used -= 1
+            self.price -= self.device_price[gpu.cls]
+            self.kinds_open[gpu.cls].discard(gpu.name)
+            if gpu.named:
+                self.named[gpu.cls][gpu.name] = gpu
+            else:
+                self.closed[gpu.cls][gpu.pool.name].append(gpu)
+
+    def put(self, i: int, d: int, j: int, share: float) -> None:
+        """Put a replica of the item, as row j, on an open seat."""
+        self._put(i, d, j, share)
+        if self.log is not None:
+            self.log.append(("put", i, d))
+
+    def _put(self, i: int, d: int, j: int, share: float) -> None:
+        instance = self.instance
+        self.residents[d][i] = self.of[i][d] = (j, share)
+        self.free[d] -= instance.base[j] + share * instance.slope[j]
+        item = instance.items[i]
+        if item.running and self.name_of[d] not in item.current:
+            self.moves += item.running
+        if instance.slowed:
+            self._felt(d)
+
+    def take(self, i: int, d: int) -> None:
+        """Take the item's replica from the seat, which closes when nothing is left on it."""
+        j, share = self._take(i, d)
+        if self.log is not None:
+            self.log.append(("take", i, d, j, share))
+        if not self.residents[d]:
+            gpu, kind, name = self.gpu_of[d], int(self.type[d]), self.name_of[d]
+            self._close(d)
+            if self.log is not None:
+                self.log.append(("close", d, gpu, kind, name))
+
+    def _take(self, i: int, d: int) -> tuple[int, float]:
+        instance = self.instance
+        j, share = self.residents[d].pop(i)
+        del self.of[i][d]
+        if self.residents[d]:
+            self.free[d] += instance.base[j] + share * instance.slope[j]
+        else:
+            self.free[d] = self.room[self.type[d]]  # rounding does not pile up
+        item = instance.items[i]
+        if item.running and self.name_of[d] not in item.current:
+            self.moves -= item.running
+        if instance.slowed:
+            self._felt(d)
+        return j, share
+
+    def undo(self) -> None:
+        """Take back what was done since the log began, in reverse order."""
+        log, self.log = self.log or [], None
+        for step in reversed(log):
+            if step[0] == "put":
+                self._take(step[1], step[2])
+            elif step[0] == "take":
+                self._put(*step[1:])
+            elif step[0] == "open":
+                self._close(step[1])
+            elif step[0] == "close":
+                _, d, gpu, kind, name = step
+                if self.spare and self.spare[-1] == d:
+                    self.spare.pop()
+                else:
+                    self.spare.remove(d)
+                self._open(d, gpu, kind, name)
+            else:  # unmet
+                self.unmet[step[1]] = step[2]
+
+    def close_empty(self, d: int) -> None:
+        """Close a seat that was opened for a replica that did not come."""
+        if self.open[d] and not self.residents[d]:
+            self._close(d)
+
+    def fits(self, i: int, d: int, j: int, share: float) -> bool:
+        """Whether the seat has room for the replica and the rules allow it there."""
+        instance, item = self.instance, self.instance.items[i]
+        if i in self.residents[d] or self.type[d] != instance.type_of[j]:
+            return False
+        use = instance.base[j] + share * instance.slope[j]
+        if not (use <= self.free[d] + SLACK).all():
+            return False
+        if instance.slowed:
+            lost = self.pressure[d] * instance.sensitivity[j]
+            if lost > instance.spare[j] + SLACK or self.stretch[d] < instance.busy[j] * share:
+                return False
+            if self._paced(i) and share + lost > 1 + SLACK:
+                return False
+        return self._may(item, d, self._hosts(i) if item.spread else set())
+
+    def recount(self, i: int) -> None:
+        """Find anew which part of the item's demand is not met."""
+        item = self.instance.items[i]
+        left, replicas = self.missing(i)
+        part = left / item.rate if item.rate > 0 else 0.0
+        self.set_unmet(i, part + (replicas / max(1, item.replicas) if replicas else 0.0))
+
+    def set_unmet(self, i: int, part: float) -> None:
+        """Record which part of the item's demand is not met."""
+        if part != self.unmet[i]:
+            if self.log is not None:
+                self.log.append(("unmet", i, self.unmet[i]))
+            self.unmet[i] = part
+
+    def _grow(self) -> None:
+        old = self.size
+        self.size *= 2
+        self.free = np.vstack([self.free, np.zeros_like(self.free)])
+        self.type = np.concatenate([self.type, np.zeros(old, int)])
+        self.open = np.concatenate([self.open, np.zeros(old, bool)])
+        self.pressure = np.concatenate([self.pressure, np.zeros(old)])
+        self.stretch = np.concatenate([self.stretch, np.full(old, 1e18)])
+        self.residents += [{} for _ in range(old)]
+        self.gpu_of += [None] * old
+        self.name_of += [""] * old
+        self.spare = list(range(self.size - 1, old - 1, -1))
+
+    def _felt(self, d: int) -> None:
+        """Device time that the seat's residents take, and how much more they bear."""
+        instance = self.instance
+        here = self.residents[d]
+        total = sum(instance.busy[j] * share for j, share in here.values())
+        stretch = 1e18
+        for i, (j, share) in here.items():
+            b = instance.sensitivity[j]
+            if b <= 0:
+                continue
+            beside = total - instance.busy[j] * share
+            spare = min(1.0, instance.spare[j])
+            if self._paced(i):
+                spare = min(spare, 1.0 - share)
+            stretch = min(stretch, spare / b - beside)
+        self.pressure[d], self.stretch[d] = total, stretch
+
+    def _paced(self, i: int) -> bool:
+        item = self.instance.items[i]
+        rated = any(model.rate for _, model in item.members)
+        return rated or self.instance.problem.objective == "max-throughput"
+
+    # -- what it costs ---------------------------------------------------------------------------
+
+    @property
+    def cost(self) -> float:
+        """Prices, moves and penalties."""
+        return (
+            self.price
+            + self.move_weight * self.moves
+            + float(self.penalties[self.unmet > 0] @ self.unmet[self.unmet > 0])
+        )
+
+    @property
+    def penalties(self) -> Any:
+        """By item."""
+        if not hasattr(self, "_penalties"):
+            self._penalties = np.array([item.penalty for item in self.instance.items])
+        return self._penalties
+
+    def seats(self) -> Any:
+        """The open seats."""
+        return np.flatnonzero(self.open)
+
+    def slack(self, seats: Any) -> Any:
+        """What is left of seats, at the dual prices; at most what they are worth."""
+        return np.minimum(
+            (np.minimum(self.free[seats], 1.0) * self.prices[self.type[seats]]).sum(axis=1),
+            self.worth[self.type[seats]],
+        )
+
+    def concentration(self, seats: Any) -> float:
+        """High when what is left lies on few seats, which may then be emptied."""
+        if not len(seats):
+            return 0.0
+        left = self.slack(seats)
+        return float((left * left / np.maximum(self.worth[self.type[seats]], 1e-300)).sum())
+
+    def replicas(self) -> tuple[Replica, ...]:
+        """The layout by names."""
+        instance = self.instance
+        problem = instance.problem
+        found = []
+        for i, item in enumerate(instance.items):
+            for d, (j, share) in self.of[i].items():
+                for (name, model), k in zip(item.members, instance.options[j], strict=True):
+                    part = 1.0
+                    rated = model.rate or problem.objective == "max-throughput"
+                    if rated and len(item.members) == 1:
+                        part = share
+                    elif rated:
+                        carried = share * instance.throughput[j]
+                        top = model.options[k].throughput
+                        part = min(1.0, carried * (model.rate or 0.0) / top) if top else 0.0
+                    found.append(Replica(name, k, self.name_of[d], part))
+        return tuple(found)
+
+    # -- insertion -------------------------------------------------------------------------------
+
+    def missing(self, i: int) -> tuple[float, int]:
+        """What is left of the item's rate, and of the number of GPUs that it has to be on."""
+        item = self.instance.items[i]
+        carried = 0.0
+        for j, share in self.of[i].values():
+            carried += self.instance.throughput[j] * share
+        left = item.rate - carried
+        if left <= REST * item.rate:
+            left = 0.0
+        gpus = len({id(self.gpu_of[d]) for d in self.of[i]}) if item.replicas else 0
+        return left, max(0, item.replicas - gpus)
+
+    def insert(
+        self,
+        i: int,
+        seats: list[int],
+        *,
+        random: Any = None,
+        noise: float = 0.0,
+        opening: float | None = 1.25,
+        limit: float = np.inf,
+    ) -> bool:
+        """Insert all that is missing of the item; whether that succeeded.
+
+        `seats`: open seats to look at, to which new ones are added; `opening`: how much dearer a
+        replica on a new device is taken to be, None: no new device; `limit`: the price of GPUs at
+        which to give up.
+        """
+        item = self.instance.items[i]
+        left, replicas = self.missing(i)
+        while left > 0 or replicas > 0:
+            if not self._insert_one(i, item, left, seats, random, noise, opening):
+                break
+            if self.price > limit:
+                return False
+            left, replicas = self.missing(i)
+        self.recount(i)
+        return not self.unmet[i] > 0
+
+    def _insert_one(
+        self, i: int, item: Any, left: float, seats: list[int],
+        random: Any, noise: float, opening: float | None,
+    ) -> bool:  # fmt: skip
+        instance = self.instance
+        rows = item.rows
+        if rows.stop == rows.start:
+            return False
+        mine = self.of[i]
+        hosts = self._hosts(i) if item.spread else set()
+        chosen = [d for d in seats if d not in mine and self.open[d]]
+        if item.pins is not None or item.forbidden or item.apart or item.spread:
+            chosen = [d for d in chosen if self._may(item, d, hosts)]
+        virtual = self._openings(opening, item) if opening is not None else []
+        if not chosen and not virtual:
+            return False
+        kinds = self.type[chosen] if chosen else np.zeros(0, int)
+        free = self.free[chosen] if chosen else np.zeros((0, self.free.shape[1]))
+        if virtual:
+            new = np.array([kind for kind, _, _ in virtual])
+            kinds = np.concatenate([kinds, new])
+            free = np.concatenate([free, self.room[new]])
+        throughput = instance.throughput[rows]
+        spare = free[:, None, :] - instance.base[rows][None]
+        share = (spare * self.inverse[rows]).min(axis=2)
+        np.minimum(share, np.minimum(1.0, left / throughput), out=share)
+        ok = (kinds[:, None] == instance.type_of[rows]) & (spare >= -SLACK).all(axis=2)
+        if instance.slowed:
+            self._beside(chosen, rows, share, ok, paced=self._paced(i))
+        np.maximum(share, 0.0, out=share)
+        carried = share * throughput
+        rest = left - carried
+        rest[rest <= REST * item.rate] = 0.0
+        ok &= (carried > LEAST * item.rate) | (rest <= 0)
+        score = self.h[rows] + share * self.c[rows]
+        if self.instance.problem.current:
+            score = score + self._moving(item, chosen, virtual)[:, None]
+        least = float(self.h[rows].min())
+        score += np.where(rest > 0, DEARER * self.unit[i] * rest + 0.3 * least, 0.0)
+        if virtual:
+            factor = np.array([opening if dear else 1.0 for _, _, dear in virtual])
+            score[len(chosen) :] *= factor[:, None]
+        if noise:
+            score *= 1.0 + noise * random.random(score.shape)
+        score[~ok] = np.inf
+        while True:
+            place = int(score.argmin())
+            s, k = divmod(place, score.shape[1])
+            if score[s, k] == np.inf:
+                return False
+            if s < len(chosen):
+                d = chosen[s]
+            else:
+                found = self._resolve(virtual[s - len(chosen)], i, item, hosts)
+                if found is None:
+                    score[s] = np.inf
+                    continue
+                gpu, name = found
+                d = self.open_seat(gpu, virtual[s - len(chosen)][0], name)
+                seats.append(d)
+            self.put(i, d, rows.start + k, float(share[s, k]))
+            return True
+
+    def _beside(self, chosen: list[int], rows: slice, share: Any, ok: Any, *, paced: bool) -> None:
+        """What neighbours leave to the item, and what they bear of it."""
+        instance = self.instance
+        m = len(chosen)
+        if not m:
+            return
+        b, busy = instance.sensitivity[rows], instance.busy[rows]
+        lost = self.pressure[chosen][:, None] * b
+        ok[:m] &= (lost <= instance.spare[rows] + SLACK) | (b <= 0)
+        if paced:
+            np.minimum(share[:m], np.maximum(0.0, 1.0 - lost), out=share[:m])
+            stretch = np.maximum(0.0, self.stretch[chosen])[:, None]
+            with np.errstate(divide="ignore", invalid="ignore"):
+                most = np.where(busy > 0, stretch / np.where(busy > 0, busy, 1.0), 1e18)
+            np.minimum(share[:m], most, out=share[:m])
+        else:
+            ok[:m] &= busy <= self.stretch[chosen][:, None] + SLACK
+        ok[:m] &= self.stretch[chosen][:, None] > -SLACK
+
+    def _may(self, item: Any, d: int, hosts: set[str]) -> bool:
+        gpu = self.gpu_of[d]
+        assert gpu is not None
+        if not self._allowed(item, gpu, self.name_of[d]):
+            return False
+        if item.spread and self._host(gpu) in hosts:
+            return False
+        if item.apart:
+            mine = set(item.apart)
+            return not any(mine & set(self.instance.items[o].apart) for o in self.residents[d])
+        return True
+
+    def _openings(self, opening: float | None, item: Any) -> list[tuple[int, Any, bool]]:
+        """Seats that could be opened: (type, class or GPU, whether that opens a GPU)."""
+        del opening, item
+        found: list[tuple[int, Any, bool]] = []
+        for c, cls in enumerate(self.instance.classes):
+            found.append((cls.type, c, True))
+            if not cls.partitions:
+                continue
+            kinds = {t for p in cls.partitions for t in p}
+            found += [(t, c, True) for t in sorted(kinds)]
+            seen: set[tuple[tuple[int, int], ...]] = set()
+            for name in sorted(self.kinds_open[c]):
+                gpu = self.known[name]
+                key = tuple(sorted(gpu.slices.items()))
+                if key in seen and not self.instance.problem.rules.pins:
+                    continue
+                seen.add(key)
+                found += [(t, gpu, False) for t in sorted(kinds) if self.next_seat(gpu, t)]
+        return found
+
+    def _resolve(
+        self, opening: tuple[int, Any, bool], i: int, item: Any, hosts: set[str]
+    ) -> tuple[Gpu, str] | None:
+        kind, what, _ = opening
+        gpu = self._closed_gpu(what, i, hosts, kind) if isinstance(what, int) else what
+        if gpu is None:
+            return None
+        name = self.next_seat(gpu, kind)
+        if name is None or not self._allowed(item, gpu, name):
+            return None
+        if item.spread and self._host(gpu) in hosts:
+            return None
+        return gpu, name
+
+    def _moving(self, item: Any, chosen: list[int], virtual: list[Any]) -> Any:
+        """What the search takes a replica's move to cost, by candidate."""
+        weight = self.move_weight * item.running
+        cost = np.full(len(chosen) + len(virtual), weight)
+        if weight:
+            for place, d in enumerate(chosen):
+                if self.name_of[d] in item.current:
+                    cost[place] = 0.0
+        return cost
+
+
+def open_named(incumbent: Incumbent, device: str) -> int | None:
+    """The seat of that name, opened if it can be; None where the fleet has no such seat."""
+    parent, _, part = device.partition("/")
+    gpu = incumbent.known.get(device) or incumbent.known.get(parent)
+    if gpu is None:
+        return None
+    name = gpu.name if gpu.name == device else device
+    if name in gpu.seats:
+        return gpu.seats[name]
+    cls: DeviceClass = incumbent.instance.classes[gpu.cls]
+    problem = incumbent.instance.problem
+    if gpu.free and problem.max_devices is not None and incumbent.used >= problem.max_devices:
+        return None
+    if name == gpu.name:
+        return None if gpu.seats else incumbent.open_seat(gpu, cls.type, name)
+    label = part.rsplit("-", 1)[0]
+    kind = next((t for t, known in enumerate(incumbent.instance.types) if known == label), None)
+    if kind is None or gpu.name in gpu.seats:
+        return None
+    wanted = gpu.slices + Counter({kind: 1})
+    if not any(wanted <= Counter(p) for p in cls.partitions):
+        return None
+    return incumbent.open_seat(gpu, kind, name)
+
+
+def neighbours_of(incumbent: Incumbent, seats: Iterable[int]) -> set[int]:
+    """The items that sit on these seats."""
+    return {i for d in seats for i in incumbent.residents[d]}

@@ -1,0 +1,272 @@
+"""The least hardware: bound, start, improve, prove."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from math import ceil, inf
+
+from placement.layout.replica import Replica
+from placement.problem import PlacementProblem
+from placement.problem.fleet import Places, Unit, units, wanted
+from placement.problem.numbers import common_unit, fraction
+from placement.solver import exact
+from placement.solver.best import Best
+from placement.solver.counts import count_devices
+from placement.solver.improve import improve
+from placement.solver.incumbent import Incumbent
+from placement.solver.instance import Instance, compile_instance, exclusive
+from placement.solver.packing.reduction import is_packing, is_plain, pack
+from placement.solver.relaxation import Relaxation, relax
+from placement.solver.result import Deadline, Status
+from placement.solver.shares import settle
+from placement.solver.start import by_value, construct, seat_replicas, stay
+
+EXACT = 40_000  # 0/1 variables up to which the compact model is asked at all
+SMALL = 2_500  # up to which it is asked before a long search
+PACKING = 0.95  # part of the time for a problem that is a packing
+RELAXED = 0.5  # part of the time for a packing that only relaxes the problem
+ASKED = 0.6  # part of the time for the compact model, where a layout is known
+GLANCE = 1_500  # steps of the search before the compact model is asked
+
+
+@dataclass(frozen=True)
+class Answer:
+    """How the search ended; the layout is the best that was offered."""
+
+    status: Status
+    bound: float
+
+
+def least_hardware(best: Best, deadline: Deadline, seed: int, *, first: bool = False) -> Answer:
+    """Search; layouts are offered to `best`. With `first` any layout will do."""
+    problem = best.problem
+    if is_packing(problem):
+        packed = pack(problem, deadline.part(PACKING), seed)
+        best.offer(packed.replicas, packed.method)
+        if packed.status in {"infeasible", "unknown"}:
+            return Answer(packed.status, packed.bound)
+        return _answer(best, packed.bound)
+    instance = compile_instance(problem)
+    if any(
+        item.rows.start == item.rows.stop and (item.replicas or item.rate > 0)
+        for item in instance.items
+    ):
+        return Answer("infeasible", 0.0)
+    relaxation = relax(instance, deadline.part(0.2))
+    bound = next_price(problem, relaxation.bound)
+    work = Incumbent(instance, relaxation, free_devices=False)
+    work = _start(best, work, deadline, bound, seed)
+    if first and best.value is not None:
+        return Answer("feasible", bound)
+    if _done(best, bound):
+        return _answer(best, bound)
+    if exclusive(instance):
+        counted = Incumbent(instance, relaxation, free_devices=False)
+        least, found = count_devices(instance, counted, deadline.part(0.6), seed)
+        if least == inf:
+            return Answer("infeasible", 0.0)
+        bound = max(bound, least)
+        if found:
+            best.offer(counted.replicas(), "counts of devices")
+        if _done(best, bound):
+            return _answer(best, bound)
+    if is_plain(problem):
+        packed = pack(problem, deadline.part(RELAXED), seed)
+        if packed.status == "infeasible":
+            return Answer("infeasible", 0.0)
+        bound = max(bound, packed.bound)
+        if packed.replicas is not None:
+            _from_packing(best, instance, relaxation, packed.replicas, deadline, bound, seed)
+        if _done(best, bound):
+            return _answer(best, bound)
+    return _search(best, work, deadline, bound, seed)
+
+
+def next_price(problem: PlacementProblem, bound: float) -> float:
+    """The bound, raised to the next amount that prices and moves can add up to."""
+    prices = {fraction(pool.price) for pool in problem.pools if pool.count != 0}
+    if problem.current:
+        prices.add(fraction(problem.move_price))
+    prices.discard(Fraction(0))
+    if not prices:
+        return 0.0
+    step = common_unit(prices)
+    # The bound is safe as it stands: no tolerance is taken off.
+    reached = ceil(Fraction(bound) / step) * step
+    if len(prices) <= 6 and reached / step < 20_000:
+        reached = _attainable(sorted(int(p / step) for p in prices), int(reached / step)) * step
+    return float(reached)
+
+
+def _attainable(prices: list[int], least: int) -> int:
+    """The least sum of prices, each taken any number of times, that is not below `least`."""
+    most = least + prices[0]
+    reach = 1  # bit n: n can be paid
+    mask = (1 << (most + 1)) - 1
+    for price in prices:
+        shift = price
+        while shift <= most:
+            reach |= (reach << shift) & mask
+            shift *= 2
+    left = reach >> least
+    return least + (left & -left).bit_length() - 1
+
+
+def _start(best: Best, work: Incumbent, deadline: Deadline, bound: float, seed: int) -> Incumbent:
+    """The layout that runs, repaired; or one built from nothing: whichever is better."""
+    problem = best.problem
+    if problem.current:
+        stay(work)
+        _offer(best, work, "the current layout")
+        _repair(best, work, deadline, bound, seed)
+    if not problem.current or problem.max_moves is None:
+        fresh = work
+        if problem.current:
+            fresh = Incumbent(work.instance, work.relaxation, free_devices=False)
+        construct(fresh, by_value(fresh), deadline)
+        _offer(best, fresh, "insertion by dual prices")
+        if fresh.cost < work.cost:
+            return fresh
+    return work
+
+
+def _repair(best: Best, work: Incumbent, deadline: Deadline, bound: float, seed: int) -> None:
+    """Insert what the current layout leaves unmet, with as few moves as may be."""
+    allowed = best.problem.max_moves
+    if (work.unmet > 0).any():
+        missing = [i for i in by_value(work) if work.unmet[i] > 0]
+        construct(work, missing, deadline)
+        if (allowed is not None and work.moves > allowed) or (work.unmet > 0).any():
+            improve(work, deadline.part(0.3), seed, target=bound, allowed_moves=allowed)
+    _offer(best, work, "the current layout, repaired")
+
+
+def _offer(best: Best, work: Incumbent, method: str) -> None:
+    if not (work.unmet > 0).any():
+        best.offer(work.replicas(), method)
+
+
+def _from_packing(
+    best: Best,
+    instance: Instance,
+    relaxation: Relaxation,
+    replicas: tuple[Replica, ...],
+    deadline: Deadline,
+    bound: float,
+    seed: int,
+) -> None:
+    """The packing as it is, or what is left of it when rules are heeded, repaired."""
+    best.offer(replicas, "packing")
+    if _done(best, bound):
+        return
+    work = Incumbent(instance, relaxation, free_devices=False)
+    seat_replicas(work, replicas)
+    construct(work, [i for i in by_value(work) if work.unmet[i] > 0], deadline)
+    allowed = best.problem.max_moves
+    improve(work, deadline.part(0.5), seed, target=bound, allowed_moves=allowed)
+    _offer(best, work, "packing, repaired")
+
+
+def _search(best: Best, work: Incumbent, deadline: Deadline, bound: float, seed: int) -> Answer:
+    """Neighbourhoods and the compact model in turn."""
+    problem = best.problem
+    allowed = problem.max_moves
+    improve(work, deadline.part(0.3), seed, target=bound, patience=GLANCE, allowed_moves=allowed)
+    _offer(best, work, "large neighbourhood search")
+    if _done(best, bound):
+        return _answer(best, bound)
+    if best.value is None:
+        proof = relax(work.instance, deadline.part(0.3), feasibility=True)
+        if proof.bound > 1e-7:
+            return Answer("infeasible", 0.0)
+    fleet = _fleet(problem, best.value)
+    number = exact.size(problem, fleet) if fleet is not None else EXACT + 1
+    if fleet is not None and number <= EXACT:
+        hard = number > SMALL
+        if hard and best.value is not None:
+            improve(work, deadline.part(0.4), seed + 1, target=bound, allowed_moves=allowed)
+            _offer(best, work, "large neighbourhood search")
+            if _done(best, bound):
+                return _answer(best, bound)
+            fleet = exact.enough(problem, fleet, best.value)
+        status, bound = _prove(best, fleet, deadline, bound, seed)
+        if status is not None:
+            return Answer(status, bound)
+    if deadline.left_s > 0:
+        improve(work, deadline, seed + 2, target=bound, patience=10**9, allowed_moves=allowed)
+        _offer(best, work, "large neighbourhood search")
+    return _answer(best, bound)
+
+
+def _fleet(problem: PlacementProblem, value: float | None) -> list[Unit] | None:
+    """The devices that the compact model names; None where these are far too many."""
+    most = wanted(problem)
+    if value is not None:
+        prices = [pool.price for pool in problem.pools if pool.count is None and pool.price > 0]
+        if all(pool.price > 0 for pool in problem.pools if pool.count is None):
+            most = min(most, int(value / min(prices, default=1.0) + 1e-9) + 1)
+    if most * len(problem.pools) > EXACT:
+        return None
+    fleet = units(problem, most)
+    return fleet if value is None else exact.enough(problem, fleet, value)
+
+
+def _prove(
+    best: Best, fleet: list[Unit], deadline: Deadline, bound: float, seed: int
+) -> tuple[Status | None, float]:
+    """Ask the compact model for something better, until there is nothing."""
+    problem = best.problem
+    places = Places(problem)
+    rounds = 0
+    while deadline.left_s > 0:
+        rounds += 1
+        value = best.value
+        part = deadline.part(ASKED) if value is not None else deadline
+        found = exact.search(
+            problem,
+            fleet,
+            part,
+            seed + rounds,
+            better_than=None if value is None else _exactly(problem, value),
+            at_least=Fraction(bound) if bound else None,
+            workers=1 if rounds == 1 and deadline.left_s < 1 else 2,
+        )
+        if found.status == "infeasible":
+            if value is None:
+                return "infeasible", 0.0
+            return "optimal", value
+        if found.bound is not None:
+            bound = max(bound, float(found.bound)) if value is None else bound
+        if not found.replicas:
+            return None, bound
+        kinds = {r.seat: places.find(r.seat).device_type for r in found.replicas}  # type: ignore[union-attr]
+        settled = settle(problem, kinds, found.replicas)
+        if settled is None or not best.offer(settled, "CP-SAT"):
+            return None, bound
+        if found.status == "optimal":
+            return "optimal", best.value or 0.0
+        if _done(best, bound):
+            return "optimal", bound
+        fleet = exact.enough(problem, fleet, best.value or 0.0)
+    return None, bound
+
+
+def _exactly(problem: PlacementProblem, value: float) -> Fraction:
+    """The sum of prices and moves that a float stands for."""
+    step = common_unit(
+        [*(fraction(pool.price) for pool in problem.pools), fraction(problem.move_price)]
+    )
+    return round(Fraction(value) / step) * step
+
+
+def _done(best: Best, bound: float) -> bool:
+    return best.value is not None and not best.is_better(bound, best.value)
+
+
+def _answer(best: Best, bound: float) -> Answer:
+    if best.value is None:
+        return Answer("unknown", bound)
+    if _done(best, bound):
+        return Answer("optimal", best.value)
+    return Answer("feasible", bound)

@@ -1,0 +1,192 @@
+"""The most throughput of a fleet: bound, start, improve; the least factor is raised by bisection.
+
+The weighted sum is a matter of penalties: what a model does not carry of its reference costs its
+weight. The least relative throughput is as large as the largest factor f for which a layout
+carries f times every reference, which is asked as a question of demands that must be met.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from math import inf
+
+from placement.problem import PlacementProblem
+from placement.problem.fleet import Places, Unit, units, wanted
+from placement.problem.options import reference
+from placement.solver import exact
+from placement.solver.best import Best
+from placement.solver.improve import improve
+from placement.solver.incumbent import Incumbent
+from placement.solver.instance import compile_instance
+from placement.solver.least_hardware import Answer
+from placement.solver.relaxation import relax
+from placement.solver.result import Deadline
+from placement.solver.shares import settle
+from placement.solver.start import by_value, construct
+
+EXACT = 1_500  # 0/1 variables up to which the compact model proves what the search found
+LOOKED_AT = 20_000
+CLOSE = 1e-6  # relative: values and bounds that are called equal
+STEP = 0.01  # of a factor, at which bisection ends
+LEAST = 1e-4  # of the bound: about standing by
+
+
+def most_throughput(best: Best, deadline: Deadline, seed: int, *, first: bool = False) -> Answer:
+    """Search; layouts are offered to `best`. With `first` any layout will do."""
+    problem = best.problem
+    if not all(model.min_replicas == 0 or _can_run(problem, model) for model in problem.models):
+        return Answer("infeasible", 0.0)
+    if problem.fairness == "max-min":
+        bound = _raise_factor(best, deadline, seed, first=first)
+    else:
+        bound = _weighted_sum(best, deadline, seed, first=first)
+    if best.value is None and bound < 0:
+        return Answer("infeasible", 0.0)
+    fleet = units(problem, wanted(problem))
+    if not first and not _close(best, bound) and exact.size(problem, fleet) <= LOOKED_AT:
+        status, bound = _prove(best, fleet, deadline, bound, seed)
+        if status == "infeasible":
+            return Answer("infeasible", 0.0)
+    if best.value is None:
+        return Answer("unknown", bound)
+    return Answer("optimal" if _close(best, bound) else "feasible", max(bound, best.value))
+
+
+def _can_run(problem: PlacementProblem, model: object) -> bool:
+    del problem
+    return bool(model.options)  # type: ignore[attr-defined]
+
+
+def _close(best: Best, bound: float) -> bool:
+    return best.value is not None and best.value >= bound - CLOSE * max(abs(bound), 1e-300)
+
+
+def _offer(best: Best, work: Incumbent, method: str) -> bool:
+    """The layout with its best shares."""
+    items = work.instance.items
+    if any(item.replicas and work.missing(i)[1] for i, item in enumerate(items)):
+        return False
+    replicas = work.replicas()
+    places = Places(best.problem)
+    kinds = {r.seat: places.find(r.seat).device_type for r in replicas}  # type: ignore[union-attr]
+    settled = settle(best.problem, kinds, replicas)
+    return best.offer(settled or replicas, method)
+
+
+def _weighted_sum(best: Best, deadline: Deadline, seed: int, *, first: bool) -> float:
+    """The bound; below zero when there is no layout."""
+    problem = best.problem
+    weight = math.fsum(model.weight for _, model in problem.copies())
+    instance = compile_instance(problem)
+    relaxation = relax(instance, deadline.part(0.2), close=1e-5)
+    bound = weight - relaxation.bound
+    work = Incumbent(instance, relaxation, free_devices=True)
+    construct(work, _standing_first(work), deadline)
+    _offer(best, work, "insertion by dual prices")
+    if first and best.value is not None:
+        return bound
+    improve(work, deadline.part(0.8), seed, target=relaxation.bound, patience=20_000)
+    _offer(best, work, "large neighbourhood search")
+    return bound
+
+
+def _standing_first(work: Incumbent) -> list[int]:
+    """Items that must be somewhere come before those that may be left out."""
+    order = by_value(work)
+    items = work.instance.items
+    return [i for i in order if items[i].replicas] + [i for i in order if not items[i].replicas]
+
+
+def _raise_factor(best: Best, deadline: Deadline, seed: int, *, first: bool) -> float:
+    """Bisection on the factor: what the relaxation refutes bounds it, what is found raises it."""
+    problem = best.problem
+    if not all(reference(model) for model in problem.models):
+        zero = _carries(best, 0.0, deadline, seed)
+        return 0.0 if zero or best.value is not None else inf
+    high = _most_factor(problem, deadline.part(0.2))
+    if high < 0:
+        return -1.0
+    low = 0.0
+    step = 0.03
+    found = _carries(best, LEAST * high, deadline.part(0.3), seed)
+    if found and best.value is not None:
+        low = best.value
+    if first:
+        return high
+    factor = high * (1 - step)
+    while deadline.left_s > 0 and high - max(low, 0) > STEP * high and not _close(best, high):
+        if _carries(best, factor, deadline.part(0.3), seed):
+            low = max(low, factor, best.value or 0.0)
+            if factor >= high * (1 - STEP / 2):
+                break
+            factor = (
+                (low + high) / 2
+                if low > high * (1 - 2 * step)
+                else min(high * (1 - STEP / 2), (low + high) / 2)
+            )
+        else:
+            step *= 2
+            factor = max(high * (1 - step), (low + factor) / 2)
+            if factor - low < STEP * high / 2:
+                break
+    return high
+
+
+def _most_factor(problem: PlacementProblem, deadline: Deadline) -> float:
+    """The largest factor that the relaxation does not refute."""
+
+    def refuted(factor: float) -> bool:
+        instance = compile_instance(problem, factor)
+        if any(i.rows.start == i.rows.stop and (i.replicas or factor) for i in instance.items):
+            return True
+        return relax(instance, deadline, feasibility=True).bound > 1e-9
+
+    if refuted(0.0):
+        return -1.0
+    high = 1.0
+    while not refuted(high) and high < 1e6:
+        high *= 2
+    low = high / 2 if high > 1 else 0.0
+    while high - low > 1e-4 * high and deadline.left_s > 0:
+        middle = (low + high) / 2
+        if refuted(middle):
+            high = middle
+        else:
+            low = middle
+    return high
+
+
+def _carries(best: Best, factor: float, deadline: Deadline, seed: int) -> bool:
+    """Whether a layout that carries so much of every reference is found."""
+    problem = best.problem
+    instance = compile_instance(problem, factor)
+    relaxation = relax(instance, deadline.part(0.1), feasibility=True)
+    work = Incumbent(instance, relaxation, free_devices=True)
+    construct(work, by_value(work), deadline)
+    if (work.unmet > 0).any():
+        improve(work, deadline, seed, target=0.0, patience=4000)
+    if (work.unmet > 0).any():
+        return False
+    return _offer(best, work, "large neighbourhood search")
+
+
+def _prove(
+    best: Best,
+    fleet: list[Unit],
+    deadline: Deadline,
+    bound: float,
+    seed: int,
+) -> tuple[str, float]:
+    """The compact model, for what is better than the best layout."""
+    problem = best.problem
+    places = Places(problem)
+    found = exact.search(problem, fleet, deadline, seed, workers=8)
+    if found.status == "infeasible":
+        return "infeasible", bound
+    if found.bound is not None:
+        bound = min(bound, float(found.bound))
+    if found.replicas:
+        kinds = {r.seat: places.find(r.seat).device_type for r in found.replicas}  # type: ignore[union-attr]
+        best.offer(settle(replace(problem), kinds, found.replicas), "CP-SAT")
+    return found.status, bound
