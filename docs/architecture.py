@@ -1,12 +1,7 @@
-"""Draws the import graph: rooms into docs/architecture.md, or the files of one room.
-
-python docs/architecture.py                   # redraws the picture in docs/architecture.md
-python docs/architecture.py analyzer.measure  # prints the files of a room, as a Mermaid graph
-"""
+"""Draws the import graph of rooms into docs/architecture.md: `python docs/architecture.py`."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -31,18 +26,7 @@ def rooms() -> Graph:
 
 def _room(module: str) -> str:
     """The room that a module is in; `profiles` is one room."""
-    return module.partition(".")[0] if module.startswith("profiles") else _first_two(module)
-
-
-def _first_two(module: str) -> str:
-    return ".".join(module.split(".")[:2])
-
-
-def files(room: str) -> Graph:
-    """The files of a room and what they import of one another."""
-    graph = grimp.build_graph(room.partition(".")[0], cache_dir=None)
-    inside = {module for module in graph.modules if module.startswith(f"{room}.")}
-    return {module: graph.find_modules_directly_imported_by(module) & inside for module in inside}
+    return ".".join(module.split(".")[: 1 if module.startswith("profiles") else 2])
 
 
 def drawn(graph: Graph) -> str:
@@ -88,7 +72,4 @@ def page() -> str:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:]:
-        print(drawn(files(sys.argv[1])), end="")
-    else:
-        PAGE.write_text(page(), encoding="utf-8")
+    PAGE.write_text(page(), encoding="utf-8")

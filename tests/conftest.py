@@ -33,6 +33,7 @@ settings.register_profile("tests", deadline=None, derandomize=not CASES, max_exa
 settings.load_profile("tests")
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Under `-n 2` a file stays with one worker, and so does all that needs the Docker engine."""
     for item in items:
