@@ -14,7 +14,8 @@ from analyzer.devices import gpu_processes
 from analyzer.devices.gpu import Gpu, list_gpus
 from analyzer.load.perf_analyzer import find
 from analyzer.triton import runtime
-from analyzer.triton.docker import DEFAULT_IMAGE, connect, why_unreachable
+from analyzer.triton.docker import connect, why_unreachable
+from analyzer.triton.options import DEFAULT_IMAGE
 from analyzer.triton.runtime import Binary
 from profiles.errors import SurroundingsError
 

@@ -33,6 +33,7 @@ from analyzer.load.inputs import make_requests
 from analyzer.load.steady_state import SteadyStateRule
 from analyzer.load.worker_pool import spare_cpus
 from analyzer.triton import local, runtime, statistics
+from analyzer.triton.options import LaunchOptions
 from analyzer.triton.own_server import OwnServer
 from profiles.measurement import LoadPoint
 
@@ -200,7 +201,9 @@ def main() -> None:
         if arguments.wait_ms:
             repository = Path(stack.enter_context(tempfile.TemporaryDirectory()))
             models = [waiting(repository, each) for each in arguments.wait_ms.split(",")]
-        server = stack.enter_context(local.launch(repository, runtime.install(), cpus=cpus))
+        server = stack.enter_context(
+            local.launch(repository, runtime.install(), LaunchOptions(cpus=cpus))
+        )
         generator = stack.enter_context(worker_pool.start("http", spare_cpus(cpus)))
         if cpus:
             os.sched_setaffinity(0, spare_cpus(cpus))  # and so whatever is started from here

@@ -8,7 +8,7 @@ import click
 
 from analyzer.cli.command import command, emit
 from analyzer.doctor import Finding, examine
-from analyzer.triton.docker import DEFAULT_IMAGE
+from analyzer.triton.options import DEFAULT_IMAGE
 
 
 @command("doctor")

@@ -12,7 +12,7 @@ from analyzer.cli import values
 from analyzer.cli.values import Value
 
 if TYPE_CHECKING:
-    from analyzer.triton.launch import LaunchOptions
+    from analyzer.triton.options import LaunchOptions
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -77,8 +77,6 @@ def device_urls(text: str) -> Decorator:
 
 def launch_options(mode: Literal["local", "docker"], image: str | None) -> LaunchOptions:
     """How the Tritons of a layout are started."""
-    from analyzer.triton.docker import ContainerOptions
-    from analyzer.triton.launch import LaunchOptions
+    from analyzer.triton.options import LaunchOptions
 
-    container = ContainerOptions(image=image) if image else ContainerOptions()
-    return LaunchOptions(mode, container=container)
+    return LaunchOptions(mode, image=image) if image else LaunchOptions(mode)

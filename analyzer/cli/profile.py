@@ -307,8 +307,7 @@ def _options(given: dict[str, Any], meta: Mapping[str, Any]) -> Options:
     from analyzer.measure.search import Search
     from analyzer.measure.sweep import Sweep
     from analyzer.measure.watchdog import Patience
-    from analyzer.triton.docker import ContainerOptions
-    from analyzer.triton.launch import LaunchOptions
+    from analyzer.triton.options import LaunchOptions
 
     names = {field.name for field in dataclasses.fields(Sweep)}
     image = {"image": given["triton_image"]} if given["triton_image"] else {}
@@ -338,7 +337,7 @@ def _options(given: dict[str, Any], meta: Mapping[str, Any]) -> Options:
         launch=LaunchOptions(
             mode=given["launch_mode"],
             cpus=tuple(given["cpus"] or ()),
-            container=ContainerOptions(**image),
+            **image,
             http_url=given["url"],
             grpc_url=given["grpc_url"] or "",
         ),

@@ -14,7 +14,8 @@ from analyzer.devices.cpu_host import CpuHost
 from analyzer.devices.device import DeviceSampler, Watch
 from analyzer.devices.gpu import Gpu, open_gpus
 from analyzer.triton import http_api
-from analyzer.triton.launch import LaunchOptions, launch
+from analyzer.triton.launch import launch
+from analyzer.triton.options import LaunchOptions
 from placement.export import triton
 from placement.export.servers import Server, servers
 from placement.layout import Layout, PlacedDevice, Resident

@@ -12,7 +12,7 @@ from analyzer.deploy.judge import Check, drive_and_judge
 from analyzer.deploy.ramp import Headroom, ramp
 from analyzer.deploy.run_layout import RunningServer, start
 from analyzer.load.inputs import Inputs
-from analyzer.triton.launch import LaunchOptions
+from analyzer.triton.options import LaunchOptions
 from placement.layout import Layout, PlacedDevice
 from profiles.colocation import Colocation
 from profiles.measurement import Measurement

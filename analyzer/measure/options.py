@@ -16,7 +16,7 @@ from analyzer.measure.search import Search
 from analyzer.measure.shard import Shard
 from analyzer.measure.sweep import Sweep
 from analyzer.measure.watchdog import Patience
-from analyzer.triton.launch import LaunchOptions
+from analyzer.triton.options import LaunchOptions
 
 
 @dataclass(frozen=True)

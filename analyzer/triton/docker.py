@@ -12,9 +12,8 @@ import secrets
 import socket
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +28,7 @@ from analyzer.triton.container import (
 )
 from analyzer.triton.local import exit_reason
 from analyzer.triton.log import LogFile
+from analyzer.triton.options import LaunchOptions
 from analyzer.triton.own_server import ARGUMENTS, Addresses, OwnServer, running
 from analyzer.triton.pull import ensure_image
 from profiles.errors import SurroundingsError
@@ -37,51 +37,18 @@ if TYPE_CHECKING:
     from docker import DockerClient
     from docker.models.containers import Container
 
-# The newest monthly release when this was written: Triton 2.73.
-DEFAULT_IMAGE = "nvcr.io/nvidia/tritonserver:26.09-py3"
 PORTS = (8000, 8001, 8002)  # Triton's own, inside the container: HTTP, gRPC, metrics
-NO_GPUS: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class ContainerOptions:
-    """What a Triton container gets."""
-
-    image: str = DEFAULT_IMAGE
-    gpus: tuple[str, ...] | None = NO_GPUS  # indices or UUIDs; None: all of them
-    shm_size: str = "1g"  # each Python instance takes about 1 MB; Docker's own default is 64 MB
-    memory: str | None = None  # a limit such as "8g"
-    cpus: float | None = None  # a limit in cores
-    cpuset: str = ""  # CPUs to run on, such as "0-3"
-    user: str | None = None
-    environment: Mapping[str, str] = field(default_factory=dict)
-    arguments: tuple[str, ...] = ()  # further arguments of tritonserver
+START_TIMEOUT_S = 120.0
 
 
 @contextmanager
 def launch(
-    repository: Path,
-    options: ContainerOptions | None = None,
-    *,
-    log_directory: Path | None = None,
-    start_timeout_s: float = 120.0,
-    report: Callable[[str], None] = lambda _: None,
+    repository: Path, options: LaunchOptions, report: Callable[[str], None] = lambda _: None
 ) -> Iterator[OwnServer]:
     """Yield a server in a container of its own, with no model loaded; remove it on the way out.
 
-    Parameters
-    ----------
-    repository
-        The model repository; it is mounted read-only, at the same path.
-    options
-        What the container gets.
-    log_directory
-        Where the container's log is kept when something failed; by default the system's
-        directory for temporary files.
-    start_timeout_s
-        How long Triton may take to get ready.
-    report
-        Gets lines about the image's pull.
+    The repository is mounted read-only, at the same path. `report` gets lines about the image's
+    pull.
 
     Raises
     ------
@@ -92,7 +59,6 @@ def launch(
     """
     import docker
 
-    options = options or ContainerOptions()
     try:
         client = connect()
     except (OSError, docker.errors.DockerException) as error:
@@ -101,9 +67,9 @@ def launch(
     with contextlib.closing(client):
         remove_leftovers(client)
         ensure_image(client, options.image, report)
-        log = LogFile(log_directory or Path(tempfile.gettempdir()))
+        log = LogFile(options.log_directory or Path(tempfile.gettempdir()))
         container = TritonContainer(client, repository.resolve(), options, log)
-        with running(container, log, start_timeout_s) as server:
+        with running(container, log, START_TIMEOUT_S) as server:
             yield server
 
 
@@ -111,7 +77,7 @@ class TritonContainer:
     """Triton in a container; see `own_server.Runner`."""
 
     def __init__(
-        self, client: DockerClient, repository: Path, options: ContainerOptions, log: LogFile
+        self, client: DockerClient, repository: Path, options: LaunchOptions, log: LogFile
     ) -> None:
         self.repository = repository
         self.options = options
@@ -163,11 +129,11 @@ class TritonContainer:
             "shm_size": self.options.shm_size,
             "mem_limit": self.options.memory,
             "memswap_limit": self.options.memory,  # equal: no swap on top
-            "nano_cpus": int(self.options.cpus * 1e9) if self.options.cpus else None,
-            "cpuset_cpus": self.options.cpuset,
+            "nano_cpus": int(self.options.cpu_limit * 1e9) if self.options.cpu_limit else None,
+            "cpuset_cpus": ",".join(map(str, self.options.cpus)),
             "user": self.options.user,
             # Model repositories stay as they are, read-only or not.
-            "environment": {"PYTHONDONTWRITEBYTECODE": "1", **self.options.environment},
+            "environment": {"PYTHONDONTWRITEBYTECODE": "1", **dict(self.options.environment)},
             "labels": owner_labels(self._own),
             "log_config": docker.types.LogConfig(type="json-file"),  # one that can be read back
         }

@@ -15,74 +15,47 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from analyzer.triton import guard, runtime
 from analyzer.triton.log import LogFile, quote
+from analyzer.triton.options import LaunchOptions
 from analyzer.triton.own_server import ARGUMENTS, Addresses, OwnServer, running
 from analyzer.triton.runtime import Binary
 from profiles.errors import InputError, ServerError
 
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108
 SHM_PREFIX = "model-placer-"
+START_TIMEOUT_S = 60.0
 KINDS = ("http", "grpc", "metrics")
 PORTS_TAKEN = re.compile(r"[Aa]ddress already in use|Socket '.*' already in use|failed to bind")
 
 
 @contextmanager
 def launch(
-    repository: Path,
-    binary: Binary | None = None,
-    *,
-    cpus: Sequence[int] = (),
-    environment: Mapping[str, str] | None = None,
-    arguments: Sequence[str] = (),
-    log_directory: Path | None = None,
-    start_timeout_s: float = 60.0,
+    repository: Path, binary: Binary | None = None, options: LaunchOptions | None = None
 ) -> Iterator[OwnServer]:
     """Yield a running server with no model loaded; end it on the way out.
 
-    Parameters
-    ----------
-    repository
-        The model repository.
-    binary
-        The Triton to run; by default the one on PATH, else the embedded one.
-    cpus
-        The CPUs that the server may use; all by default.
-    environment
-        Set over this process's own, such as `CUDA_VISIBLE_DEVICES`.
-    arguments
-        Further arguments of `tritonserver`.
-    log_directory
-        Where its log is written. It is kept there when something failed, else deleted;
-        by default it lies in the system's directory for temporary files.
-    start_timeout_s
-        How long it may take to get ready.
+    `binary` is the Triton to run; by default the one on PATH, else the embedded one.
 
     Raises
     ------
     InputError
-        A CPU is not usable here.
+        A CPU is not available here.
     SurroundingsError
         There is no Triton.
     ServerError
         It does not start.
     """
-    check_cpus(cpus)
+    options = options or LaunchOptions()
+    check_cpus(options.cpus)
     remove_leftovers()
-    log = LogFile(log_directory or Path(tempfile.gettempdir()))
-    process = LocalProcess(
-        repository.resolve(),
-        binary or runtime.find(),
-        tuple(cpus),
-        dict(environment or {}),
-        tuple(arguments),
-        log,
-    )
-    with running(process, log, start_timeout_s) as server:
+    log = LogFile(options.log_directory or Path(tempfile.gettempdir()))
+    process = LocalProcess(repository.resolve(), binary or runtime.find(), options, log)
+    with running(process, log, START_TIMEOUT_S) as server:
         yield server
 
 
@@ -90,19 +63,11 @@ class LocalProcess:
     """A `tritonserver` process; see `own_server.Runner`."""
 
     def __init__(
-        self,
-        repository: Path,
-        binary: Binary,
-        cpus: Sequence[int],
-        environment: Mapping[str, str],
-        arguments: Sequence[str],
-        log: LogFile,
+        self, repository: Path, binary: Binary, options: LaunchOptions, log: LogFile
     ) -> None:
         self.repository = repository
         self.binary = binary
-        self.cpus = cpus
-        self.environment = environment
-        self.arguments = arguments
+        self.options = options
         self.log_mark, self.log_since = log.mark, log.since
         self._log = log
         self._ports = free_ports()  # kept by a restart
@@ -112,8 +77,15 @@ class LocalProcess:
     def start(self) -> None:
         """Start the process; raises ServerError."""
         prefix = f"{SHM_PREFIX}{os.getpid()}-{secrets.token_hex(3)}-"
-        command = [str(self.binary.path), *self._options(prefix)]
-        watch = [sys.executable, "-I", "-S", guard.__file__, prefix, ",".join(map(str, self.cpus))]
+        command = [str(self.binary.path), *self._arguments(prefix)]
+        watch = [
+            sys.executable,
+            "-I",
+            "-S",
+            guard.__file__,
+            prefix,
+            ",".join(map(str, self.options.cpus)),
+        ]
         own = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
         mark = self.log_mark()
         with self._log.open() as stderr:
@@ -122,7 +94,7 @@ class LocalProcess:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=stderr,
-                env={**own, **dict(self.binary.environment), **self.environment},
+                env={**own, **dict(self.binary.environment), **self._environment()},
                 start_new_session=True,
             )
         assert self._guard.stdout is not None
@@ -133,8 +105,13 @@ class LocalProcess:
             raise ServerError(f"Cannot start {self.binary.path}; its log {self._log.path}:{words}")
         self._pid = int(first)
 
-    def _options(self, shm_prefix: str) -> list[str]:
-        options = [
+    def _environment(self) -> dict[str, str]:
+        gpus = self.options.gpus
+        shown = {} if gpus is None else {"CUDA_VISIBLE_DEVICES": ",".join(gpus)}
+        return shown | dict(self.options.environment)
+
+    def _arguments(self, shm_prefix: str) -> list[str]:
+        arguments = [
             f"--model-repository={self.repository}",
             *ARGUMENTS,
             *(f"--{kind}-port={port}" for kind, port in zip(KINDS, self._ports, strict=True)),
@@ -142,8 +119,8 @@ class LocalProcess:
             f"--backend-config=python,shm-region-prefix-name={shm_prefix}",
         ]
         if self.binary.backend_directory is not None:
-            options.append(f"--backend-directory={self.binary.backend_directory}")
-        return [*options, *self.arguments]
+            arguments.append(f"--backend-directory={self.binary.backend_directory}")
+        return [*arguments, *self.options.arguments]
 
     def addresses(self) -> Iterator[Addresses]:
         """The ports that it was told to listen on."""

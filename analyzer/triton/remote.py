@@ -12,10 +12,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 
 from analyzer.triton import http_api
+from analyzer.triton.options import RETURN_S
 from profiles.errors import InputError, LoadError, ServerError, SurroundingsError
 from profiles.model_config import ModelConfig
 
-RETURN_S = 60.0  # whoever runs it has so long to bring it back
 POLL_S = 0.5
 UNLOAD_S = 3.0  # of a model that may hang
 

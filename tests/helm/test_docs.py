@@ -20,7 +20,7 @@ from helm.test_chart import NEWEST
 from product_images.build import Images
 
 from analyzer.cli import cli
-from analyzer.triton.docker import DEFAULT_IMAGE
+from analyzer.triton.options import DEFAULT_IMAGE
 from placement import export
 from placement.export.compose import TRITON_IMAGE
 from placement.layout import Layout, PlacedDevice, Resident

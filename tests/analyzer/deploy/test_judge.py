@@ -16,8 +16,7 @@ from analyzer.devices.device import DeviceFigures
 from analyzer.load.generator import LoadResult
 from analyzer.load.inputs import make_requests
 from analyzer.triton import local
-from analyzer.triton.docker import ContainerOptions
-from analyzer.triton.launch import LaunchOptions
+from analyzer.triton.options import LaunchOptions
 from analyzer.triton.runtime import Binary
 from placement.layout import Layout, PlacedDevice, Resident
 from profiles.errors import InputError
@@ -236,8 +235,7 @@ def test_a_triton_for_all_devices_of_a_host_carries_what_both_promise(
 def test_a_layout_runs_in_containers(triton_image: str, models: Path):
     """Each host's container has its own processors; its memory and use are seen from here."""
     layout = Layout((a_device(a_resident("sleeper", 25.0, share=0.5), uses={"memory": 4 * GIB}),))
-    container = ContainerOptions(image=triton_image)
-    with start(layout, models, {}, LaunchOptions("docker", container=container)) as (groups, _):
+    with start(layout, models, {}, LaunchOptions("docker", image=triton_image)) as (groups, _):
         ((server,),) = groups
         assert "@sha256:" in server.description
         assert [len(psutil.Process(pid).cpu_affinity()) for pid in server.pids()] == [1]

@@ -21,8 +21,8 @@ from analyzer.measure.options import Options
 from analyzer.measure.sweep import Sweep
 from analyzer.measure.watchdog import Patience
 from analyzer.triton import http_api, local
-from analyzer.triton.docker import ContainerOptions, connect
-from analyzer.triton.launch import LaunchOptions
+from analyzer.triton.docker import connect
+from analyzer.triton.options import LaunchOptions
 from analyzer.triton.runtime import Binary
 from profiles.errors import SurroundingsError
 from profiles.measurement import Measurement
@@ -222,8 +222,7 @@ def test_a_container_that_is_killed_and_one_that_hangs_cost_a_point_each(
         if progress.done in signals:
             threading.Timer(0.3, send, [signals[progress.done]]).start()
 
-    container = ContainerOptions(image=triton_image)
-    launch = LaunchOptions(mode="docker", container=container)
+    launch = LaunchOptions(mode="docker", image=triton_image)
     sweep = replace(options.sweep, batch_sizes=(1, 2, 3, 4, 5))
     outcome = profile.run(replace(options, launch=launch, sweep=sweep), on_progress)
     assert statuses(outcome.measurements) == ["ok", "failed", "ok", "failed", "ok"]

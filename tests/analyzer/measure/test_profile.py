@@ -18,7 +18,7 @@ from analyzer.measure.loop import Progress
 from analyzer.measure.options import Options
 from analyzer.measure.search import Search
 from analyzer.measure.sweep import Sweep
-from analyzer.triton.launch import LaunchOptions
+from analyzer.triton.options import LaunchOptions
 from analyzer.triton.runtime import Binary
 from profiles.errors import InputError
 from profiles.measurement import Measurement

@@ -16,7 +16,7 @@ from analyzer.measure.loop import Progress
 from analyzer.measure.options import Options
 from analyzer.measure.sweep import Sweep
 from analyzer.triton import local
-from analyzer.triton.launch import LaunchOptions
+from analyzer.triton.options import LaunchOptions
 from analyzer.triton.runtime import Binary
 
 pytestmark = pytest.mark.triton
@@ -100,7 +100,7 @@ def test_of_a_model_that_was_loaded_before_only_what_the_load_adds_is_known(
     repository = tmp_path / "models"
     add_model(repository, "there", cold_bytes=1 * GB, hot_bytes=3 * GB)
     with local.launch(
-        repository, embedded_triton, arguments=["--model-control-mode=none"]
+        repository, embedded_triton, options=LaunchOptions(arguments=("--model-control-mode=none",))
     ) as there:
         options = Options(
             model_repository=repository,

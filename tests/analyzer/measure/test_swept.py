@@ -23,6 +23,7 @@ from analyzer.measure.plan import make_plan
 from analyzer.measure.sweep import Sweep
 from analyzer.report.tables import measurements_table
 from analyzer.triton import local
+from analyzer.triton.options import LaunchOptions
 from analyzer.triton.runtime import Binary
 from placement import export
 from placement.layout import Layout, PlacedDevice, Resident
@@ -57,7 +58,9 @@ def measured(options: Options, **changes: object) -> list[Measurement]:
 def serving(variant: Variant) -> Iterator[str]:
     """A Triton that has the variant loaded: its address."""
     config = repository.read_model(MODELS, variant.model).config
-    with local.launch(MODELS, arguments=server_arguments([variant])) as server:
+    with local.launch(
+        MODELS, options=LaunchOptions(arguments=server_arguments([variant]))
+    ) as server:
         server.load(variant.model, model_config.apply_variant(config, variant))
         yield server.http_url
 

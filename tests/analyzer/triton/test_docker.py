@@ -15,7 +15,8 @@ import pytest
 
 from analyzer.triton import http_api
 from analyzer.triton.container import OWNER_PID
-from analyzer.triton.docker import ContainerOptions, connect, launch
+from analyzer.triton.docker import connect, launch
+from analyzer.triton.options import LaunchOptions
 from analyzer.triton.own_server import OwnServer
 from profiles import model_config
 from profiles.errors import ServerError, SurroundingsError
@@ -34,7 +35,7 @@ def engine(triton_image: str) -> Iterator[docker.DockerClient]:
 
 @pytest.fixture(scope="module")
 def server(triton_image: str, repository: Path) -> Iterator[OwnServer]:
-    with launch(repository, ContainerOptions(image=triton_image)) as running:
+    with launch(repository, LaunchOptions(image=triton_image)) as running:
         yield running
 
 
@@ -82,7 +83,7 @@ def test_the_repository_is_mounted_read_only(
 def test_a_crash_is_noticed_and_a_restart_heals_it(
     triton_image: str, repository: Path, engine: docker.DockerClient, tmp_path: Path
 ) -> None:
-    with launch(repository, ContainerOptions(image=triton_image), log_directory=tmp_path) as server:
+    with launch(repository, LaunchOptions(image=triton_image, log_directory=tmp_path)) as server:
         mark = server.log_mark()
         server.load("echo")
         assert server.log_since(mark)
@@ -104,14 +105,14 @@ def test_a_crash_is_noticed_and_a_restart_heals_it(
 def test_limits_user_and_environment_are_the_containers(
     triton_image: str, repository: Path, engine: docker.DockerClient
 ) -> None:
-    options = ContainerOptions(
+    options = LaunchOptions(
         image=triton_image,
         shm_size="96m",
         memory="2g",
-        cpus=1.5,
-        cpuset="0",
+        cpu_limit=1.5,
+        cpus=(0,),
         user="1234",
-        environment={"OMP_NUM_THREADS": "1"},
+        environment=(("OMP_NUM_THREADS", "1"),),
     )
     with launch(repository, options) as server:
         attrs = engine.containers.get(server.runner.name).attrs
@@ -128,7 +129,7 @@ def test_limits_user_and_environment_are_the_containers(
 def test_a_container_out_of_memory_is_called_that(triton_image: str, repository: Path) -> None:
     """Triton idles in 10 MB; a model of 60 MB in the load request is too much for 24."""
     config = model_config.read(repository / "echo" / "config.pbtxt")
-    options = ContainerOptions(image=triton_image, memory="24m")
+    options = LaunchOptions(image=triton_image, memory="24m")
     with launch(repository, options) as server:
         with pytest.raises(ServerError, match="killed by SIGKILL, out of memory"):
             server.load("echo", config, {"1/model.py": b"#" * 60_000_000})
@@ -153,14 +154,14 @@ def test_a_container_that_does_not_start_says_why_and_is_removed(
 ) -> None:
     """Docker leaves a created container behind when a GPU request is refused."""
     before = ours(engine, os.getpid())
-    wanted = ContainerOptions(image=triton_image, **options)  # type: ignore[arg-type]
+    wanted = LaunchOptions(image=triton_image, **options)  # type: ignore[arg-type]
     with pytest.raises(SurroundingsError, match=said), launch(repository, wanted):
         pytest.fail("it started")
     assert ours(engine, os.getpid()) == before
 
 
 def test_an_image_without_triton_is_told_so(repository: Path, triton_image: str) -> None:
-    options = ContainerOptions(image="model-placer-debian:bookworm")
+    options = LaunchOptions(image="model-placer-debian:bookworm")
     with (
         pytest.raises(SurroundingsError, match="image has no tritonserver"),
         launch(repository, options),
@@ -178,7 +179,7 @@ def test_links_that_lead_out_of_the_repository_hold_in_the_container(
     (exported / "echo" / "config.pbtxt").write_text(
         (repository / "echo" / "config.pbtxt").read_text()
     )
-    with launch(exported, ContainerOptions(image=triton_image)) as server:
+    with launch(exported, LaunchOptions(image=triton_image)) as server:
         server.load("echo")
         assert infer(server, 3) == 3
 
@@ -187,8 +188,9 @@ OWNER = """
 import sys, time
 from pathlib import Path
 from analyzer.triton import http_api
-from analyzer.triton.docker import ContainerOptions, launch
-with launch(Path(sys.argv[1]), ContainerOptions(image=sys.argv[2])) as server:
+from analyzer.triton.docker import launch
+from analyzer.triton.options import LaunchOptions
+with launch(Path(sys.argv[1]), LaunchOptions(image=sys.argv[2])) as server:
     print(server.description, *http_api.states(server.http_url), flush=True)
     sys.stdin.readline()
 """
@@ -214,11 +216,11 @@ def test_what_a_killed_run_left_is_removed_by_the_next_and_what_lives_is_not(
         killed.kill()
         killed.wait()
         assert len(ours(engine, killed.pid)) == 1
-        with launch(repository, ContainerOptions(image=triton_image)):
+        with launch(repository, LaunchOptions(image=triton_image)):
             assert ours(engine, killed.pid) == []
             assert len(ours(engine, alive.pid)) == 1
         alive.terminate()  # Python without a handler dies at once: it leaves its container, too
-    with launch(repository, ContainerOptions(image=triton_image)):
+    with launch(repository, LaunchOptions(image=triton_image)):
         assert ours(engine, alive.pid) == []
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from analyzer.triton import http_api, local
-from analyzer.triton.docker import ContainerOptions
-from analyzer.triton.launch import LaunchOptions, launch
+from analyzer.triton.launch import launch
+from analyzer.triton.options import LaunchOptions
 from analyzer.triton.runtime import Binary
 from analyzer.triton.server import Server
 from profiles import model_config
@@ -31,7 +31,7 @@ def server(
     with ExitStack() as stack:
         if request.param == "docker":
             image = request.getfixturevalue("triton_image")
-            options = LaunchOptions("docker", container=ContainerOptions(image))
+            options = LaunchOptions("docker", image=image)
         else:
             binary: Binary = request.getfixturevalue("embedded_triton")
             if request.param == "remote":

@@ -16,6 +16,7 @@ import psutil
 import pytest
 
 from analyzer.triton import http_api, local
+from analyzer.triton.options import LaunchOptions
 from analyzer.triton.own_server import OwnServer
 from analyzer.triton.runtime import Binary
 from profiles import model_config
@@ -77,7 +78,9 @@ def test_a_load_that_takes_too_long_is_a_load_error(server: OwnServer) -> None:
 def test_a_crash_is_noticed_and_a_restart_heals_it(
     embedded_triton: Binary, repository: Path, tmp_path: Path
 ) -> None:
-    with local.launch(repository, embedded_triton, log_directory=tmp_path) as server:
+    with local.launch(
+        repository, embedded_triton, options=LaunchOptions(log_directory=tmp_path)
+    ) as server:
         server.load("echo")
         (pid,) = server.pids()
         stubs = psutil.Process(pid).children(recursive=True)
@@ -99,7 +102,9 @@ def test_a_crash_is_noticed_and_a_restart_heals_it(
 def test_leaving_ends_the_server_in_less_than_five_seconds_and_removes_its_log(
     embedded_triton: Binary, repository: Path, tmp_path: Path
 ) -> None:
-    with local.launch(repository, embedded_triton, log_directory=tmp_path) as server:
+    with local.launch(
+        repository, embedded_triton, options=LaunchOptions(log_directory=tmp_path)
+    ) as server:
         server.load("echo")
         tree = [psutil.Process(server.pids()[0])]
         tree += tree[0].children(recursive=True)
@@ -169,7 +174,7 @@ def test_a_port_that_was_taken_meanwhile_is_exchanged_for_another(
 def test_cpus_and_environment_are_the_servers(embedded_triton: Binary, repository: Path) -> None:
     cpu = min(os.sched_getaffinity(0))
     with local.launch(
-        repository, embedded_triton, cpus=[cpu], environment={"CUDA_VISIBLE_DEVICES": "GPU-7"}
+        repository, embedded_triton, options=LaunchOptions(cpus=(cpu,), gpus=("GPU-7",))
     ) as server:
         process = psutil.Process(server.pids()[0])
         assert process.cpu_affinity() == [cpu]
@@ -179,7 +184,7 @@ def test_cpus_and_environment_are_the_servers(embedded_triton: Binary, repositor
 def test_a_cpu_that_is_not_there_is_named(embedded_triton: Binary, repository: Path) -> None:
     with (
         pytest.raises(InputError, match="CPU 4711 is not available"),
-        local.launch(repository, embedded_triton, cpus=[4711]),
+        local.launch(repository, embedded_triton, options=LaunchOptions(cpus=(4711,))),
     ):
         pass
 
@@ -187,7 +192,9 @@ def test_a_cpu_that_is_not_there_is_named(embedded_triton: Binary, repository: P
 def test_a_server_that_does_not_start_says_why(embedded_triton: Binary, repository: Path) -> None:
     with (
         pytest.raises(ServerError, match=r"exit status 1[\s\S]*no-such-option"),
-        local.launch(repository, embedded_triton, arguments=["--no-such-option"]) as server,
+        local.launch(
+            repository, embedded_triton, options=LaunchOptions(arguments=("--no-such-option",))
+        ) as server,
     ):
         pytest.fail(f"{server} started")
 

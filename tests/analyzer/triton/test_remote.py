@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from analyzer.triton import http_api, local, remote
+from analyzer.triton.options import LaunchOptions
 from analyzer.triton.own_server import OwnServer
 from analyzer.triton.runtime import Binary
 from profiles.errors import InputError, LoadError, ServerError, SurroundingsError
@@ -65,7 +66,11 @@ def test_without_model_control_models_stay_as_they_stand(
 ) -> None:
     (tmp_path / "echo").symlink_to(repository / "echo")
     with (
-        local.launch(tmp_path, embedded_triton, arguments=["--model-control-mode=none"]) as there,
+        local.launch(
+            tmp_path,
+            embedded_triton,
+            options=LaunchOptions(arguments=("--model-control-mode=none",)),
+        ) as there,
         remote.launch(there.http_url) as server,
     ):
         assert not server.supports_model_control
