@@ -81,7 +81,7 @@ def cli() -> None:
 
 
 class _Interrupted(BaseException):
-    """SIGTERM or SIGHUP came: unwinds like a KeyboardInterrupt, so that every `with` closes."""
+    """SIGTERM or SIGHUP: unwinds like KeyboardInterrupt, so that every `with` block closes."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
@@ -118,7 +118,7 @@ def main() -> None:
 
 
 def exit_code(error: ModelPlacerError) -> int:
-    """The exit code that the tree of errors stands for."""
+    """The exit code for an error; see `profiles/errors.py`."""
     if isinstance(error, InputError):
         return 2
     return 1 if isinstance(error, NoAnswerError) else 3

@@ -1,4 +1,4 @@
-"""What the commands have in common: where options come from, and how results are printed.
+"""What all commands share: sources of options, configuration file, output formats, logging.
 
 A value comes from the flag, else from `MODEL_PLACER_<OPTION>` in the environment, else from the
 configuration file (`model-placer.yaml`, or `-f FILE`), else from the option's default.

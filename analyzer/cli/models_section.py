@@ -1,4 +1,4 @@
-"""The configuration file's `models:` as a mapping: what differs from model to model.
+"""Reads the configuration file's `models:` section: settings per model.
 
 models:
   bert:                      # measured as the options say
@@ -47,7 +47,7 @@ OTHERS = ("members", "shapes", "input_data")
 
 @dataclass(frozen=True)
 class ModelEntry:
-    """What the section says of one model; what it does not say is as the options say."""
+    """Settings of one model; the command's options hold for what it leaves out."""
 
     sweep: Mapping[str, Any]  # fields of Sweep
     shapes: Mapping[str, tuple[int, ...]]
@@ -55,7 +55,7 @@ class ModelEntry:
     with_models: tuple[str, ...]  # members by name: an ensemble's are known without
 
     def changed(self, sweep: Sweep) -> Sweep:
-        """The sweep with what the entry says in place of its own."""
+        """The sweep, with the settings of this entry."""
         return replace(sweep, **self.sweep)
 
 

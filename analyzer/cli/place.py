@@ -300,7 +300,7 @@ def _from_store(options: dict[str, Any]) -> Formulation:
 
 
 def _measured_types(measurements: list[Any]) -> tuple[Any, ...]:
-    """Device types whose memory the profiler wrote down beside its figures: CPU hosts, say."""
+    """Device types whose memory is stored with the measurements, such as CPU hosts."""
     from profiles.device import DeviceType
 
     found = {}
@@ -324,7 +324,7 @@ def _solve(problem: PlacementProblem, options: dict[str, Any], deadline: Deadlin
 
 
 def _interruptible(work: Callable[[], T], deadline: Deadline) -> T:
-    """What `work` returns; on Ctrl-C it is told to end with the best that it has."""
+    """The result of `work`; Ctrl-C stops the deadline, so that `work` returns its best so far."""
     from concurrent.futures import ThreadPoolExecutor
 
     with ThreadPoolExecutor(1) as pool:

@@ -299,7 +299,7 @@ def _clock(seconds: float) -> str:
 
 
 def _options(given: dict[str, Any], meta: Mapping[str, Any]) -> Options:
-    """The options from what click parsed, and from the configuration file's models."""
+    """Options from parsed arguments and the configuration file's `models:` section."""
     from analyzer.cli import models_section
     from analyzer.load.inputs import Inputs
     from analyzer.load.steady_state import SteadyStateRule

@@ -23,7 +23,7 @@ DURATIONS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "": 1.0}
 
 
 class Value(click.ParamType[Any]):
-    """The type of an option that a reader reads; `name` in capitals stands in its help."""
+    """An option type that converts by `read`; its help shows `name` in capitals."""
 
     def __init__(self, read: Reader, name: str) -> None:
         self.read, self.name = read, name

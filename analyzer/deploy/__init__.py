@@ -1,1 +1,1 @@
-"""Layouts on real servers: run, verify under load, learn from it, and move from one to another."""
+"""Layouts on real servers: start, verify under load, calibrate, and apply changes."""

@@ -27,7 +27,7 @@ ANOTHER = Variant("", instance_count=0)  # none of a layout's: a model is up in 
 
 @dataclass(frozen=True)
 class Fleet:
-    """The Tritons of two layouts and what they hold."""
+    """The servers of two layouts and the models that they serve now."""
 
     models: Path
     urls: Mapping[str, str]  # by device
@@ -37,7 +37,7 @@ class Fleet:
 
 
 def survey(old: Layout, new: Layout, urls: Mapping[str, str], models: Path) -> Fleet:
-    """What the servers of both layouts hold now.
+    """Query what the servers of both layouts serve now.
 
     Raises
     ------
@@ -81,14 +81,14 @@ def survey(old: Layout, new: Layout, urls: Mapping[str, str], models: Path) -> F
 
 
 def plan(fleet: Fleet, new: Layout) -> Diff:
-    """What is left to do from what the servers hold now."""
+    """The steps that remain from what the servers serve now."""
     return diff(fleet.now, new)
 
 
 def apply(
     steps: Sequence[Step], fleet: Fleet, new: Layout, say: Callable[[str], None] = lambda _: None
 ) -> None:
-    """Carry the steps out, one after another; stop at the first that fails.
+    """Execute the steps in order; stop at the first that fails.
 
     Raises
     ------
@@ -136,7 +136,7 @@ def _carry_out(step: Step, fleet: Fleet, new: Layout) -> None:
 
 
 def _kept(step: Step, fleet: Fleet, new: Layout) -> Iterator[str]:
-    """Models that the device's other residents, now or to come, need."""
+    """Models that other residents of the device need, before or after the change."""
     for layout in (fleet.now, new):
         for device in layout.devices:
             if device.name != step.device:
@@ -147,7 +147,7 @@ def _kept(step: Step, fleet: Fleet, new: Layout) -> Iterator[str]:
 
 
 def _served(device: PlacedDevice, resident: Resident, models: Path) -> list[ServedModel]:
-    """What a replica needs loaded, in that order: an ensemble comes after its steps."""
+    """The models to load for a replica, in order: an ensemble comes after its steps."""
     if resident.variant == ANOTHER:
         resident = replace(resident, variant=None)
     (server,) = servers(Layout((replace(device, residents=(resident,)),)), models)
@@ -184,7 +184,7 @@ def _held(
     models: Path,
     strangers: list[tuple[str, str]],
 ) -> Iterator[Resident]:
-    """The device's residents as its server holds them; fills `strangers`."""
+    """Residents that the device's server serves now; adds unknown models to `strangers`."""
     ready = {model for model, (state, _) in http_api.states(url).items() if state == "READY"}
     expected: set[str] = set()
     old = {r.model: r for r in was.residents} if was else {}
@@ -223,7 +223,7 @@ def is_up(url: str, model: str) -> bool:
 
 
 def same(server: ModelConfig, meant: ModelConfig) -> bool:
-    """Whether a server's configuration is the one that is meant, in what a variant decides.
+    """Whether a server's configuration equals the intended one in what a variant sets.
 
     The server fills in what a configuration leaves out; that counts as equal.
     """

@@ -1,4 +1,4 @@
-"""`place --verify`: place, verify, learn from what was seen, and place again until it holds."""
+"""`place --verify`: repeats placing and verifying until a layout holds."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from profiles.errors import NoAnswerError
 
 @dataclass(frozen=True)
 class Round:
-    """A layout that was placed, and what its trial showed."""
+    """A layout and its verification."""
 
     layout: Layout
     seen: Verification
@@ -24,21 +24,21 @@ def place_until_it_holds(
     most: int,
     say: Callable[[str], None] = lambda _: None,
 ) -> Sequence[Round]:
-    """Place, try, learn and place again; the last round's layout holds.
+    """Place, verify and place again with the new measurements, until a layout holds.
 
     Parameters
     ----------
     place
-        Decides by what the store knows by now; raises NoAnswerError when nothing fits any more.
+        Solves with the measurements that the store has; raises NoAnswerError when nothing fits.
     try_out
-        Tries a layout and keeps in the store what it showed.
+        Verifies a layout and stores co-location measurements.
     most
         Rounds.
 
     Raises
     ------
     NoAnswerError
-        No layout held in so many rounds, or nothing can be learnt from a failure; it says why.
+        No layout held in so many rounds, or a failure changes nothing; the text says why.
     """
     rounds: list[Round] = []
     while True:

@@ -1,4 +1,4 @@
-"""What a run of several models on one device tells of their slowdown, for the store."""
+"""Co-location measurements from a verified device, for the store."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def colocations(
     seen: Seen,
     profile: Iterable[Measurement] = (),
 ) -> list[Colocation]:
-    """A row for each resident of a device that several share; none of one that is alone.
+    """A row per resident of a shared device; none for a model that is alone.
 
     What a resident uses alone is what the profile says of its variant and load, else what the
     layout does.

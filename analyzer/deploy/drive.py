@@ -1,4 +1,4 @@
-"""Sends every model of a running layout its placed load, all at once, and watches the devices.
+"""Drives all models of a running layout with their placed loads and samples the devices.
 
 A replica that carries its option's whole throughput is driven as it was profiled, with as many
 requests in flight; one that carries a share of it gets requests at that rate.
@@ -31,7 +31,7 @@ MakeRequests = Callable[[str, str, int], list[PreparedRequest]]  # url, model, b
 
 @dataclass(frozen=True)
 class Seen:
-    """A device under its placed load."""
+    """What was measured on a device under its placed load."""
 
     results: Mapping[str, LoadResult]  # by model
     figures: DeviceFigures | None  # None when the device is out of sight
@@ -45,7 +45,7 @@ def drive(
     duration_s: float,
     factor: float | None = None,
 ) -> list[Seen]:
-    """Drive all residents of all servers of the group at once for the duration."""
+    """Drive all residents of a group's servers at once for the duration."""
     results: list[dict[str, LoadResult]] = [{} for _ in group]
     problems: list[BaseException] = []
     with ExitStack() as stack:
@@ -101,12 +101,12 @@ def drive(
 
 
 def in_full(resident: Resident) -> bool:
-    """Whether it is to run as it was profiled, however much its neighbours leave of that."""
+    """Whether it carries its option's whole throughput, so is driven as it was profiled."""
     return resident.share >= WHOLE
 
 
 def placed_load(resident: Resident, factor: float | None = None) -> LoadPoint:
-    """What is sent to a replica; raises InputError when the layout does not say its load."""
+    """The load to drive a replica with; raises InputError when the layout has none."""
     if resident.load is None:
         raise InputError(
             f"{resident.model}: the layout has no load for it; `place` from a profile store writes "

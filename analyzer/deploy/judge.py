@@ -1,4 +1,4 @@
-"""Does a layout hold? What was seen under load is compared with what the layout predicts.
+"""Compares what was measured under load with what the layout predicts.
 
 Judged are, each within the tolerance: throughput, which must not be less than predicted; memory and
 utilization of each device, which must not be more; and the demanded latency limit, to which no
@@ -24,7 +24,7 @@ What = Literal["throughput", "latency", "memory", "utilization"]
 
 @dataclass(frozen=True)
 class Check:
-    """One figure of a layout against what was seen."""
+    """A predicted figure and its measurement."""
 
     device: str
     model: str | None  # None: of the device as a whole

@@ -36,13 +36,13 @@ LOADS = ((1.0, 1.0), (1.0, 0.5), (0.5, 1.0))  # parts of their throughput: what 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A model as it is driven beside others: at its best point."""
+    """A model at its point of highest throughput, as it is driven beside others."""
 
     measurement: Measurement
 
     @property
     def use(self) -> float:
-        """Of the device at full throughput, 0 to 1."""
+        """Utilization of the device at full throughput, 0 to 1."""
         usage = self.measurement.usage
         return (usage.utilization_percent or 0.0) / 100 if usage else 0.0
 
@@ -53,7 +53,7 @@ class Candidate:
         return usage.memory_hot_bytes if usage else 0
 
     def resident(self, share: float) -> Resident:
-        """It as a layout's replica."""
+        """The model as a replica of a layout."""
         m = self.measurement
         return Resident(
             m.model,
@@ -68,7 +68,7 @@ class Candidate:
 
 
 def candidates(measurements: Iterable[Measurement], device_type: str) -> dict[str, Candidate]:
-    """Each model's point of most throughput on this device type."""
+    """Each model's point of highest throughput on this device type."""
     best: dict[str, Measurement] = {}
     for m in measurements:
         known = best.get(m.model)
@@ -85,7 +85,7 @@ def choose(
     device: DeviceType,
     most: int | None = None,
 ) -> list[tuple[str, str]]:
-    """The pairs to measure, the most telling first; none when enough is known.
+    """The pairs to measure, most informative first; none when enough is known.
 
     `rows` are what the store knows; `most` is the largest number of pairs.
     """
@@ -123,7 +123,7 @@ def choose(
 def _told(
     a: Candidate, b: Candidate, fitted: slowdown.SlowdownModel, device_type: str
 ) -> tuple[float, float]:
-    """What a pair's runs tell of either: the squares of its neighbour's expected use."""
+    """Information from a pair's runs for each model: the neighbour's expected use, squared."""
     names = (a.measurement.model, b.measurement.model)
     squares = [0.0, 0.0]
     for shares in LOADS:
@@ -140,7 +140,7 @@ def _told(
 def run(
     options: Options, most: int | None = None, say: Callable[[str], None] = lambda _: None
 ) -> list[Colocation]:
-    """Measure the pairs that tell most; returns what the store got.
+    """Measure the most informative pairs; returns the new co-location measurements.
 
     Each pair runs in full, and each of the two in full beside half of the other. A pair is in the
     store as soon as it ends; what is known well enough is not measured again.

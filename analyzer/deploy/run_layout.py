@@ -24,7 +24,7 @@ from profiles.errors import InputError, ServerError
 
 @dataclass(frozen=True)
 class RunningServer:
-    """A server of the layout, with all its models loaded."""
+    """A running server of the layout, with its models loaded."""
 
     plan: Server
     url: str
@@ -37,7 +37,7 @@ class RunningServer:
 
     @property
     def here(self) -> bool:
-        """Whether it runs on this machine, for all we know."""
+        """Whether it runs on this machine, so that its device can be sampled."""
         return self.sampler is not None
 
     @property
@@ -51,7 +51,7 @@ class RunningServer:
         return tuple(resident for device in self.devices for resident in device.residents)
 
     def served_name(self, model: str) -> str:
-        """The server's name of a model that the layout calls so."""
+        """The name under which the server serves a model of the layout."""
         return self.plan.names[model]
 
     def watch(self) -> AbstractContextManager[Watch | None]:
@@ -111,7 +111,7 @@ def start(
 def _processors(
     plans: Sequence[Server], usable: list[int]
 ) -> tuple[dict[str, tuple[int, ...]], bool, list[str]]:
-    """Processors for CPU hosts by server, whether they are disjoint, and notes.
+    """CPUs for each CPU host by server, whether they are disjoint, and notes.
 
     One processor is left to the load generators, as when the models were profiled.
     """
@@ -135,7 +135,7 @@ def _processors(
 
 
 def cores(device: PlacedDevice) -> int | None:
-    """The cores of a CPU host, which end its type's name."""
+    """Cores of a CPU host, parsed from the end of its type's name."""
     match = re.search(r"\((\d+) cores?\)$", device.device_type)
     return int(match[1]) if match else None
 

@@ -1,4 +1,4 @@
-"""`verify` as a whole: start a layout, drive it, judge it, keep what models did to each other."""
+"""`verify` as a whole: start a layout, drive it, judge it, store co-location measurements."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class VerifyOptions:
 
 @dataclass(frozen=True)
 class Verification:
-    """What was seen."""
+    """The result of verifying a layout."""
 
     checks: tuple[Check, ...]
     notes: tuple[str, ...] = ()
@@ -53,7 +53,7 @@ def verify(
     say: Callable[[str], None] = lambda _: None,
     warn: Callable[[str], None] = lambda _: None,
 ) -> Verification:
-    """Start the layout, drive it, judge it, and keep what was learnt.
+    """Start the layout, drive it, judge it, and store co-location measurements.
 
     Raises
     ------
@@ -90,5 +90,5 @@ def verify(
 
 
 def broken(checks: Sequence[Check]) -> list[str]:
-    """Why a layout does not hold."""
+    """Reasons of the checks that failed."""
     return [check.reason or check.what for check in checks if check.holds is False]

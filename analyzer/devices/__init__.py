@@ -1,1 +1,1 @@
-"""Sampling what a server uses: the host, Triton's own statistics, NVML."""
+"""Devices to measure on: GPUs through NVML, CPU hosts, and the limits of control groups."""

@@ -1,4 +1,4 @@
-"""Work that goes on in a thread for as long as a `with` block does."""
+"""A thread that runs as long as a `with` block."""
 
 from __future__ import annotations
 

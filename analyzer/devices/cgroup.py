@@ -25,7 +25,7 @@ class Throttling:
 
 
 def throttling(pid: int | str, proc: Path = PROC) -> Throttling:
-    """Of the nearest group that has a CPU quota."""
+    """Throttling of the nearest group that has a CPU quota."""
     for group in groups(pid, "cpu", proc):
         if _quota_cores(group) is None:
             continue
@@ -37,13 +37,13 @@ def throttling(pid: int | str, proc: Path = PROC) -> Throttling:
 
 
 def cpu_limit_cores(pid: int | str = "self", proc: Path = PROC) -> float | None:
-    """The least CPU quota of all groups, in processors; None without one."""
+    """The lowest CPU quota of all groups, in cores; None without one."""
     quotas = [_quota_cores(group) for group in groups(pid, "cpu", proc)]
     return min((quota for quota in quotas if quota is not None), default=None)
 
 
 def memory_limit_bytes(pid: int | str = "self", proc: Path = PROC) -> int | None:
-    """The least memory limit of all groups; None without one."""
+    """The lowest memory limit of all groups, in bytes; None without one."""
     limits = [
         _number(_text(group / name))
         for group in groups(pid, "memory", proc)

@@ -30,7 +30,7 @@ class CpuHost:
         )
 
     def environment(self, triton: str) -> Environment:
-        """The CPU stands in the device type's name already."""
+        """The environment; the CPU is part of the device type's name."""
         return Environment(triton=triton, cpu=self.device_type.name)
 
     def memory_bytes(self, pids: Pids) -> int:

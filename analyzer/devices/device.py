@@ -1,4 +1,4 @@
-"""The seam to a device: what the profiling loop asks of a GPU or a CPU host."""
+"""The interface to a device: what the profiling loop needs of a GPU or a CPU host."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Pids = Callable[[], list[int]]  # roots of the server's process tree, which a re
 
 @dataclass(frozen=True)
 class DeviceFigures:
-    """What the server used over a span of time, the baseline included."""
+    """What the server used over a period, including the baseline."""
 
     memory_bytes: int  # peak
     utilization_percent: float | None  # None: the device does not tell
@@ -71,7 +71,7 @@ def wait_for_memory(
 
 
 def seldom(pids: Pids, period_s: float = 1.0) -> Pids:
-    """The same, asked at most so often: of a container's the engine has to be asked."""
+    """Caches process ids for a period: for a container, each query goes to the engine."""
     known: list[int] = []
     asked_s = -period_s
 

@@ -77,7 +77,7 @@ def _chosen(choice: str, found: list[Gpu], broken: dict[str, str]) -> list[Gpu]:
 
 
 def list_gpus(nvml: Any) -> tuple[list[Gpu], dict[str, str]]:
-    """Every whole GPU, of one in MIG mode its slices instead; and by index what fails, and how.
+    """All GPUs (in MIG mode their slices), and the errors of those that fail, by index.
 
     NVML has been initialized. Raises SurroundingsError when it does not even count them.
     """
@@ -137,7 +137,7 @@ class Gpu:
         return self.device.environment(triton)
 
     def memory_bytes(self, pids: Pids) -> int:
-        """Memory in use on the device, what other programs are seen to hold left out."""
+        """Memory in use on the device, in bytes, less what other processes hold."""
         with self.device.errors():
             return max(0, self.device.used_bytes() - self.processes.users(pids).others_bytes)
 

@@ -29,20 +29,20 @@ Memory = Mapping[int, int | None]  # bytes by process id; None: NVML does not te
 
 @dataclass(frozen=True)
 class Users:
-    """The processes on a GPU: the server's, and those that are surely someone else's."""
+    """Processes on a GPU: the server's, and those that are known not to be."""
 
     own: Memory = field(default_factory=dict)
     others: Memory = field(default_factory=dict)
 
     @property
     def own_bytes(self) -> int | None:
-        """What NVML says the server's processes hold; None when it does not."""
+        """Memory that NVML reports for the server's processes; None when it does not."""
         known = [amount for amount in self.own.values() if amount is not None]
         return sum(known) if known and len(known) == len(self.own) else None
 
     @property
     def others_bytes(self) -> int:
-        """What the others hold, as far as NVML tells."""
+        """Memory of the other processes, as far as NVML reports it."""
         return sum(amount or 0 for amount in self.others.values())
 
 
@@ -103,7 +103,7 @@ def tell_apart(listed: Memory, roots: Collection[int], *, nested: bool | None = 
 
 
 def in_own_namespace() -> bool:
-    """Whether this process numbers processes in another way than the host."""
+    """Whether this process runs in a PID namespace of its own."""
     try:
         return str(Path("/proc/self/ns/pid").readlink()) != HOST_NAMESPACE
     except OSError:

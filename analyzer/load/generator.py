@@ -1,4 +1,4 @@
-"""The seam to load generators: what a run of load gives."""
+"""The interface to load generators, and the result of a run."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class PreparedRequest:
 
 @dataclass(frozen=True)
 class LoadResult:
-    """What the client saw within the measured span, the warm-up left out."""
+    """What the client measured, without the warm-up."""
 
     throughput: float  # inferences per second: requests per second times batch size
     latency: Latency | None  # None when no request was answered

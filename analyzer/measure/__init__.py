@@ -1,1 +1,1 @@
-"""Measuring: what to measure, on what, when it is good enough, and the loop over all of it."""
+"""Measuring: options, plan of points, bench, the loop over points, and the watchdog."""

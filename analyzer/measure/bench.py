@@ -1,4 +1,4 @@
-"""What measurements are made with: a server, a device, a load generator, all running."""
+"""The bench that measurements are made on: server, device and load generator, all running."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from profiles.variant import server_arguments
 
 @dataclass(frozen=True)
 class Bench:
-    """What a measurement is made with."""
+    """What measurements are made with."""
 
     server: Server
     device: DeviceSampler
@@ -59,7 +59,7 @@ class Bench:
 
 @contextmanager
 def open_bench(options: Options, plan: Plan, say: Callable[[str], None]) -> Iterator[Bench]:
-    """Everything that a measurement needs, running.
+    """Open the device, start Triton and the load generator.
 
     Raises
     ------

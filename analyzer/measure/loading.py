@@ -1,4 +1,4 @@
-"""How a variant of a model gets on the server, and off again."""
+"""Loads a variant of a model on the server and unloads it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ UNLOAD_S = 5.0  # after a failure: a server that takes longer is replaced by a n
 
 @dataclass(frozen=True)
 class Loaded:
-    """A variant on the server: what the server held before, and what the variant added."""
+    """Memory of the server before a variant was loaded, and what the variant added."""
 
     idle_bytes: int
     cold_bytes: int
@@ -70,7 +70,7 @@ def await_device(bench: Bench) -> None:
 
 
 def answers(server: Server) -> bool:
-    """Whether the server runs, and says so itself."""
+    """Whether the server runs and responds."""
     return server.alive() and http_api.is_live(server.http_url)
 
 

@@ -1,4 +1,4 @@
-"""The profiling loop: every point of every model on one device, whatever fails on the way.
+"""The profiling loop over the points of all models on one device; failures do not end it.
 
 A point is kept in the store as soon as it ends. What goes wrong with one model, variant or point
 is a result with a reason, not an end: the server is restarted when it must be, and the rest of
@@ -42,7 +42,7 @@ LOG_LINES = 8  # of the server's own words in a reason
 
 @dataclass(frozen=True)
 class Progress:
-    """What the loop tells as it goes."""
+    """Progress of the loop, reported after each point."""
 
     done: int
     total: int | None  # None: a search, whose end is open
@@ -122,7 +122,7 @@ def measure_baseline(bench: Bench) -> Baseline:
 
 @dataclass
 class _Past:
-    """The loads of a variant that went wrong in a way in which larger ones would as well."""
+    """Loads at which a variant failed in a way that larger loads would repeat."""
 
     ran_out: list[LoadPoint] = field(default_factory=list)  # of memory
     hung: list[LoadPoint] = field(default_factory=list)
@@ -184,7 +184,7 @@ def _measure_variant(
         yield replace(measurement, reason=reason)
         held, loaded = loaded, None
         await_device(bench)
-        # After a CUDA error a process fails at whatever it does next on the GPU.
+        # After a CUDA error, a process fails at every later CUDA call.
         spoilt = ill or bench.gpus is not None
         if spoilt and bench.server.supports_model_control:
             bench.server.restart()  # raises when the server itself is what is broken
@@ -195,7 +195,7 @@ def _measure_variant(
 
 
 def _unfit(load: LoadPoint, past: _Past) -> str:
-    """Why a load is not worth trying after what smaller ones did; empty when it is."""
+    """Why a load is skipped after smaller ones failed; empty when it is not."""
     for smaller in past.ran_out:
         if _at_least(load, smaller):
             return f"{smaller} already ran out of memory"

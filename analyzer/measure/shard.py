@@ -1,4 +1,4 @@
-"""Which models a machine measures when several share a sweep.
+"""Splits the models of a sweep between machines.
 
 Shard `i` of `n` (i from 0, as Kubernetes' Indexed Jobs and Slurm's arrays count) measures whole
 models, so that each is loaded on one machine only. Models go, dearest first, to the shard that has
@@ -32,7 +32,7 @@ class Shard:
 
 
 def expected_s(variants: int, loads: int, max_duration_s: float) -> float:
-    """What measuring a model may take: each variant is loaded once, then meets every load."""
+    """Estimated seconds to measure a model: each variant is loaded once, then every load runs."""
     return variants * (LOAD_S + loads * max_duration_s)
 
 

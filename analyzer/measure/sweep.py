@@ -21,7 +21,7 @@ from profiles.variant import (
 
 @dataclass(frozen=True)
 class Sweep:
-    """What is varied; an empty tuple leaves what the model's own configuration says."""
+    """What is varied; an empty tuple keeps the model's own configuration."""
 
     batch_sizes: tuple[int, ...] = (1, 2, 4)  # of the client's requests
     concurrency: tuple[int, ...] = (1, 2, 4)

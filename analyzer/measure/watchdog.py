@@ -1,4 +1,4 @@
-"""Notices that a server under load, or the model on it, has stopped answering."""
+"""Detects a server or a model that stops responding under load."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PERIOD_S = 1.0
 
 @dataclass(frozen=True)
 class Patience:
-    """How long each may take before it counts as hung."""
+    """Timeouts after which a server, model, load or device counts as hung or lost."""
 
     server_s: float = http_api.SILENCE_S  # Triton: without an answer to a question about itself
     model_s: float = 60.0  # a model under load: without an answer to any request
@@ -23,13 +23,13 @@ class Patience:
 
 
 class ModelHangsError(SurroundingsError):
-    """A model answers nothing, on a server that does."""
+    """A model does not respond, although its server does."""
 
 
 class Watchdog(Background):
-    """Asks for a loaded model's counts, from a thread, until its `with` block ends.
+    """Polls a model's request counts from a thread until its `with` block ends.
 
-    The server itself counts what it answered, so that this holds for any load generator.
+    The server counts completions itself, so this works with any load generator.
     """
 
     def __init__(self, url: str, model: str, patience: Patience) -> None:

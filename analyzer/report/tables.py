@@ -92,7 +92,7 @@ def host_table(measurements: Iterable[Measurement]) -> str:
 
 
 def _figure(value: float | None) -> str:
-    """Three digits that count."""
+    """A number with three significant digits."""
     if value is None:
         return "–"
     return f"{value:.0f}" if abs(value) >= 100 or value == 0 else f"{value:.3g}"

@@ -49,7 +49,7 @@ def remove_leftovers(client: DockerClient) -> list[str]:
 
 
 def _is_orphan(client: DockerClient, labels: Mapping[str, str]) -> bool:
-    """Whether the owner is known to be dead: of an owner out of sight nothing is touched."""
+    """Whether the owner is known to be dead; containers of invisible owners are kept."""
     if labels.get(OWNER_BOOT) == _boot_id() and labels.get(OWNER_NAMESPACE) == _pid_namespace():
         pid = labels[OWNER_PID]
         return not pid.isdecimal() or _start_time(int(pid)) != labels.get(OWNER_START)
@@ -88,7 +88,7 @@ class HostPaths:
     mounts: tuple[tuple[str, str], ...] | None  # (here, on the host); None: this is the host
 
     def __call__(self, path: Path) -> str:
-        """Where the host has `path`; raises InputError when it is in this container only."""
+        """The host's path of `path`; raises InputError when it exists in this container only."""
         if self.mounts is None:
             return str(path)
         inside = PurePosixPath(path)
@@ -110,7 +110,7 @@ def host_paths(client: DockerClient, container: str | None) -> HostPaths:
 
 
 def links_out_of(repository: Path) -> Iterator[Path]:
-    """Where links in a repository lead to outside of it; an export without --copy has such."""
+    """Targets outside a repository of links in it, which an export without --copy has."""
     seen: set[Path] = set()
     for directory, directories, files in os.walk(repository):
         for name in (*directories, *files):

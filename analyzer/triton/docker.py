@@ -287,7 +287,7 @@ def connect(timeout_s: int = 60) -> DockerClient:
 
 
 def why_unreachable(error: Exception) -> tuple[str, str]:
-    """What keeps the Docker engine from answering, and the remedy."""
+    """Why the Docker engine does not respond, and the remedy."""
     text = str(error)
     contained = Path("/.dockerenv").exists()  # the engine makes it in each of its containers
     if isinstance(error, FileNotFoundError) and contained:
@@ -313,7 +313,7 @@ def why_unreachable(error: Exception) -> tuple[str, str]:
 
 
 def _refusal(error: Any) -> str:
-    """What the engine said when it refused a container, and the remedy."""
+    """The engine's reason for refusing a container, and the remedy."""
     said = str(error.explanation or error)
     if "could not select device driver" in said or "nvidia" in said.lower():
         remedy = (

@@ -41,7 +41,7 @@ def request(
     timeout_s: float = 10.0,
     ending: Callable[[], str] = str,
 ) -> dict[str, Any] | list[Any]:
-    """The JSON that Triton answers; an empty answer is an empty dictionary.
+    """Triton's JSON response; an empty one is an empty dictionary.
 
     A server that dies need not close its connections: a container takes its network with it.
     So `ending` is asked twice a second, while the answer is awaited, how the server has ended.
@@ -107,7 +107,7 @@ def _is_well(url: str, path: str, timeout_s: float) -> bool:
 
 
 class Pulse:
-    """How a server ended, one that fell silent included; for while it is busy with a request."""
+    """Detects during a long request that a server has ended or does not respond."""
 
     def __init__(self, url: str, ended: Callable[[], str]) -> None:
         self._url, self._ended = url, ended
@@ -234,7 +234,7 @@ def unload(
 
 
 def _call(url: str, method: str, path: str, body: object = None) -> Any:
-    """An answer; raises ServerError when there is none."""
+    """A response; raises ServerError when there is none."""
     try:
         return request(url, method, path, body)
     except RefusedError as error:
@@ -251,7 +251,7 @@ def _document(url: str, method: str, path: str) -> dict[str, Any]:
 
 
 def _cause(error: OSError, ending: Callable[[], str]) -> str:
-    """How the server ended, which shows a little after its connections break; else the error."""
+    """How the server ended, which is known shortly after its connections break; else the error."""
     for _ in range(10):
         reason = ending()
         if reason:

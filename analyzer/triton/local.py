@@ -180,7 +180,7 @@ class LocalProcess:
 
 
 def free_ports() -> tuple[int, int, int]:
-    """Three ports that no one listens on now, from the operating system."""
+    """Three free ports, chosen by the operating system."""
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(3)]
         for one in sockets:
@@ -213,7 +213,7 @@ def check_cpus(cpus: Sequence[int]) -> None:
 
 
 def exit_reason(code: int) -> str:
-    """An exit status of the shell's kind in words."""
+    """A shell exit status as text, such as `killed by SIGKILL`."""
     if code > 128:
         with contextlib.suppress(ValueError):
             return f"killed by {signal.Signals(code - 128).name}"

@@ -1,4 +1,4 @@
-"""A server's log file: marks, tails, and whether it is kept."""
+"""A server's log file."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class LogFile:
         self.path = directory / f"model-placer-triton-{secrets.token_hex(4)}.log"
 
     def open(self) -> BinaryIO:
-        """The file, to be handed to the server; what it has stays."""
+        """The file, opened to append."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         return self.path.open("ab")
 
@@ -47,7 +47,7 @@ class LogFile:
 
 
 def quote(text: str) -> str:
-    """What a log says went wrong, indented below the sentence it is appended to.
+    """The errors in a log, indented, to be appended to a message.
 
     Triton's warnings and errors, at most 20; of a log without any its first lines, which name a
     bad option before they explain all good ones, and its last.

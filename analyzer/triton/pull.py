@@ -1,4 +1,4 @@
-"""Fetches a container image, and says how far it is."""
+"""Pulls a container image and reports progress."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ REPORT_EVERY_S = 2.0
 
 
 def ensure_image(client: DockerClient, image: str, report: Callable[[str], None]) -> None:
-    """Pull the image unless the engine has it; raises SurroundingsError when it cannot be had."""
+    """Pull the image unless the engine has it; raises SurroundingsError when that fails."""
     import docker
 
     with contextlib.suppress(docker.errors.ImageNotFound):

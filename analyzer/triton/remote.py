@@ -1,8 +1,8 @@
-"""Uses a Triton that already runs, here or elsewhere.
+"""Connects to a Triton that already runs, here or elsewhere.
 
 With model control (`--model-control-mode=explicit`) its models can be varied; without, they are
-measured as they stand. Its processes and its log are out of reach, and it cannot be restarted from
-here: one that went away is waited for, and a model that hangs on it is left alone.
+measured as they stand. Its processes and log are not accessible, and it cannot be restarted from
+here: one that stopped responding is waited for, and a model that hangs on it is skipped.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def launch(
 
 
 class RemoteServer:
-    """A Triton that someone else runs; see `analyzer.server.server.Server`."""
+    """A Triton that was started elsewhere; see `analyzer.triton.server.Server`."""
 
     def __init__(self, http_url: str, grpc_url: str, metrics_url: str, return_s: float) -> None:
         self.http_url = http_url
@@ -95,19 +95,19 @@ class RemoteServer:
         return "" if self.alive() else f"{self.http_url} does not respond"
 
     def pids(self) -> list[int]:
-        """None: its processes are someone else's."""
+        """Empty: its processes are not visible."""
         return []
 
     def log_mark(self) -> int:
-        """Zero: its log is out of reach."""
+        """Zero: its log is not accessible."""
         return 0
 
     def log_since(self, mark: int) -> str:  # noqa: ARG002
-        """Empty: its log is out of reach."""
+        """Empty: its log is not accessible."""
         return ""
 
     def log_tail(self, lines: int = 20) -> str:  # noqa: ARG002
-        """Empty: its log is out of reach."""
+        """Empty: its log is not accessible."""
         return ""
 
     def load(

@@ -1,4 +1,4 @@
-"""The seam to Triton: what every launcher yields.
+"""The interface to a Triton server, which every launcher yields.
 
 A launcher is a context manager that yields a running `Server` and leaves nothing behind on any
 way out:

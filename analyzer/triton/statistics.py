@@ -1,4 +1,4 @@
-"""Triton's own statistics of a model: what was served, and where the time went."""
+"""Triton's own statistics of a model: request counts, queue and compute times."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Served:
 def snapshot(
     url: str, model: str, before: Statistics | None = None, served: int | None = None
 ) -> Statistics:
-    """The totals now, or once so many were served since `before`, which may take a moment.
+    """The totals now, or once `served` requests were counted since `before`.
 
     Triton counts a request after it has answered it. Raises ServerError when it does not answer.
     """

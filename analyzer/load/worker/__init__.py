@@ -1,1 +1,1 @@
-"""What runs in a worker process of the load generator: `python -m analyzer.load.worker`."""
+"""Code of the load generator's worker processes: `python -m analyzer.load.worker`."""

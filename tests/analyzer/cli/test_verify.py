@@ -80,7 +80,7 @@ def test_what_models_did_to_each_other_goes_to_the_store(
     assert first.environment.triton.startswith("Triton")
     shown = model_placer("show", "--store", store, "--colocation")
     assert shown.returncode == 0
-    assert "One run alone" in shown.stdout
+    assert "One run only" in shown.stdout
     document = json.loads(
         model_placer("show", "--store", store, "--colocation", "--output-format", "json").stdout
     )
