@@ -1,4 +1,4 @@
-"""One GPU watched from a thread while a load runs.
+"""Samples one GPU from a thread while a load runs.
 
 Memory and processes are sampled often, since a peak may be short; what the driver averages or
 counts itself (utilization, energy, clocks) rarely, since each query costs CPU time.
@@ -35,7 +35,7 @@ THROTTLES = {  # bits of NVML's clocks event reasons that slow a measurement dow
 
 @dataclass
 class _Held:
-    """Memory at an instant."""
+    """A sample of memory use."""
 
     at_s: float
     used_bytes: int  # less what others are seen to hold
@@ -56,7 +56,7 @@ class _Reading:
 
 @dataclass
 class _Shares:
-    """Each process's share of the GPU's time over a while, in percent."""
+    """Each process's GPU utilization over a period, in percent."""
 
     at_s: float
     lasted_s: float

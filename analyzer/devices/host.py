@@ -1,4 +1,4 @@
-"""What a process tree uses of its host: CPU time, memory, context switches, throttling."""
+"""Samples a process tree: CPU time, memory, context switches, throttling."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ def _by_program(first: _Sample, last: _Sample, span_s: float) -> tuple[tuple[str
 
 
 def program(pid: int) -> str:
-    """The file name of the program that a process runs; empty when it cannot be seen."""
+    """The file name of a process's program; empty when the process is not visible."""
     try:
         line = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0]
     except OSError:
@@ -140,7 +140,7 @@ def program(pid: int) -> str:
 
 
 def process_tree(roots: Iterable[int]) -> Iterator[int]:
-    """The roots and all their descendants, as far as they live."""
+    """The roots and all their descendants that are running."""
     seen: set[int] = set()
     waiting = list(roots)
     while waiting:
@@ -176,14 +176,14 @@ def tree_memory_bytes(pids: Iterable[int]) -> int:
 
 
 def memory_in_use_bytes(meminfo: Path = Path("/proc/meminfo")) -> int:
-    """RAM that programs hold on this machine; what the kernel would give back is not counted."""
+    """RAM in use on this machine, in bytes, without what the kernel can reclaim."""
     rows = (line.split() for line in meminfo.read_text(encoding="ascii").splitlines())
     amounts = {row[0]: int(row[1]) * 1024 for row in rows if len(row) > 1}
     return amounts["MemTotal:"] - amounts["MemAvailable:"]
 
 
 def memory_limit_bytes() -> int:
-    """The RAM that may be used here: the machine's, or a control group's limit if that is less."""
+    """RAM available here, in bytes: the machine's, or a control group's limit if that is less."""
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return min(total, cgroup.memory_limit_bytes() or total)
 

@@ -1,4 +1,4 @@
-"""Processes of this program's own, with which it exchanges pickled messages over two pipes."""
+"""Child processes that exchange pickled messages with this one over two pipes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 
 class Child:
-    """A Python module that runs as a process of its own; it ends when its stdin does."""
+    """A Python module run as a child process; it exits when its stdin closes."""
 
     def __init__(self, module: str, *arguments: str) -> None:
         self.process = subprocess.Popen(
@@ -41,12 +41,12 @@ class Child:
         return self._back.recv()
 
     def hang_up(self) -> None:
-        """Close its stdin, at which it ends."""
+        """Close its stdin, so that it exits."""
         self._to.close()
 
 
 def end(children: Sequence[Child], limit_s: float) -> None:
-    """Have all end; kill those that do not within the limit."""
+    """Close the children's stdin; kill those that do not exit within the limit."""
     for child in children:
         child.hang_up()
     deadline_s = time.monotonic() + limit_s
@@ -59,5 +59,5 @@ def end(children: Sequence[Child], limit_s: float) -> None:
 
 
 def parent() -> tuple[Connection[Any, Any], Connection[Any, Any]]:
-    """In a child: where its parent's messages come from, and where its own go."""
+    """In a child: the connections from and to its parent."""
     return Connection(os.dup(sys.stdin.fileno())), Connection(os.dup(sys.stdout.fileno()))

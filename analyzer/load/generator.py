@@ -16,7 +16,7 @@ STREAM_METHOD = "/ModelStreamInfer"  # of gRPC: one request, any number of respo
 
 @dataclass(frozen=True)
 class PreparedRequest:
-    """An inference request, made once and sent many times."""
+    """An inference request, serialized once and sent many times."""
 
     path: str  # of HTTP or of the gRPC method; perf_analyzer: the model's name
     body: bytes  # perf_analyzer: an entry of its input data
@@ -25,7 +25,7 @@ class PreparedRequest:
 
     @property
     def streams(self) -> bool:
-        """Whether it may get any number of responses, which gRPC alone carries."""
+        """Whether the model is decoupled: any number of responses, over a gRPC stream."""
         return self.path.endswith(STREAM_METHOD)
 
     def http(self, host: str) -> bytes:
@@ -74,7 +74,7 @@ class Generator(Protocol):
 
     @property
     def protocol(self) -> Via:
-        """What the requests have to be prepared for; gRPC is aimed at the server's gRPC address."""
+        """The protocol to prepare requests for; `grpc` is aimed at the server's gRPC address."""
 
     def aim(self, url: str, requests: Sequence[PreparedRequest]) -> None:
         """Send these requests, in turn, to the server at `url` (host:port) from now on."""

@@ -26,14 +26,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Given:
-    """What a file says of one tensor."""
+    """A tensor given in a file."""
 
     values: Sequence[Any] | bytes  # flat or nested, or the tensor as it goes over the wire
     shape: tuple[int, ...] | None  # without the batch; None: as the model or --shape says
     where: str  # for messages
 
     def array(self, datatype: str, shape: Sequence[int]) -> NDArray[Any]:
-        """The tensor in the shape; raises InputError when it does not fill it."""
+        """The tensor in this shape; raises InputError when the values do not match it."""
         import numpy as np
         from tritonclient.utils import deserialize_bytes_tensor, triton_to_np_dtype
 
@@ -93,7 +93,7 @@ def read_sequences(
 
 
 def check(path: Path) -> None:
-    """Raises InputError when a file is not there or not in the format, whatever the model."""
+    """Raise InputError when a file is missing or not in the format, whatever the model."""
     try:
         if path.is_dir():
             path.iterdir()

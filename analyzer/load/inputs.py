@@ -1,4 +1,4 @@
-"""What requests carry: random, zero or given tensors in the shapes that the metadata gives.
+"""Makes requests with random, zero or given tensors in the shapes of the model's metadata.
 
 An optional input is sent when the user gives its data or its shape, else left out.
 """
@@ -29,7 +29,7 @@ MOST_REQUESTS = 1024  # of given data: all are held in memory
 
 @dataclass(frozen=True)
 class Inputs:
-    """What the requests carry."""
+    """Which tensors requests carry: shapes and data, for all models and by model."""
 
     shapes: Sequence[tuple[str | None, str, tuple[int, ...]]] = ()  # (model or None, input, dims)
     data: str = "random"  # or zero, or a file or directory that load.input_data reads
@@ -37,12 +37,12 @@ class Inputs:
     data_by_model: Mapping[str, str] = field(default_factory=dict)  # in place of `data`
 
     def of(self, model: str) -> dict[str, tuple[int, ...]]:
-        """The dims that are given for a model's inputs."""
+        """Dims by input of a model, as far as given."""
         shapes = {name: dims for owner, name, dims in self.shapes if owner in (None, model)}
         return {**shapes, **self.shapes_by_model.get(model, {})}
 
     def data_of(self, model: str) -> str:
-        """What the model's requests carry."""
+        """`random`, `zero`, or the file or directory with the model's data."""
         return self.data_by_model.get(model, self.data)
 
     def files(self) -> list[Path]:
@@ -85,7 +85,7 @@ def make_requests(
     sequence_length: int = 20,
     blocks: Blocks | None = None,
 ) -> list[PreparedRequest]:
-    """Requests for a loaded model, each the bytes that go over the wire.
+    """Requests for a loaded model, serialized.
 
     Those of a stateful model are whole sequences, one after another. Those of a decoupled model
     are for gRPC streams, since HTTP does not carry its responses: they say so (`streams`).
@@ -219,7 +219,7 @@ def make_tensors(
 def _given_tensors(
     described: ModelInputs, batch_size: int, shapes: Mapping[str, tuple[int, ...]], path: Path
 ) -> list[Tensors]:
-    """Entries of the data in turn, so many to a request that all are used equally often."""
+    """Batches of the data's entries, so that all are used equally often."""
     datatypes = {entry.name: entry.datatype for entry in described.inputs}
     entries = input_data.read(path, datatypes)
     single = [_single(described, shapes, entry, path) for entry in entries]
@@ -307,7 +307,7 @@ def _filled(datatype: str, shape: Sequence[int], generator: Any) -> NDArray[Any]
 def _placed(
     url: str, described: ModelInputs, requests: Sequence[Tensors], blocks: Blocks | None
 ) -> Places:
-    """Where each tensor is, by its array's id; nothing when requests carry them."""
+    """The place of each tensor in shared memory, by array id; empty when requests carry data."""
     if blocks is None:
         return {}
     datatypes = {entry.name: entry.datatype for entry in described.inputs}

@@ -38,7 +38,7 @@ PASS = re.compile(r"Pass \[\d+\] throughput: ([\d.]+) infer/sec\. p\d+ latency: 
 
 
 class PerfAnalyzer:
-    """Runs the binary once per try, with windows that grow until the rule is met."""
+    """Runs the binary with growing windows until the rule is met."""
 
     protocol: Via = "perf_analyzer"
 
@@ -86,7 +86,7 @@ class PerfAnalyzer:
         window_s: float,
         stop: Callable[[], bool] | None,
     ) -> tuple[str, float]:
-        """What it printed, and the CPU time it took."""
+        """Its output, and the CPU time it used in seconds."""
         import psutil
 
         command = [
@@ -133,7 +133,7 @@ class PerfAnalyzer:
 def read_result(
     output: str, table: str, rule: SteadyStateRule, window_s: float, cpu_s: float
 ) -> LoadResult:
-    """The figures of its table, and how sure they are by the windows that it printed."""
+    """The figures of its table, with confidence intervals from the windows that it printed."""
     row = next(csv.DictReader(table.splitlines()))
     throughput = float(row["Inferences/Second"])
     p50, p90, p95, p99 = (float(row[f"p{p} latency"]) / 1000 for p in (50, 90, 95, 99))

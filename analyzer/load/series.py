@@ -1,4 +1,4 @@
-"""What completed in one run of load, and what it says."""
+"""Completions of one run of load, and the result computed from them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LATE_CLIENT = 0.1  # of mean latency: a client that reads answers so late measur
 
 @dataclass
 class Worker:
-    """What one worker process used of the host in the run."""
+    """CPU use and scheduling delay of one worker process in a run."""
 
     cpu_start_s: float
     waits_start: tuple[float, int]
@@ -37,7 +37,7 @@ class Worker:
 
 @dataclass
 class Series:
-    """What completed so far in one run, over all workers."""
+    """Completions so far in one run, of all workers."""
 
     load: LoadPoint
     started_s: float
@@ -50,7 +50,7 @@ class Series:
 
     @property
     def in_flight(self) -> int:
-        """Requests in flight at once; at a rate that is an outcome, and one surely is."""
+        """Concurrency in a closed loop; 1 in an open loop, where it is an outcome."""
         return self.load.concurrency or 1
 
     @property
@@ -109,7 +109,7 @@ class Series:
         return ends[cut:], latencies[cut:]
 
     def result(self, rule: SteadyStateRule) -> LoadResult:
-        """What the run says, the warm-up left out."""
+        """The result of the run, without the warm-up."""
         ends, latencies = self.measured()
         cpu_s = sum(worker.cpu_s for worker in self.workers.values())
         texts = tuple(dict.fromkeys(self.texts))[:3]

@@ -30,7 +30,7 @@ class Place:
 
 
 class Blocks:
-    """One block at a time, with the tensors of the requests that are sent now."""
+    """A shared memory block with the tensors of the current requests."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -38,7 +38,7 @@ class Blocks:
         self._url = ""
 
     def place(self, url: str, tensors: Sequence[bytes]) -> list[Place]:
-        """Put tensors in place of those before, and tell the server at `url` (host:port).
+        """Replace the block's tensors, and register it at the server at `url` (host:port).
 
         Raises
         ------
@@ -79,7 +79,7 @@ class Blocks:
         return places
 
     def clear(self) -> None:
-        """Have the server forget the block, and remove it."""
+        """Unregister the block and remove it."""
         if self._path is None:
             return
         path, self._path = self._path, None

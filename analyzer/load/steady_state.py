@@ -1,4 +1,4 @@
-"""When a measurement is good enough: warm-up, confidence intervals and drift.
+"""When a measurement may end: warm-up, confidence intervals, drift, Little's law.
 
 Methods, for a series of completed requests in order of completion:
 
@@ -49,7 +49,7 @@ class SteadyStateRule:
 
 
 def warm_up(latencies: Floats, in_flight: int) -> int | None:
-    """How many leading requests are warm-up; None when the series has not settled yet.
+    """The number of leading requests that are warm-up (MSER-5); None while not yet settled.
 
     The first `in_flight` requests always are: they met an idle server together.
     """
@@ -98,7 +98,7 @@ def percentile_half_width(latencies: Floats, percentile: int) -> float:
 
 
 def _independence(series: Floats) -> float:
-    """The share of independent observations in a series, by its lag-one autocorrelation."""
+    """Share of independent observations in a series, from its lag-one autocorrelation."""
     centred = series - series.mean()
     variance = float((centred * centred).sum())  # `@` would wake threads of BLAS's for long series
     if len(series) < 3 or variance <= 0:
@@ -110,7 +110,7 @@ def _independence(series: Floats) -> float:
 def confidence(
     ends: Floats, latencies: Floats, in_flight: int, rule: SteadyStateRule
 ) -> Confidence:
-    """How well throughput and the rule's latency percentile are known."""
+    """Confidence intervals of throughput and of the rule's latency percentile."""
     throughput = throughput_half_width(ends, in_flight)
     latency = percentile_half_width(latencies, rule.latency_percentile)
     return Confidence(
@@ -132,7 +132,7 @@ def in_flight_by_littles_law(ends: Floats, latencies: Floats) -> float:
 
 
 def drift(latencies: Floats) -> str | None:
-    """How latency moved within the span, in words, if it surely did and by much."""
+    """A note when latency drifted significantly and by more than `DRIFT`, else None."""
     size = len(latencies) // BATCHES
     if size < 1:
         return None

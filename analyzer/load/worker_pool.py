@@ -152,7 +152,7 @@ class WorkerPool:
         rule: SteadyStateRule,
         stop: Callable[[], bool] | None,
     ) -> bool:
-        """Whether it ended well, so that what is in flight is worth waiting for."""
+        """Collect reports until the run ends; False when it failed and need not be drained."""
         checked = last_answer = time.monotonic()
         failures = dict.fromkeys(range(len(workers)), 0)
         while True:
@@ -185,7 +185,7 @@ class WorkerPool:
 
 
 def shares(load: LoadPoint, parts: int) -> list[LoadPoint]:
-    """A load in parts that differ by one request in flight at most; rates are divided."""
+    """A load split into equal parts; concurrency differs by at most one, rates are divided."""
     if load.concurrency is None:
         rate = (load.request_rate or 0.0) / parts
         return [replace(load, request_rate=rate)] * parts
@@ -194,7 +194,7 @@ def shares(load: LoadPoint, parts: int) -> list[LoadPoint]:
 
 
 def spare_cpus(taken: Sequence[int]) -> tuple[int, ...]:
-    """This process's CPUs but those of a pinned server; () when none is left or none is pinned."""
+    """CPUs of this process without those of a pinned server; () if none is left or pinned."""
     return tuple(sorted(os.sched_getaffinity(0) - set(taken))) if taken else ()
 
 

@@ -43,7 +43,7 @@ class Bench:
 
     @property
     def server_description(self) -> str:
-        """The server as measurements name it: figures under a rate limit are figures of it."""
+        """The server as measurements name it, including a rate limit."""
         return " ".join((self.server.description, *self.rate_limits))
 
     def aim(self, model: str, batch_size: int) -> Generator:

@@ -21,7 +21,7 @@ BEGAN, FAILED, INTERRUPTED = "began", "failed", "interrupted"
 
 @contextmanager
 def told(path: Path) -> Iterator[None]:
-    """Make the file when the block ends well; keep account of its tries beside it.
+    """Make the file when the block succeeds; record its tries beside it.
 
     An interrupt (a pod that is evicted, say) is no failure. Raises InputError where no file can be
     made.
@@ -45,7 +45,7 @@ def told(path: Path) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Missing:
-    """A part that is not done."""
+    """A shard that is not done."""
 
     path: Path  # the file that was waited for
     reason: str
@@ -98,7 +98,7 @@ def wait(
 
 
 def given_up(path: Path, tries: int | None) -> str:
-    """Why the part is not to be waited for; empty while it is."""
+    """Why the shard is no longer waited for; empty while it is."""
     try:
         text = _tries(path).read_text(encoding="utf-8")
     except (FileNotFoundError, NotADirectoryError):

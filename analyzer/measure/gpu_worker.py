@@ -54,7 +54,7 @@ def _interrupt(_number: int, _frame: FrameType | None) -> None:
 
 
 def _listen(inbox: Connection[Any, Any], jobs: Jobs) -> None:
-    """Hand jobs over; when the parent goes without a word, end this process in good order."""
+    """Queue jobs; when the parent is gone, interrupt the main thread so that it cleans up."""
     try:
         while True:
             job = inbox.recv()
@@ -68,7 +68,7 @@ def _listen(inbox: Connection[Any, Any], jobs: Jobs) -> None:
 
 
 def serve(options: Options, points: Sequence[Point], jobs: Jobs, tell: Tell) -> None:
-    """Measure job after job; raises ModelPlacerError when the GPU or its server is out of order."""
+    """Measure job after job; raises ModelPlacerError when the GPU or its server fails."""
 
     def say(text: str) -> None:
         tell("said", text)

@@ -54,7 +54,7 @@ class Progress:
 def missing_points(
     points: Sequence[Point], store: ProfileStore, bench: Bench, *, retry_failed: bool = False
 ) -> list[Point]:
-    """The points that the store has no row of, for this device, server and model files."""
+    """Points that the store lacks for this device, server and model files."""
     known = {
         point_key(measurement)
         for measurement in store.measurements()
@@ -64,7 +64,7 @@ def missing_points(
 
 
 def wanted(points: Sequence[Point], store: ProfileStore, bench: Bench) -> list[Measurement]:
-    """What the store knows of the points, in their order."""
+    """Measurements of the points that the store has, in their order."""
     known = {point_key(measurement): measurement for measurement in store.measurements()}
     keys = [point_key(blank(bench, point)) for point in points]
     return [known[key] for key in keys if key in known]

@@ -1,4 +1,4 @@
-"""What is to be measured, on what, and how well: the first of the values that `profile` hands on.
+"""What to measure, on what, and how precisely: the first value that `profile` hands on.
 
 Options → plan (`plan.py`) → bench (`bench.py`) → measurement (`point.py`) → store.
 """
@@ -21,7 +21,7 @@ from analyzer.triton.options import LaunchOptions
 
 @dataclass(frozen=True)
 class Options:
-    """What `profile` is asked for."""
+    """Options of `profile`."""
 
     model_repository: Path
     store: Path

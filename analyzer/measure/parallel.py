@@ -67,12 +67,12 @@ class _Worker:
         return self.child.fileno()
 
     def tell(self, message: object) -> None:
-        """Send it something; that it has ended is found when it is listened to."""
+        """Send it a message; `hear` reports when it has ended."""
         with suppress(BrokenPipeError):
             self.child.tell(message)
 
     def hear(self) -> tuple[str, Any]:
-        """Its next message; that it is gone is one, too."""
+        """Its next message; `failed` when it has ended."""
         try:
             kind, value = self.child.hear()
         except (EOFError, OSError):
@@ -130,7 +130,7 @@ def choose_gpus(options: Options) -> list[GpuName]:
 
 
 class _Sweep:
-    """Who measures what: obeys what the workers report."""
+    """Assigns models to workers and handles their messages."""
 
     def __init__(
         self,
@@ -194,7 +194,7 @@ class _Sweep:
             self.lines[worker.gpu.device_type].append(job)
 
     def _give(self) -> None:
-        """Give everyone who is idle something to do; once no one is at work, let all end."""
+        """Assign jobs to idle workers; once none is busy, have all end."""
         if any(worker.state == "starting" for worker in self.workers):
             return  # how many points there are is known when all have looked
         idle = [worker for worker in self.workers if worker.state == "idle"]
@@ -211,7 +211,7 @@ class _Sweep:
                 worker.tell(None)
 
     def outcome(self) -> Outcome:
-        """What is known of all points; raises SurroundingsError when some could not be measured."""
+        """Measurements of all points; raises SurroundingsError when some could not be measured."""
         known: dict[str, list[Measurement]] = {}
         undone = []
         for name in dict.fromkeys(worker.gpu.device_type for worker in self.workers):

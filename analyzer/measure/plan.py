@@ -27,7 +27,7 @@ class Plan:
 
 
 def make_plan(options: Options, say: Callable[[str], None] = lambda _: None) -> Plan:
-    """Every point of every model; what a model cannot vary is left out, and said.
+    """All points of all models; settings that a model cannot vary are left out with a note.
 
     Raises
     ------
@@ -70,7 +70,7 @@ def read_models(options: Options) -> dict[str, ModelDirectory]:
 
 
 def check_inputs(options: Options, models: Mapping[str, ModelDirectory]) -> None:
-    """Raise InputError for what the models' configurations tell to be wrong before any starts."""
+    """Raise InputError for inputs that contradict the models' configurations."""
     given, problems = options.inputs, []
     known: dict[str, list[str] | None] = {}  # inputs by model; None: the server knows them
     for name, model in models.items():

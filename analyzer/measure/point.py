@@ -89,7 +89,7 @@ def _usage(figures: DeviceFigures, loaded: Loaded, throughput: float) -> Usage:
 def _doubts(
     load: LoadPoint, result: LoadResult, served: statistics.Served, figures: DeviceFigures
 ) -> Iterator[str]:
-    """What makes a point doubtful, in words."""
+    """Warnings on a point."""
     if result.client_limited:
         yield result.client_limited
     if result.drift:
@@ -114,14 +114,14 @@ def _doubts(
 
 
 def _device_size(bench: Bench) -> dict[str, float]:
-    """What the device offers, so that `place` knows a type that no table has: a CPU host, say."""
+    """Memory and cores of the device, for types that no table has, such as CPU hosts."""
     device = bench.device.device_type
     cores = {"device_cores": float(device.cores)} if device.cores else {}
     return {"device_memory_bytes": float(device.memory_bytes)} | cores
 
 
 def blank(bench: Bench, point: Point) -> Measurement:
-    """What is known of a point before it is measured."""
+    """A measurement with the identity of the point and no figures."""
     return Measurement(
         variant=point.variant,
         load=point.load,

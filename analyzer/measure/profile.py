@@ -24,7 +24,7 @@ from profiles.store import ProfileStore
 
 @dataclass(frozen=True)
 class Outcome:
-    """What the store knows of the points that were asked for."""
+    """Measurements of the requested points."""
 
     measurements: list[Measurement]
     measured: int  # just now; the others were in the store already
@@ -76,7 +76,7 @@ def _nothing_to_do(options: Options, shard: Shard, say: Callable[[str], None]) -
 def missing_of(
     options: Options, points: Sequence[Point], store: ProfileStore, bench: Bench
 ) -> Sequence[Point]:
-    """What the store does not have yet; to a search all points of a model that lacks one."""
+    """Points that the store lacks; for a search all points of a model that lacks one."""
     if options.remeasure:
         return points
     missing = missing_points(points, store, bench, retry_failed=options.retry_failed)
@@ -111,7 +111,7 @@ def keep_baseline(bench: Bench, store: ProfileStore) -> Baseline:
 def _searched(
     points: Sequence[Point], search: Search, store: ProfileStore, bench: Bench
 ) -> Iterator[Point]:
-    """What the search asks for, one model after another, by what the store knows by then."""
+    """Points that the search chooses, model by model, from what was measured so far."""
     for model in dict.fromkeys(point.variant.model for point in points):
         own = [point for point in points if point.variant.model == model]
         while True:

@@ -1,4 +1,4 @@
-"""Finding the best point of a grid without measuring all of it.
+"""Coordinate search: the best point of a grid without measuring all of it.
 
 Coordinate search: from a point that loads the server well, one dimension after another (batch
 size, instances, backend parameters, concurrency, ...) is followed in the direction that gains, up
@@ -31,7 +31,7 @@ SURELY = 1.1  # times the limit: whoever is so late is as late with more in flig
 
 @dataclass(frozen=True)
 class Search:
-    """What a search looks for, in place of measuring the whole grid."""
+    """The goal of a search, in place of measuring the whole grid."""
 
     goal: Goal = "throughput"
     latency_limit_ms: float | None = None
@@ -99,7 +99,7 @@ class _Space:
         self.values = [list(dict.fromkeys(column)) for column in zip(*self.at, strict=True)]
 
     def start(self, load: int) -> Point:
-        """The middle of everything, with the given place in the order of loads.
+        """The middle of every dimension, at the given index of loads.
 
         The most in flight shows what the server can do: starting from little, a second instance
         would look useless. Under a latency limit that would be far from where it is kept.
@@ -109,7 +109,7 @@ class _Space:
         return self._nearest(wanted)
 
     def frugal(self) -> Point:
-        """The first value of whatever the variant sets, at the middle batch, most in flight."""
+        """The first value of every variant setting, at the middle batch size and highest load."""
         wanted = [values[0] for values in self.values]
         wanted[0] = self.values[0][(len(self.values[0]) - 1) // 2]
         wanted[-1] = self.values[-1][-1]
@@ -140,7 +140,7 @@ class _Space:
         return self.at.get(tuple(place))
 
     def moves(self) -> Iterator[dict[int, int]]:
-        """Single steps, then what one step alone cannot show: more of one for less of the load.
+        """Single steps, then combined ones, such as a larger batch at lower concurrency.
 
         Larger batches with fewer in flight keep a latency limit, some only with more threads; a
         second instance needs more in flight before it gains.
@@ -232,6 +232,6 @@ def _scores(goal: Goal, limit_ms: float | None, percentile: int) -> list[Score]:
 
 
 def _used_percent(measurement: Measurement) -> float:
-    """Utilization, at least 1; where the device does not tell, the whole of it."""
+    """Utilization in percent, at least 1; 100 where the device does not report it."""
     used = measurement.usage.utilization_percent if measurement.usage else None
     return 100.0 if used is None else max(1.0, used)

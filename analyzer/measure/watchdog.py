@@ -38,7 +38,7 @@ class Watchdog(Background):
         self._error: SurroundingsError | None = None
 
     def check(self) -> bool:
-        """False: all is well, a load need not stop.
+        """Return False while all is well, so that the load goes on.
 
         Raises
         ------
@@ -75,7 +75,7 @@ class Watchdog(Background):
                 return
 
     def _count(self) -> int:
-        """Requests of the model that were answered; raises OSError when the server is silent."""
+        """Completed requests of the model; raises OSError when the server does not respond."""
         path = f"/v2/models/{self.model}/stats"
         try:
             # Short, so that leaving the `with` block does not wait long for a silent server.

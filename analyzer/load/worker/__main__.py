@@ -25,7 +25,7 @@ REPORT_S = 0.1  # completions are handed over so often
 
 
 async def serve(connect: Connect, number: int) -> None:
-    """Obey commands until stdin ends, as the `number`-th worker of a generator."""
+    """Execute commands until stdin closes, as the `number`-th worker of a generator."""
     pump = Pump(connect, number)
     pacing: asyncio.Task[None] | None = None
     inbox, outbox = parent()

@@ -1,4 +1,4 @@
-"""Wakes an event loop at an instant, to the microsecond: uvloop's own timers count milliseconds."""
+"""Wakes an event loop with microsecond precision; uvloop's own timers count milliseconds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""gRPC for a worker: serialized requests over one channel, answers not decoded.
+"""A worker's gRPC connection: serialized requests over one channel, responses not decoded.
 
 Those of a decoupled model are, since only they tell their end; see `grpc_stream.py`.
 """
@@ -23,7 +23,7 @@ CLOSE_S = 2.0  # what is still open on a channel may take so long to end
 
 
 class GrpcConnection:
-    """Sends one request at a time; all share the channel, as HTTP/2 means it."""
+    """Sends one request at a time; all connections share one HTTP/2 channel."""
 
     def __init__(self, channel: grpc.aio.Channel, pump: Pump) -> None:
         self.channel = channel

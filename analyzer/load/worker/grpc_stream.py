@@ -1,4 +1,4 @@
-"""Decoupled models: a request goes over a gRPC stream, and any number of responses come back."""
+"""gRPC streams for decoupled models: any number of responses to a request."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class Stream:
                 return Answer(first_s or now_s, responses)
 
     async def end(self) -> None:
-        """End it in good order: Triton at times keeps a model whose stream was broken off."""
+        """End it cleanly: Triton sometimes keeps a model loaded whose stream was cancelled."""
         call, self._call = self._call, None
         if call is None:
             return

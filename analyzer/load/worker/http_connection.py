@@ -1,8 +1,8 @@
-"""One keep-alive HTTP connection of a worker: requests as ready bytes, answers not decoded.
+"""A worker's keep-alive HTTP connection: serialized requests, responses not decoded.
 
-It reads and writes its socket itself (see `sockets.py`). Answers of one model are alike: where the
-head is the last one's, byte for byte, and the length fits it, the answer is whole and good. Any
-other goes through httptools.
+It reads and writes its socket itself (see `sockets.py`). Responses of one model are alike: one
+with the same head and length as the last is complete and successful. Any other is parsed by
+httptools.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class HttpConnection:
             self.sockets.remove_writer(self.socket)
 
     def reader(self) -> Ready:
-        """What takes an answer and sends the next request.
+        """A callback that reads a response and sends the next request.
 
         It runs for each answer: a closure with everything at hand costs less than methods do.
         """
@@ -104,14 +104,14 @@ class HttpConnection:
         return read
 
     def take(self, size: int) -> None:
-        """Take what is not a whole answer like the last: so many bytes, none at the end."""
+        """Handle bytes that are not a complete response like the last; none means end of file."""
         if size:
             self.parse(bytes(BUFFER[:size]))
         else:
             self.pump.lost(self, None)
 
     def parse(self, data: bytes) -> None:
-        """Take an answer that is not like the last, or a part of one."""
+        """Parse a response that is not like the last, or a part of one."""
         began, self.between = self.between, False
         try:
             self.parser.feed_data(data)
@@ -123,7 +123,7 @@ class HttpConnection:
             self.remember(data)
 
     def remember(self, data: bytes) -> None:
-        """Know the next answer by this one, which came in one piece."""
+        """Remember this response, which came in one piece, to recognize the next."""
         head = data[: data.find(HEAD_END) + len(HEAD_END)]
         lower = head.lower()
         if (

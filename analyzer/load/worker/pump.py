@@ -1,4 +1,4 @@
-"""Keeps requests in flight over connections (closed loop), or sends them on time (open loop)."""
+"""Sends requests over connections: closed loop (concurrency) or open loop (request rate)."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ Connect = Callable[[str, "Pump"], Awaitable[Connection]]  # to an address, host:
 
 
 class Pump:
-    """Keeps requests in flight over its connections and records what completes."""
+    """Sends requests over its connections and records completions."""
 
     def __init__(self, connect: Connect, number: int = 0) -> None:
         self.open = connect
@@ -136,7 +136,7 @@ class Pump:
                 self.send(connection, self.waiting.popleft())
 
     def send(self, connection: Connection, due_s: float | None = None) -> None:
-        """Send the next request of the round, or of the connection's sequence."""
+        """Send the next request, or the next of the connection's sequence."""
         if self.sequences is not None:
             connection.send(self.sequences.next(connection), due_s)
             return
@@ -163,25 +163,25 @@ class Pump:
             connection.send(last)
 
     def note(self, text: str) -> None:
-        """Count a failure, keep its text."""
+        """Count a failure and keep its text."""
         self.failures += 1
         if text not in self.texts and len(self.texts) < 3:
             self.texts.append(text)
 
     def succeeded(self, connection: Connection) -> None:
-        """Record a completion, go on."""
+        """Record a completion and send the next request."""
         self.done.append(connection.sent_s)
         self.done.append(time.monotonic())
         self.go_on(connection)
 
     def answered(self, connection: Connection, first_s: float, responses: int) -> None:
-        """Record the completion of a request to a decoupled model, go on."""
+        """Record a completion of a decoupled model and send the next request."""
         self.answers.append(first_s - connection.sent_s)
         self.answers.append(responses)
         self.succeeded(connection)
 
     def failed(self, connection: Connection, text: str) -> None:
-        """Record a failure; go on after a moment."""
+        """Record a failure and retry shortly after."""
         self.note(text)
         self.forget(connection)
         asyncio.get_running_loop().call_later(RETRY_S, self.retry, connection)
@@ -225,12 +225,12 @@ class Pump:
             connection.close()
 
     def forget(self, connection: Connection) -> None:
-        """What was under way on a connection is broken off."""
+        """Drop the connection's sequence."""
         if self.sequences is not None:
             self.sequences.forget(connection)
 
     def stop(self) -> None:
-        """Send no more, but for the ends of sequences; what is in flight may end."""
+        """Send no more, except the ends of sequences; requests in flight may complete."""
         self.running = self.flowing = False
         for connection in self.connections:
             if not connection.in_flight:
@@ -261,7 +261,7 @@ def arrivals(rate: float, kind: str, seed: int) -> Iterator[float]:
 
 
 def waits() -> tuple[float, int]:
-    """Seconds for which this thread waited for a processor so far, and how often it got one."""
+    """Seconds that this thread waited for a CPU so far, and how often it was scheduled."""
     try:
         words = Path("/proc/thread-self/schedstat").read_text(encoding="ascii").split()
         return int(words[1]) / 1e9, int(words[2])

@@ -1,4 +1,4 @@
-"""Sockets that are watched together beside an event loop, for less CPU time per answer.
+"""Sockets polled together beside an event loop, for less CPU time per response.
 
 The loop's own way from a socket to its reader costs more than reading does. So the sockets are in
 an epoll of their own, whose file descriptor the loop watches; what it tells is worked off in turns,
@@ -51,7 +51,7 @@ class Sockets:
         self._epoll.modify(own, select.EPOLLIN)
 
     def remove(self, own: socket.socket) -> None:
-        """Watch it no more; to be told before it is closed."""
+        """Stop polling it; call before it is closed."""
         self._sockets.pop(own.fileno(), None)
         if self._readers.pop(own.fileno(), None) is not None:
             self._writers.pop(own.fileno(), None)
@@ -78,7 +78,7 @@ class Sockets:
                 return
 
     def _wait_in_the_only_one(self, end_s: float) -> None:
-        """Let the only socket's reader wait for what comes: a call less than to wait in epoll."""
+        """Block in the only socket's reader: one system call less than epoll."""
         ((number, own),) = self._sockets.items()
         reader = self._readers[number]
         own.setblocking(True)
