@@ -110,7 +110,12 @@ def model_analyzer(command: str, server: OwnServer, repository: Path, model: str
                 *(*shlex.split(command), "profile", "--triton-launch-mode", "remote"),
                 *("--triton-http-endpoint", server.http_url),
                 *("--triton-grpc-endpoint", server.grpc_url),
-                *("--triton-metrics-url", server.metrics_url, "--client-protocol", "http"),
+                *(
+                    "--triton-metrics-url",
+                    f"http://127.0.0.1:{server.runner.ports[2]}/metrics",
+                    "--client-protocol",
+                    "http",
+                ),
                 *("--model-repository", str(repository), "--profile-models", model),
                 *("--run-config-search-disable", "--batch-sizes", "1,2,4"),
                 # Its folders are beside ours: in a chroot there is a /tmp, but not what is in ours.

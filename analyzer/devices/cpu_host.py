@@ -30,16 +30,13 @@ class CpuHost:
         )
 
     def environment(self, triton: str) -> Environment:
-        """The environment; the CPU is part of the device type's name."""
         return Environment(triton=triton, cpu=self.device_type.name)
 
     def memory_bytes(self, pids: Pids) -> int:
-        """Proportional set size of the server's process tree."""
         return host.tree_memory_bytes(pids())
 
     @contextmanager
     def watch(self, pids: Pids) -> Iterator[Watch]:
-        """Sample the server's process tree."""
         with host.HostSampler(seldom(pids)) as sampler:
             yield _CpuWatch(sampler, self.cores)
 

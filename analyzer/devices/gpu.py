@@ -133,11 +133,9 @@ class Gpu:
             self.processes = ProcessList(device)
 
     def environment(self, triton: str) -> Environment:
-        """The device, its driver and its clocks now; a lost GPU has none."""
         return self.device.environment(triton)
 
     def memory_bytes(self, pids: Pids) -> int:
-        """Memory in use on the device, in bytes, less what other processes hold."""
         with self.device.errors():
             return max(0, self.device.used_bytes() - self.processes.users(pids).others_bytes)
 
@@ -179,7 +177,6 @@ class Gpu:
 
     @contextmanager
     def watch(self, pids: Pids) -> Iterator[Watch]:
-        """Sample the GPU and the server's process tree in the background."""
         pids = seldom(pids)
         with self.device.errors(), ExitStack() as stack:
             beside = stack.enter_context(host.HostSampler(pids))

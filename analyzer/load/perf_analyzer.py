@@ -51,7 +51,6 @@ class PerfAnalyzer:
         self._model = ""
 
     def aim(self, url: str, requests: Sequence[PreparedRequest]) -> None:
-        """Send these entries, in turn, to the server at `url` (host:port) from now on."""
         self._url, self._model = url, requests[0].path
         self._data.write_bytes(b'{"data":[' + b",".join(r.body for r in requests) + b"]}")
 

@@ -46,7 +46,6 @@ class WorkerPool:
         self._add_worker()
 
     def aim(self, url: str, requests: Sequence[PreparedRequest]) -> None:
-        """Send these requests, in turn, to the server at `url` (host:port) from now on."""
         http = self.protocol == "http"
         # Steps of sequences recur: each is made, held and sent to a worker once.
         made = {id(r): r.over_http(url) if http else r for r in requests}

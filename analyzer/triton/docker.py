@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from docker import DockerClient
     from docker.models.containers import Container
 
-PORTS = (8000, 8001, 8002)  # Triton's own, inside the container: HTTP, gRPC, metrics
+PORTS = (8000, 8001)  # Triton's own, inside the container: HTTP, gRPC
 START_TIMEOUT_S = 120.0
 
 
@@ -89,7 +89,6 @@ class TritonContainer:
         self._container: Container | None = None
 
     def start(self) -> None:
-        """Start a container; raises SurroundingsError when the engine refuses it."""
         import docker
 
         # Named before it is made: an interrupt may come before the engine's answer does.
@@ -163,7 +162,6 @@ class TritonContainer:
             yield Addresses(*(f"127.0.0.1:{entry[0]['HostPort']}" for entry in bound))
 
     def description(self, version: str) -> str:
-        """Triton's version and the image by its digest, or its id if it was built here."""
         assert self._container is not None
         image = self._container.image
         assert image is not None
@@ -172,11 +170,9 @@ class TritonContainer:
         return f"Triton {version} ({digests[0] if digests else built})"
 
     def may_start_again(self, log: str) -> bool:  # noqa: ARG002
-        """Never: its ports are its own."""
         return False
 
     def stop(self) -> None:
-        """End and remove the container: asked first, killed after five seconds."""
         import docker
 
         if not self.name:
@@ -199,7 +195,6 @@ class TritonContainer:
         self._container = None
 
     def ending(self) -> str:
-        """How the container ended, such as `killed by SIGKILL, out of memory`."""
         state = self._state()
         if not state or state.get("Status") in {"created", "running", "restarting"}:
             return ""
@@ -221,7 +216,6 @@ class TritonContainer:
         return state
 
     def pids(self) -> list[int]:
-        """The container's first process, where this process can see it."""
         state = self._state()
         if self._container is None or not state.get("Running"):
             return []
@@ -229,7 +223,6 @@ class TritonContainer:
         return [] if pid is None else [pid]
 
     def processes(self) -> set[int]:
-        """Process ids inside the container, as the engine numbers them."""
         import docker
 
         if self._container is None:
@@ -241,11 +234,9 @@ class TritonContainer:
         return {int(row[0]) for row in table["Processes"]}
 
     def log_mark(self) -> int:
-        """The length of everything that was logged."""
         return len(self._logs())
 
     def log_since(self, mark: int) -> str:
-        """What was logged since the mark."""
         for _ in range(10):
             text = self._logs()[mark:]
             if text:

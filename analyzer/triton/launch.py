@@ -32,9 +32,4 @@ def launch(
             "A running Triton keeps its CPUs, arguments and environment: set them where it "
             "is started, or choose another launch mode"
         )
-    return remote.launch(
-        options.http_url,
-        grpc_url=options.grpc_url,
-        metrics_url=options.metrics_url,
-        return_s=options.return_s,
-    )
+    return remote.launch(options.http_url, options.grpc_url, options.return_s)

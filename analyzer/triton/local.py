@@ -70,12 +70,11 @@ class LocalProcess:
         self.options = options
         self.log_mark, self.log_since = log.mark, log.since
         self._log = log
-        self._ports = free_ports()  # kept by a restart
+        self.ports = free_ports()  # kept by a restart
         self._guard: subprocess.Popen[bytes] | None = None
         self._pid = 0
 
     def start(self) -> None:
-        """Start the process; raises ServerError."""
         prefix = f"{SHM_PREFIX}{os.getpid()}-{secrets.token_hex(3)}-"
         command = [str(self.binary.path), *self._arguments(prefix)]
         watch = [
@@ -114,7 +113,7 @@ class LocalProcess:
         arguments = [
             f"--model-repository={self.repository}",
             *ARGUMENTS,
-            *(f"--{kind}-port={port}" for kind, port in zip(KINDS, self._ports, strict=True)),
+            *(f"--{kind}-port={port}" for kind, port in zip(KINDS, self.ports, strict=True)),
             *(f"--{kind}-address=127.0.0.1" for kind in KINDS),
             f"--backend-config=python,shm-region-prefix-name={shm_prefix}",
         ]
@@ -123,22 +122,18 @@ class LocalProcess:
         return [*arguments, *self.options.arguments]
 
     def addresses(self) -> Iterator[Addresses]:
-        """The ports that it was told to listen on."""
-        yield Addresses(*(f"127.0.0.1:{port}" for port in self._ports))
+        yield Addresses(*(f"127.0.0.1:{port}" for port in self.ports[:2]))
 
     def description(self, version: str) -> str:
-        """Triton's version."""
         return f"Triton {version}"
 
     def may_start_again(self, log: str) -> bool:
-        """Take other ports if another program was quicker to take these."""
         if not PORTS_TAKEN.search(log):
             return False
-        self._ports = free_ports()
+        self.ports = free_ports()
         return True
 
     def stop(self) -> None:
-        """End the process: asked first, killed after five seconds."""
         if self._guard is None:
             return
         assert self._guard.stdin is not None
@@ -159,17 +154,14 @@ class LocalProcess:
         self._pid = 0
 
     def ending(self) -> str:
-        """How the process ended, such as `killed by SIGSEGV`; empty while it runs."""
         if self._guard is None or self._guard.poll() is None:
             return ""
         return exit_reason(self._guard.returncode)
 
     def pids(self) -> list[int]:
-        """The process id of `tritonserver`."""
         return [self._pid] if self._guard is not None and self._guard.poll() is None else []
 
     def processes(self) -> set[int]:
-        """The stubs of the Python backend, say."""
         import psutil
 
         try:

@@ -33,11 +33,6 @@ class LogFile:
             file.seek(mark)
             return file.read().decode(errors="replace")
 
-    def tail(self, lines: int) -> str:
-        """Its last lines."""
-        # 64 KiB holds far more lines than anyone quotes.
-        return "\n".join(self.since(max(0, self.mark() - 65536)).splitlines()[-lines:])
-
     def close(self, keep: bool) -> None:
         """Delete the file unless it is to be kept; an empty one is not."""
         if not keep or self.mark() == 0:

@@ -28,7 +28,6 @@ class LaunchOptions:
     memory: str | None = None  # a limit such as "8g"
     cpu_limit: float | None = None  # in cores
     user: str | None = None
-    http_url: str = "localhost:8000"  # remote mode, as are the three that follow
+    http_url: str = "localhost:8000"  # remote mode, as are the two that follow
     grpc_url: str = ""  # default: port 8001 of the same host
-    metrics_url: str = ""  # default: port 8002 of the same host
     return_s: float = RETURN_S  # how long one that went away is waited for

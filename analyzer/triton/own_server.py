@@ -26,11 +26,10 @@ ARGUMENTS = (  # of tritonserver, whatever runs it
 
 @dataclass(frozen=True)
 class Addresses:
-    """Host and port of each service of a Triton."""
+    """Host and port of a Triton's HTTP and gRPC."""
 
     http: str = ""
     grpc: str = ""
-    metrics: str = ""
 
 
 class Runner(Protocol):
@@ -84,18 +83,11 @@ class OwnServer:
 
     @property
     def http_url(self) -> str:
-        """Host and port of HTTP."""
         return self._addresses.http
 
     @property
     def grpc_url(self) -> str:
-        """Host and port of gRPC."""
         return self._addresses.grpc
-
-    @property
-    def metrics_url(self) -> str:
-        """The URL of the metrics page."""
-        return f"http://{self._addresses.metrics}/metrics" if self._addresses.metrics else ""
 
     def start(self) -> None:
         """Start Triton and wait until it is ready; raises ServerError or SurroundingsError."""
@@ -136,33 +128,26 @@ class OwnServer:
         self._came_with.clear()
 
     def restart(self) -> None:
-        """End Triton, however it is, and start it anew with no model loaded."""
         self.failed = self.failed or bool(self.ending())
         self.stop()
         self.start()
 
     def ending(self) -> str:
-        """How Triton ended by itself, such as `killed by SIGSEGV`; empty while it runs."""
         return self.runner.ending()
 
     def pids(self) -> list[int]:
-        """The process id of `tritonserver`, where this process can see it."""
         return self.runner.pids()
 
     def alive(self) -> bool:
-        """Whether Triton runs."""
         return bool(self._addresses.http) and not self.ending()
 
     def log_mark(self) -> int:
-        """The length of everything that was logged."""
         return self.runner.log_mark()
 
     def log_since(self, mark: int) -> str:
-        """What was logged since the mark."""
         return self.runner.log_since(mark)
 
     def log_tail(self, lines: int = 20) -> str:
-        """The last lines that were logged."""
         return "\n".join(self.log_since(0).splitlines()[-lines:])
 
     def load(
@@ -172,7 +157,6 @@ class OwnServer:
         files: Mapping[str, bytes] | None = None,
         timeout_s: float = 120.0,
     ) -> None:
-        """Load a model; raises LoadError or ServerError."""
         mark, before = self.log_mark(), self.runner.processes()
         with self._noting_failure():
             http_api.load(

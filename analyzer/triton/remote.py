@@ -21,37 +21,23 @@ UNLOAD_S = 3.0  # of a model that may hang
 
 
 @contextmanager
-def launch(
-    http_url: str, *, grpc_url: str = "", metrics_url: str = "", return_s: float = RETURN_S
-) -> Iterator[RemoteServer]:
+def launch(http_url: str, grpc_url: str = "", return_s: float = RETURN_S) -> Iterator[RemoteServer]:
     """Yield the running server; models that were loaded through it are unloaded on the way out.
 
-    Parameters
-    ----------
-    http_url
-        Host and port of HTTP.
-    grpc_url, metrics_url
-        Host and port of gRPC, URL of the metrics page; by default Triton's own ports on the
-        same host.
-    return_s
-        How long one that went away is waited for.
+    `grpc_url` is by default port 8001 of the same host; `return_s` is how long a server that
+    stopped responding is waited for.
 
     Raises
     ------
     InputError
-        An address is not one.
+        An address is not HOST:PORT.
     ServerError
-        The server does not answer.
+        The server does not respond.
     """
     host, _, port = _bare(http_url).rpartition(":")
     if not host or not port.isdecimal():
         raise InputError(f"{http_url!r} is not HOST:PORT, e.g. localhost:8000.")
-    server = RemoteServer(
-        f"{host}:{port}",
-        _bare(grpc_url or f"{host}:8001"),
-        metrics_url or f"http://{host}:8002/metrics",
-        return_s,
-    )
+    server = RemoteServer(f"{host}:{port}", _bare(grpc_url or f"{host}:8001"), return_s)
     server.connect()
     try:
         yield server
@@ -62,10 +48,9 @@ def launch(
 class RemoteServer:
     """A Triton that was started elsewhere; see `analyzer.triton.server.Server`."""
 
-    def __init__(self, http_url: str, grpc_url: str, metrics_url: str, return_s: float) -> None:
+    def __init__(self, http_url: str, grpc_url: str, return_s: float) -> None:
         self.http_url = http_url
         self.grpc_url = grpc_url
-        self.metrics_url = metrics_url
         self.return_s = return_s
         self.description = ""
         self.supports_model_control = False
@@ -87,27 +72,21 @@ class RemoteServer:
                 self.unload(model, UNLOAD_S)
 
     def alive(self) -> bool:
-        """Whether the server answers."""
         return http_api.is_live(self.http_url)
 
     def ending(self) -> str:
-        """Empty while it answers."""
         return "" if self.alive() else f"{self.http_url} does not respond"
 
     def pids(self) -> list[int]:
-        """Empty: its processes are not visible."""
         return []
 
     def log_mark(self) -> int:
-        """Zero: its log is not accessible."""
         return 0
 
     def log_since(self, mark: int) -> str:  # noqa: ARG002
-        """Empty: its log is not accessible."""
         return ""
 
     def log_tail(self, lines: int = 20) -> str:  # noqa: ARG002
-        """Empty: its log is not accessible."""
         return ""
 
     def load(
@@ -117,7 +96,6 @@ class RemoteServer:
         files: Mapping[str, bytes] | None = None,
         timeout_s: float = 120.0,
     ) -> None:
-        """Load a model; raises LoadError, ServerError, or SurroundingsError without control."""
         self._check_control(model)
         if model in self._stuck:
             raise LoadError(
@@ -130,7 +108,6 @@ class RemoteServer:
         )
 
     def unload(self, model: str, timeout_s: float = 60.0) -> None:
-        """Unload a model; raises ServerError, or SurroundingsError without model control."""
         self._check_control(model)
         if model in self._stuck:
             return

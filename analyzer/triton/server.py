@@ -29,10 +29,6 @@ class Server(Protocol):
         """Host and port of gRPC."""
 
     @property
-    def metrics_url(self) -> str:
-        """The whole URL of the metrics page; empty when it is not known."""
-
-    @property
     def description(self) -> str:
         """Version, or image with digest: `Environment.triton`."""
 

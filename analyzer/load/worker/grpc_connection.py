@@ -35,7 +35,6 @@ class GrpcConnection:
         self.exchange: asyncio.Task[None] | None = None
 
     def send(self, request: Request, due_s: float | None = None) -> None:
-        """Send a request; its latency counts from when it was due, by default now."""
         self.in_flight = True
         self.sent_s = time.monotonic() if due_s is None else due_s
         self.exchange = asyncio.get_running_loop().create_task(
@@ -68,7 +67,6 @@ class GrpcConnection:
             self.pump.succeeded(self)
 
     def close(self) -> None:
-        """Give up what is in flight; the channel goes with the last connection."""
         loop = asyncio.get_running_loop()
         if self.exchange is not None and self.in_flight:
             self.exchange.cancel()

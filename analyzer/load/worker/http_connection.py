@@ -43,7 +43,6 @@ class HttpConnection:
         sockets.add(own, self.reader())
 
     def send(self, request: Request, due_s: float | None = None) -> None:
-        """Send a request; its latency counts from when it was due, by default now."""
         self.in_flight = True
         self.sent_s = time.monotonic() if due_s is None else due_s
         self.write(request.body)
@@ -152,9 +151,8 @@ class HttpConnection:
             self.body = b""
 
     def close(self) -> None:
-        """Close it at once: an open one holds up Triton's shutdown for half a minute."""
         self.sockets.remove(self.socket)
-        self.socket.close()
+        self.socket.close()  # an open one holds up Triton's shutdown for half a minute
 
 
 async def connect(address: str, pump: Pump) -> HttpConnection:
