@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from decimal import Decimal
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -16,6 +17,7 @@ import yaml
 from profiles.errors import InputError
 
 MIB = 2**20
+MOST_BYTES = 10**15  # a petabyte: more is a slip of the pen, not the memory of a device
 
 
 @dataclass(frozen=True)
@@ -115,12 +117,17 @@ def largest(sets: Iterable[tuple[str, ...]]) -> tuple[tuple[str, ...], ...]:
 def parse_bytes(text: str | float) -> int:
     """Bytes of `16GB` (decimal), `16GiB` (binary), `512 MB` or a plain number of bytes.
 
-    Raises ValueError for anything else.
+    Raises ValueError for anything else, and for more than MOST_BYTES.
     """
-    match = re.fullmatch(r"\s*([\d.]+(?:e\d+)?)\s*([kmgt]?)(i?)b?\s*", str(text), re.IGNORECASE)
+    match = re.fullmatch(
+        r"\s*(\d+\.?\d*|\.\d+)(?:e\+?(\d{1,3}))?\s*([kmgt]?)(i?)b?\s*", str(text), re.IGNORECASE
+    )
     if not match:
         raise ValueError(f"{text!r} is not an amount of memory, such as 16GB or 15360MiB")
-    number, prefix, binary = match.groups()
+    number, exponent, prefix, binary = match.groups()
     power = "kmgt".index(prefix.lower()) + 1 if prefix else 0
-    amount = float(number) * ((1024 if binary else 1000) ** power)
+    unit = (1024 if binary else 1000) ** power
+    amount = Decimal(number).scaleb(int(exponent or 0)) * unit
+    if amount > MOST_BYTES:
+        raise ValueError(f"{text!r} is more memory than any device has")
     return int(amount)

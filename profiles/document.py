@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, TypeVar, get_origin
+from typing import Any, ClassVar, TypeVar, get_origin
 
 import cattrs
 import yaml
@@ -21,7 +21,15 @@ class _WrongValueError(ValueError):
 
 
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-    """PyYAML's safe loader; unlike it, a key given twice in one mapping is an error."""
+    """PyYAML's safe loader; unlike it, a key given twice in one mapping is an error.
+
+    A date stays the text that it is: no field of ours is one, and a model may be called so.
+    """
+
+    yaml_implicit_resolvers: ClassVar = {
+        first: [(tag, pattern) for tag, pattern in known if tag != "tag:yaml.org,2002:timestamp"]
+        for first, known in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
@@ -56,6 +64,11 @@ def parse_yaml(text: str, source: str) -> Any:
         raise InputError(f"{source}:{where} is not YAML ({error.problem}).") from None
     except yaml.YAMLError as error:
         raise InputError(f"{source}: is not YAML ({error}).") from None
+    except RecursionError:
+        raise InputError(f"{source}: is nested too deeply.") from None
+    except (ValueError, TypeError, OverflowError, AttributeError) as error:
+        # PyYAML's own constructors: `!!timestamp 2024-13-45`, `!!int x`, a number of 5000 digits.
+        raise InputError(f"{source}: has a value that cannot be read ({error}).") from None
 
 
 def parse_json(text: str, source: str) -> Any:
@@ -65,6 +78,10 @@ def parse_json(text: str, source: str) -> Any:
     except json.JSONDecodeError as error:
         where = f" line {error.lineno}, column {error.colno}:"
         raise InputError(f"{source}:{where} is not JSON ({error.msg}).") from None
+    except RecursionError:
+        raise InputError(f"{source}: is nested too deeply.") from None
+    except ValueError as error:  # a number of 5000 digits
+        raise InputError(f"{source}: has a value that cannot be read ({error}).") from None
 
 
 def read_yaml(path: Path) -> Any:
@@ -83,7 +100,7 @@ def converter() -> cattrs.Converter:
     )
     as_tuple = made.get_structure_hook(tuple[str, ...])  # cattrs' own, for a tuple of anything
     made.register_structure_hook(int, lambda value, _: _whole(value))
-    made.register_structure_hook(float, lambda value, _: float(_number(value)))
+    made.register_structure_hook(float, lambda value, _: _float(value))
     made.register_structure_hook(bool, lambda value, _: _truth(value))
     made.register_structure_hook(str, lambda value, _: _text(value))
     made.register_structure_hook_func(_is_tuple, lambda value, kind: as_tuple(_list(value), kind))
@@ -95,8 +112,13 @@ def structure(converter: cattrs.Converter, document: Any, kind: type[T], source:
     try:
         return converter.structure(document, kind)
     except (cattrs.BaseValidationError, ValueError, TypeError, AttributeError) as error:
-        said = cattrs.transform_error(error, format_exception=_in_words)
-        raise InputError(f"{source}: {'; '.join(map(_field_first, said))}.") from None
+        raise InputError(f"{source}: {faults(error)}.") from None
+
+
+def faults(error: BaseException) -> str:
+    """What cattrs found wrong with a document, field by field."""
+    said = cattrs.transform_error(error, format_exception=_in_words)
+    return "; ".join(_field_first(text).removesuffix(".") for text in said)
 
 
 def _field_first(said: str) -> str:
@@ -107,7 +129,8 @@ def _field_first(said: str) -> str:
 
 
 def _in_words(error: BaseException, kind: type[Any] | None) -> str:
-    return str(error) if isinstance(error, _WrongValueError) else format_exception(error, kind)
+    ours = isinstance(error, _WrongValueError | InputError)
+    return str(error) if ours else format_exception(error, kind)
 
 
 def _is_tuple(kind: Any) -> bool:
@@ -121,6 +144,13 @@ def _number(value: Any) -> int | float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise _WrongValueError(f"a number is expected, not {value!r}")
     return value
+
+
+def _float(value: Any) -> float:
+    try:
+        return float(_number(value))
+    except OverflowError:
+        raise _WrongValueError("the number is too large") from None
 
 
 def _whole(value: Any) -> int:

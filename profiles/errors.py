@@ -4,9 +4,10 @@
     ├── InputError              bad usage or bad input                  exit code 2
     ├── NoAnswerError           the answer is no: nothing fits,         exit code 1
     │                           or a layout does not hold
-    └── SurroundingsError       Triton, Docker or the GPU failed        exit code 3
+    └── SurroundingsError       Triton, Docker, GPU or disk failed      exit code 3
         ├── ServerError         Triton did not start, or died
-        └── LoadError           Triton refused to load a model
+        ├── LoadError           Triton refused to load a model
+        └── StoreError          the profile store is locked, or its disk is full
 
 Only the command line turns these into exit codes.
 """
@@ -25,7 +26,7 @@ class NoAnswerError(ModelPlacerError):
 
 
 class SurroundingsError(ModelPlacerError):
-    """Something outside this program failed: Triton, Docker, a GPU, the package index."""
+    """Something outside this program failed: Triton, Docker, a GPU, a disk, the package index."""
 
 
 class ServerError(SurroundingsError):
@@ -34,3 +35,7 @@ class ServerError(SurroundingsError):
 
 class LoadError(SurroundingsError):
     """Triton refused to load a model; the text ends with its own words."""
+
+
+class StoreError(SurroundingsError):
+    """The profile store is locked by another program, or its disk is full or failed."""

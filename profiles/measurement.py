@@ -26,8 +26,14 @@ class LoadPoint:
         length = "" if self.sequence_length is None else f" s{self.sequence_length}"
         if self.concurrency is not None:
             return f"b{self.batch_size} c{self.concurrency}{length}"
-        rate = f"b{self.batch_size} {self.request_rate:g}/s{length}"
+        rate = f"b{self.batch_size} {_exactly(self.request_rate or 0.0)}/s{length}"
         return rate if self.arrivals == "constant" else f"{rate} poisson"
+
+
+def _exactly(figure: float) -> str:
+    """The figure in as few characters as tell it from every other: `100`, `0.5`, `1234567`."""
+    short = f"{figure:g}"
+    return short if float(short) == figure else repr(figure).removesuffix(".0")
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from pathlib import Path
 from profiles import model_config
 from profiles.errors import InputError
 from profiles.model_config import ModelConfig
+from profiles.model_name import check_model_name
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,8 @@ def model_names(path: Path) -> tuple[str, ...]:
             f"Model repository {path} is empty: it needs a directory for each model, "
             "such as my_model/config.pbtxt and my_model/1/model.onnx"
         )
+    for name in names:
+        check_model_name(name, f"Model repository {path}")
     return names
 
 

@@ -1,119 +1,87 @@
 """The profile store: one SQLite file that never loses a measurement.
 
 A measurement is durable once `add` returns. Rows are only ever added: a point that is measured
-again gets a new row, and the newest row of a point is the one that counts. Each row has an
-identifier of its own, so that merging is a union and two writers never overwrite each other.
+again gets a new row, and the newest row of a point is the one that counts; a row that is withdrawn
+stays, and counts no more. Each row has an identifier of its own, so that merging is a union and two
+writers never overwrite each other.
 """
 
 from __future__ import annotations
 
-import json
-import sqlite3
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 
-import cattrs
-
+from profiles import store_file
 from profiles.colocation import Colocation
 from profiles.errors import InputError
 from profiles.measurement import Baseline, Measurement
+from profiles.migrations import MIGRATIONS, TABLES
+from profiles.row_document import dump, load, point_key, to_document
+from profiles.store_file import APPLICATION_ID
 
-MIGRATIONS = (
-    """
-    CREATE TABLE measurements (
-        id TEXT PRIMARY KEY, -- random: the same row in two stores is one row
-        point TEXT NOT NULL, -- what was measured: rows of one point supersede each other
-        model TEXT NOT NULL,
-        device_type TEXT NOT NULL,
-        status TEXT NOT NULL,
-        measured_at TEXT NOT NULL, -- ISO 8601, UTC
-        document TEXT NOT NULL -- the whole measurement, as JSON
-    ) STRICT;
-    CREATE INDEX measurements_by_point ON measurements (point, measured_at);
-    CREATE TABLE baselines (
-        id TEXT PRIMARY KEY,
-        point TEXT NOT NULL,
-        device_type TEXT NOT NULL,
-        measured_at TEXT NOT NULL,
-        document TEXT NOT NULL
-    ) STRICT;
-    """,
-    """
-    CREATE TABLE colocations (
-        id TEXT PRIMARY KEY,
-        run TEXT NOT NULL, -- the residents of a device that ran together
-        model TEXT NOT NULL,
-        device_type TEXT NOT NULL,
-        measured_at TEXT NOT NULL,
-        document TEXT NOT NULL
-    ) STRICT;
-    """,
-)
-APPLICATION_ID = 0x4D504C43  # "MPLC": tells our files from other programs' SQLite files
-BUSY_TIMEOUT_MS = 30_000  # another writer holds the file for milliseconds only
+__all__ = ["APPLICATION_ID", "MIGRATIONS", "ProfileStore", "Row", "point_key", "to_document"]
+
+WAIT_S = 30.0  # for another program: a writer holds the file for milliseconds only
+MERGED_AT_ONCE = 1000  # rows
 
 T = TypeVar("T", Measurement, Baseline, Colocation)
 
-_converter = cattrs.Converter(forbid_extra_keys=True)
-
-
-def point_key(measurement: Measurement) -> str:
-    """What a measurement is of: model files, variant, load, device type and server.
-
-    Measurements with equal keys are of the same point, so that the newest counts and a sweep that
-    finds one does not measure again.
-    """
-    environment = measurement.environment
-    return "|".join(
-        (
-            measurement.variant.key,
-            str(measurement.load),
-            measurement.device_type,
-            environment.triton,
-            measurement.model_digest,
-        )
+# Rows that the newest word about them has withdrawn.
+_GONE = """
+    SELECT target FROM withdrawals AS w WHERE withdrawn AND NOT EXISTS (
+        SELECT 1 FROM withdrawals AS v WHERE v.target = w.target
+        AND (v.measured_at, v.rowid) > (w.measured_at, w.rowid)
     )
+"""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of a store, and what became of it."""
+
+    id: str
+    what: Measurement | Baseline | Colocation
+    superseded: bool = False  # by a newer one of the same point
+    withdrawn: str | None = None  # the reason, perhaps empty; None: it is not withdrawn
+
+    @property
+    def counts(self) -> bool:
+        """Whether anything is computed from it."""
+        return not self.superseded and self.withdrawn is None
 
 
 class ProfileStore:
     """Measurements, baselines and co-locations in one SQLite file; a `with` block closes it.
 
-    Raises InputError when the file is not a store, or was written by a newer version.
+    Parameters
+    ----------
+    path
+        The file; it is made when it is not there, unless it is only read.
+    read_only
+        Leave the file and its folder as they are: they need not be writable.
+    wait_s
+        How long to wait for another program that has the file locked.
+
+    Raises
+    ------
+    InputError
+        The file is not a store, is damaged, cannot be opened, or is of a newer version. Every
+        method that reads raises it, too, where it comes upon damage.
+    StoreError
+        The store is locked, or its disk is full or failed; so does every method.
     """
 
-    def __init__(self, path: Path, *, must_exist: bool = False) -> None:
+    def __init__(self, path: Path, *, read_only: bool = False, wait_s: float = WAIT_S) -> None:
         self.path = Path(path)
-        if must_exist and not self.path.is_file():
-            raise InputError(
-                f"{path}: no such profile store. `model-placer profile` or `model-placer import` "
-                "makes one; --store names it."
-            )
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InputError(f"{path}: {error.strerror}: {error.filename}.") from None
-        if self.path.exists() and self.path.stat().st_size and not _is_sqlite(self.path):
-            raise InputError(f"{path}: is not a profile store.")
-        try:
-            self._connection = sqlite3.connect(self.path, isolation_level=None)
-            self._connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
-            self._refuse_foreign()
-            self._connection.execute("PRAGMA journal_mode = WAL")
-            self._connection.execute("PRAGMA synchronous = FULL")
-            self._migrate()
-        except sqlite3.OperationalError as error:
-            raise InputError(
-                f"{path}: the store cannot be opened ({error}): may this user write to it, and to "
-                f"its folder {self.path.absolute().parent}?"
-            ) from None
-        except sqlite3.DatabaseError as error:
-            raise InputError(f"{path}: is not a profile store ({error}).") from None
+        self._read_only = read_only
+        opened = store_file.open_to_read if read_only else store_file.open_to_write
+        self._connection = opened(self.path, wait_s)
 
     def __enter__(self) -> ProfileStore:
         return self
@@ -124,55 +92,29 @@ class ProfileStore:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._connection.close()
+        if self._read_only:
+            self._connection.close()
+        else:
+            store_file.close(self._connection)
 
     def add(self, measurement: Measurement) -> None:
         """Keep a measurement; it is on disk when this returns."""
-        measurement = _dated(measurement)
-        with self._transaction():
-            self._connection.execute(
-                "INSERT INTO measurements VALUES (?, ?, ?, ?, ?, ?, ?)",
-                (
-                    uuid.uuid4().hex,
-                    point_key(measurement),
-                    measurement.model,
-                    measurement.device_type,
-                    measurement.status,
-                    measurement.measured_at,
-                    _dump(measurement),
-                ),
-            )
+        self.add_all([measurement])
 
     def add_baseline(self, baseline: Baseline) -> None:
         """Keep a baseline; the newest of a device type and server counts."""
-        baseline = _dated(baseline)
-        with self._transaction():
-            self._connection.execute(
-                "INSERT INTO baselines VALUES (?, ?, ?, ?, ?)",
-                (
-                    uuid.uuid4().hex,
-                    f"{baseline.device_type}|{baseline.environment.triton}",
-                    baseline.device_type,
-                    baseline.measured_at,
-                    _dump(baseline),
-                ),
-            )
+        self.add_all([baseline])
 
     def add_colocations(self, colocations: Iterable[Colocation]) -> None:
         """Keep what was seen of models side by side, all of it or nothing."""
+        self.add_all(colocations)
+
+    def add_all(self, rows: Iterable[Measurement | Baseline | Colocation]) -> None:
+        """Keep them all, or none when one cannot be kept; they are on disk when this returns."""
         with self._transaction():
-            for colocation in map(_dated, colocations):
-                self._connection.execute(
-                    "INSERT INTO colocations VALUES (?, ?, ?, ?, ?, ?)",
-                    (
-                        uuid.uuid4().hex,
-                        colocation.run,
-                        colocation.model,
-                        colocation.device_type,
-                        colocation.measured_at,
-                        _dump(colocation),
-                    ),
-                )
+            for row in rows:
+                table, values = _values(_dated(row))
+                self._insert(table, [values])
 
     def measurements(self) -> list[Measurement]:
         """The newest measurement of each point, in the order in which they were taken."""
@@ -183,106 +125,143 @@ class ProfileStore:
         return [self._load(row, Baseline) for row in self._newest("baselines")]
 
     def colocations(self) -> list[Colocation]:
-        """Every co-location measurement, in order of time; none supersedes another."""
-        rows = self._connection.execute(
-            "SELECT id, document FROM colocations ORDER BY measured_at, rowid"
+        """Every co-location that is not withdrawn, in order of time; none supersedes another."""
+        rows = self._query(
+            f"SELECT id, document FROM colocations WHERE id NOT IN ({_GONE}) "  # noqa: S608
+            "ORDER BY measured_at, rowid"
         )
         return [self._load(row, Colocation) for row in rows]
 
     def history(self) -> list[Measurement]:
-        """Every measurement ever taken, superseded ones included, in order of time."""
-        rows = self._connection.execute(
-            "SELECT id, document FROM measurements ORDER BY measured_at, rowid"
-        )
+        """Every measurement ever taken, superseded and withdrawn ones too, in order of time."""
+        rows = self._query("SELECT id, document FROM measurements ORDER BY measured_at, rowid")
         return [self._load(row, Measurement) for row in rows]
+
+    def rows(self) -> list[Row]:
+        """Every row with its identifier and what became of it: by kind, then in order of time."""
+        said = "SELECT target, withdrawn, reason FROM withdrawals ORDER BY measured_at, rowid"
+        withdrawn: dict[str, str | None] = {
+            target: reason if gone else None for target, gone, reason in self._query(said)
+        }
+        newest = {id_ for table in ("measurements", "baselines") for id_, _ in self._newest(table)}
+        found = []
+        kinds: dict[str, Any] = {
+            "measurements": Measurement,
+            "baselines": Baseline,
+            "colocations": Colocation,
+        }
+        for table, kind in kinds.items():
+            every = f"SELECT id, document FROM {table} ORDER BY measured_at, rowid"  # noqa: S608
+            for id_, document in self._query(every):
+                what, reason = self._load((id_, document), kind), withdrawn.get(id_)
+                superseded = table != "colocations" and reason is None and id_ not in newest
+                found.append(Row(id_, what, superseded, reason))
+        return found
+
+    def withdraw(self, ids: Iterable[str], reason: str = "") -> None:
+        """Let rows count no more, as if they had not been measured; nothing is deleted.
+
+        An older row of the same point counts again, if there is one. Raises InputError when no
+        row has one of the identifiers.
+        """
+        self._say(ids, 1, reason)
+
+    def restore(self, ids: Iterable[str], reason: str = "") -> None:
+        """Let rows that were withdrawn count again; raises InputError for an unknown identifier."""
+        self._say(ids, 0, reason)
 
     def merge(self, other: Path) -> int:
         """Take every row of another store that is not here yet; returns how many there were."""
-        with ProfileStore(other, must_exist=True):  # checks and migrates it
-            pass
-        self._connection.execute("ATTACH DATABASE ? AS other", (str(other),))
-        try:
-            before = self._connection.total_changes
-            with self._transaction():
-                for table in ("measurements", "baselines", "colocations"):
-                    self._connection.execute(
-                        f"INSERT OR IGNORE INTO {table} SELECT * FROM other.{table} "  # noqa: S608
-                        "ORDER BY measured_at, rowid"
-                    )
-            return self._connection.total_changes - before
-        finally:
-            self._connection.execute("DETACH DATABASE other")
+        with ProfileStore(other, read_only=True) as source:
+            if self.path.exists() and self.path.samefile(other):
+                return 0
+            return self.take(source._raw())
 
-    def _newest(self, table: str) -> Iterator[tuple[str, str]]:
-        return self._connection.execute(
-            f"SELECT id, document FROM {table} AS a WHERE NOT EXISTS ("  # noqa: S608
-            f"SELECT 1 FROM {table} AS b WHERE b.point = a.point AND "
+    def take(self, raw: Iterable[tuple[str, list[tuple[Any, ...]]]]) -> int:
+        """Take rows as another store has them, in batches of a table; returns how many are new."""
+        with self._transaction():
+            return sum(self._insert(table, rows, or_ignore=True) for table, rows in raw)
+
+    def _say(self, ids: Iterable[str], withdrawn: int, reason: str) -> None:
+        with self._transaction():
+            for target in ids:
+                if not any(
+                    self._query(f"SELECT 1 FROM {table} WHERE id = ?", (target,))  # noqa: S608
+                    for table in TABLES[:3]
+                ):
+                    raise InputError(f"{self.path}: no row has the identifier {target!r}.")
+                last = "SELECT max(measured_at) FROM withdrawals WHERE target = ?"
+                ((before,),) = self._query(last, (target,))
+                now = max(_now(), before or "")  # a clock that was set back takes back nothing
+                self._insert("withdrawals", [(uuid.uuid4().hex, target, withdrawn, reason, now)])
+
+    def _newest(self, table: str) -> list[tuple[str, str]]:
+        return self._query(
+            f"WITH gone AS ({_GONE}) "  # noqa: S608
+            f"SELECT id, document FROM {table} AS a WHERE id NOT IN gone AND NOT EXISTS ("
+            f"SELECT 1 FROM {table} AS b WHERE b.point = a.point AND b.id NOT IN gone AND "
             "(b.measured_at, b.rowid) > (a.measured_at, a.rowid)) ORDER BY measured_at, rowid"
         )
 
     def _load(self, row: tuple[str, str], kind: type[T]) -> T:
         try:
-            return _converter.structure(json.loads(row[1]), kind)
-        except (ValueError, cattrs.BaseValidationError) as error:
-            details = "; ".join(cattrs.transform_error(error))
-            raise InputError(f"{self.path}: row {row[0]} is broken: {details}.") from None
+            return load(row[1], kind)
+        except ValueError as error:
+            raise store_file.damaged(self.path, f"row {row[0]} is broken: {error}") from None
 
-    def _refuse_foreign(self) -> None:
-        application: int = self._connection.execute("PRAGMA application_id").fetchone()[0]
-        tables = self._connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-        if tables and application != APPLICATION_ID:
-            raise InputError(f"{self.path}: is another program's database, not a profile store.")
+    def _query(self, sql: str, values: Sequence[object] = ()) -> list[Any]:
+        try:
+            return self._connection.execute(sql, values).fetchall()
+        except store_file.ERRORS as error:
+            raise store_file.in_words(self.path, error) from None
 
-    def _migrate(self) -> None:
-        with self._transaction():
-            version: int = self._connection.execute("PRAGMA user_version").fetchone()[0]
-            application: int = self._connection.execute("PRAGMA application_id").fetchone()[0]
-            tables = self._connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-            if tables and application != APPLICATION_ID:
-                raise InputError(
-                    f"{self.path}: is another program's database, not a profile store."
-                )
-            if version > len(MIGRATIONS):
-                raise InputError(
-                    f"{self.path}: was written by a newer Model Placer (store version {version}, "
-                    f"this one knows {len(MIGRATIONS)}). Update Model Placer."
-                )
-            for migration in MIGRATIONS[version:]:
-                for statement in migration.split(";"):
-                    self._connection.execute(statement)
-            self._connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-            self._connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+    def _raw(self) -> Iterator[tuple[str, list[tuple[Any, ...]]]]:
+        try:
+            for table in TABLES:
+                every = f"SELECT * FROM {table} ORDER BY measured_at, rowid"  # noqa: S608
+                found = self._connection.execute(every)
+                while rows := found.fetchmany(MERGED_AT_ONCE):
+                    yield table, rows
+        except store_file.ERRORS as error:
+            raise store_file.in_words(self.path, error) from None
+
+    def _insert(self, table: str, rows: list[Any], *, or_ignore: bool = False) -> int:
+        """Add rows; returns how many were new."""
+        marks = ", ".join("?" * len(rows[0]))
+        how = "INSERT OR IGNORE" if or_ignore else "INSERT"
+        return self._connection.executemany(f"{how} INTO {table} VALUES ({marks})", rows).rowcount
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        self._connection.execute("BEGIN IMMEDIATE")
         try:
-            yield
-        except BaseException:
-            self._connection.execute("ROLLBACK")
-            raise
-        self._connection.execute("COMMIT")
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._connection.execute("COMMIT")
+            except BaseException:
+                if self._connection.in_transaction:  # a full disk has ended it already
+                    self._connection.execute("ROLLBACK")
+                raise
+        except store_file.ERRORS as error:
+            raise store_file.in_words(self.path, error) from None
 
 
-def _is_sqlite(path: Path) -> bool:
-    try:
-        with path.open("rb") as file:
-            return file.read(16) == b"SQLite format 3\0"
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}.") from None
+def _values(row: Measurement | Baseline | Colocation) -> tuple[str, tuple[str, ...]]:
+    """The table of a row, and its columns' values under a new identifier."""
+    new, text = uuid.uuid4().hex, dump(row)
+    if isinstance(row, Measurement):
+        key = point_key(row)
+        values = (new, key, row.model, row.device_type, row.status, row.measured_at, text)
+        return "measurements", values
+    if isinstance(row, Baseline):
+        key = f"{row.device_type}|{row.environment.triton}"
+        return "baselines", (new, key, row.device_type, row.measured_at, text)
+    return "colocations", (new, row.run, row.model, row.device_type, row.measured_at, text)
 
 
-def _dated(row: T) -> T:
-    if row.measured_at:
-        return row
-    return replace(row, measured_at=datetime.now(UTC).isoformat(timespec="milliseconds"))
+def _dated(row: Measurement | Baseline | Colocation) -> Measurement | Baseline | Colocation:
+    return row if row.measured_at else replace(row, measured_at=_now())
 
 
-def to_document(row: Measurement | Baseline | Colocation) -> dict[str, Any]:
-    """A row as plain data, for JSON and YAML."""
-    document: dict[str, Any] = _converter.unstructure(row)
-    return document
-
-
-def _dump(row: Measurement | Baseline | Colocation) -> str:
-    return json.dumps(to_document(row), separators=(",", ":"))
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")

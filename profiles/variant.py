@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from profiles.errors import InputError
+from profiles.model_name import check_model_name
 
 InstanceKind = Literal["KIND_AUTO", "KIND_CPU", "KIND_GPU", "KIND_MODEL"]
 
@@ -57,7 +58,10 @@ class HostPolicy:
 
 @dataclass(frozen=True)
 class Variant:
-    """One configuration of a model; `None` leaves what the model's own `config.pbtxt` says."""
+    """One configuration of a model; `None` leaves what the model's own `config.pbtxt` says.
+
+    Raises InputError for a name that no model on Triton can have.
+    """
 
     model: str
     max_batch_size: int | None = None
@@ -69,6 +73,10 @@ class Variant:
     warm_up: WarmUp | None = None
     host_policy: HostPolicy | None = None
     members: tuple[Variant, ...] = ()  # what it is composed of, in the order of loading
+
+    def __post_init__(self) -> None:
+        if self.model:  # without one it is a way to configure any model
+            check_model_name(self.model)
 
     @property
     def key(self) -> str:

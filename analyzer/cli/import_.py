@@ -27,10 +27,7 @@ def import_(file: Path, store: Path, output_format: str) -> None:
 
     table = read_table(file)
     with ProfileStore(store) as target:
-        for baseline in table.baselines:
-            target.add_baseline(baseline)
-        for measurement in table.measurements:
-            target.add(measurement)
+        target.add_all((*table.baselines, *table.measurements))
     log.info("Store: %s", store)
     models = len({m.model for m in table.measurements})
     emit(

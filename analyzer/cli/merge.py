@@ -79,7 +79,7 @@ def merge(
     if not taken:
         raise SurroundingsError("No part has measured anything. See their logs.")
     for source in taken:  # all are checked before the first row is taken
-        with ProfileStore(source, must_exist=True):
+        with ProfileStore(source, read_only=True):
             pass
     with ProfileStore(output) as store:
         added = {str(source): store.merge(source) for source in taken}

@@ -35,6 +35,7 @@ T = TypeVar("T")
 SOLVING = 0.85  # part of the time limit for the layout; what is left explains it
 INTERRUPTED = 130  # exit code, though the best so far was printed
 EXPLAINING = 0.8  # part of what is left then
+SLOWED = 10  # notes of replicas that are slowed, at most
 
 
 @command("place")
@@ -72,6 +73,11 @@ EXPLAINING = 0.8  # part of what is left then
 @click.option("--current", type=PATH, help="The layout that runs now.")
 @click.option("--max-moves", type=click.IntRange(min=0), help="Move at most so many replicas.")
 @click.option("--move-price", type=click.FloatRange(min=0), default=0.0)
+@click.option(
+    "--repair",
+    is_flag=True,
+    help="The fewest moves from --current after which everything holds, then the least price.",
+)
 @click.option("--exclude-device", multiple=True, help="A device that is lost; may be repeated.")
 @click.option("--problem", type=PATH, help="Problem file, not a store.")
 @click.option("--time-limit", type=DURATION, default="30s")
@@ -88,6 +94,11 @@ EXPLAINING = 0.8  # part of what is left then
     "--slowdown/--no-slowdown",
     default=True,
     help="Count in what the store knows of models that slow each other on one device.",
+)
+@click.option(
+    "--max-slowdown",
+    type=PERCENT,
+    help="min-hardware: what a model without a rate may lose beside its neighbours, e.g. 10%.",
 )
 @click.option(
     "--verify",
@@ -131,6 +142,7 @@ def place(output_format: str, **options: Any) -> None:
         return result, explain(formulation.problem, result, deadline.part(EXPLAINING))
 
     result, explanation = _interruptible(work, deadline)
+    result = _as_users_know(_with_slowdown(formulation.problem, result), formulation)
     if result.layout is not None and options["output"] is not None:
         from placement.layout import save
 
@@ -179,6 +191,7 @@ def _place_and_verify(options: dict[str, Any], output_format: str) -> None:
         formulation = _formulation(options)
         deadline = Deadline(options["time_limit"])
         result = _interruptible(lambda: _solve(formulation.problem, options, deadline), deadline)
+        result = _as_users_know(result, formulation)
         if result.layout is None:
             raise NoAnswerError(f"No layout ({result.status}): `place` without --verify says why.")
         if options["output"] is not None:
@@ -231,9 +244,14 @@ def _formulation(options: dict[str, Any]) -> Formulation:
             current=current,
             max_moves=options["max_moves"],
             move_price=options["move_price"],
+            repair=options["repair"],
         )
-    elif options["max_moves"] is not None or options["move_price"]:
-        raise InputError("--max-moves and --move-price need the layout that runs now: --current.")
+    elif options["max_moves"] is not None or options["move_price"] or options["repair"]:
+        raise InputError(
+            "--max-moves, --move-price and --repair need the layout that runs now: --current."
+        )
+    if options["max_slowdown"] is not None:
+        problem = replace(problem, max_slowdown=options["max_slowdown"])
     return replace(formulation, problem=problem)
 
 
@@ -245,7 +263,7 @@ def _from_store(options: dict[str, Any]) -> Formulation:
     from profiles.device import known_devices, parse_bytes
     from profiles.store import ProfileStore
 
-    with ProfileStore(options["store"], must_exist=True) as store:
+    with ProfileStore(options["store"], read_only=True) as store:
         measurements, baselines = store.measurements(), store.baselines()
         beside = store.colocations()
     measured = _measured_types(measurements)
@@ -321,6 +339,35 @@ def _solve(problem: PlacementProblem, options: dict[str, Any], deadline: Deadlin
     from placement.solver.solve import solve
 
     return solve(problem, seed=options["seed"], deadline=deadline)
+
+
+def _with_slowdown(problem: PlacementProblem, result: Result) -> Result:
+    """The result with a note for each replica that its neighbours keep below its measured load."""
+    from dataclasses import replace
+
+    from placement.layout import check
+
+    if result.layout is None:
+        return result
+    slowed = check.slowed(problem, result.layout)
+    more = len(slowed) - SLOWED
+    if more > 0:
+        slowed = [*slowed[:SLOWED], f"{more} more replicas reach less than their measured load."]
+    return replace(result, notes=(*result.notes, *slowed))
+
+
+def _as_users_know(result: Result, formulation: Formulation) -> Result:
+    """The result with device types as NVML has them, where the problem tells hosts apart."""
+    from dataclasses import replace
+
+    if result.layout is None:
+        return result
+    names = formulation.device_types
+    devices = (
+        replace(d, device_type=names.get(d.device_type, d.device_type))
+        for d in result.layout.devices
+    )
+    return replace(result, layout=replace(result.layout, devices=tuple(devices)))
 
 
 def _interruptible(work: Callable[[], T], deadline: Deadline) -> T:

@@ -28,6 +28,7 @@ from profiles.device import DeviceType
 from profiles.errors import InputError
 from profiles.measurement import Measurement
 from profiles.store import ProfileStore
+from profiles.up_to_date import up_to_date
 
 ENOUGH = 0.5  # sum of squares of neighbours' use that a model was seen beside: twice at half
 LEAST_GAIN = 0.05  # below this a pair tells nothing worth its time
@@ -156,8 +157,8 @@ def run(
         device, on_gpu = found.device_type, isinstance(found, Gpu)
         name = found.uuid if isinstance(found, Gpu) else "cpu"
     asked = set(read_models(options))
-    with ProfileStore(options.store, must_exist=True) as store:
-        profile, rows = store.measurements(), store.colocations()
+    with ProfileStore(options.store, read_only=True) as store:
+        profile, rows = up_to_date(store.measurements()).rows, store.colocations()
     models = {m: c for m, c in candidates(profile, device.name).items() if m in asked}
     if len(models) < 2:
         raise InputError(

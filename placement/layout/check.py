@@ -80,6 +80,11 @@ def moves(problem: PlacementProblem, layout: Layout) -> list[tuple[str, str]]:
     ]
 
 
+def device_violations(problem: PlacementProblem, device: PlacedDevice) -> list[str]:
+    """What is wrong with one device by itself."""
+    return _device(problem, _index(problem), device)
+
+
 def slowed(problem: PlacementProblem, layout: Layout) -> list[str]:
     """The replicas without a rate that reach less than their measured load, in words."""
     if problem.objective != "min-hardware":

@@ -12,6 +12,7 @@ import yaml
 from profiles.document import converter, parse_yaml, read_text, structure
 from profiles.errors import InputError
 from profiles.measurement import LoadPoint
+from profiles.model_name import check_model_name
 from profiles.variant import Variant
 
 SCHEMA_VERSION = 1
@@ -138,6 +139,7 @@ def _check(layout: Layout, source: str) -> None:
         models = set()
         for number, resident in enumerate(device.residents):
             at = f"{where}.residents[{number}] ({resident.model})"
+            check_model_name(resident.model, f"{where}.residents[{number}].model")
             if resident.model in models:
                 raise InputError(f"{at}: the device holds this model twice; one server cannot.")
             models.add(resident.model)

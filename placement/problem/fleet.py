@@ -65,6 +65,7 @@ def is_singled_out(problem: PlacementProblem, unit: Unit) -> bool:
     """Whether a rule or the current layout names this very device: it then equals no other."""
     rules = problem.rules
     named = {device for _, device in (*rules.pins, *rules.forbidden, *problem.current)}
+    named.update(rules.excluded_devices)
     return any(name in named for name in (unit.name, *(seat.name for seat in unit.seats)))
 
 

@@ -4,10 +4,13 @@
 - { device: NVIDIA A100-SXM4-40GB, count: 2, mig: true }
 - { device: NVIDIA L4, name: lab, owned: true } # already there: costs nothing
 - { device: my board, memory: 12GB, price: 0.2 } # a type that Model Placer does not know
+- { device: Tesla T4, host: node-b, cpu: 8, host_memory: 32GB } # what each one's server may use of
+  # its host; hosts may differ. Counted with `--limits memory,cpu,host_memory`
 """
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +19,13 @@ from typing import Any, Literal
 from profiles.device import DeviceType, MigProfile, find_device, parse_bytes, partitions
 from profiles.document import converter, read_yaml, structure
 from profiles.errors import InputError
+from profiles.model_name import unfit_for_path
+
+# What no fleet could mean: figures beyond these are slips of the pen.
+MOST_DEVICES = 1_000_000  # of a row
+MOST_PRICE = 1e9
+MOST_POWER_W = 1e6
+MOST_CORES = 100_000
 
 
 @dataclass(frozen=True)
@@ -88,11 +98,21 @@ def read_fleet(
 
 def _device(where: str, row: _Row, extra: tuple[DeviceType, ...]) -> Device:
     known = next((t for t in extra if t.name == row.device), None)
-    try:
-        memory = None if row.memory is None else parse_bytes(row.memory)
-        host_memory = None if row.host_memory is None else parse_bytes(row.host_memory)
-    except ValueError as error:
-        raise InputError(f"{where}: {error}.") from None
+    memory = _bytes(where, "memory", row.memory)
+    host_memory = _bytes(where, "host_memory", row.host_memory)
+    for field, name in (("device", row.device), ("name", row.name), ("host", row.host)):
+        _name(where, field, name, path=field != "device")
+    for field, figure, most in (
+        ("count", row.count, MOST_DEVICES),
+        ("price", row.price, MOST_PRICE),
+        ("power", row.power, MOST_POWER_W),
+        ("cores", row.cores, MOST_CORES),
+        ("cpu", row.cpu, MOST_CORES),
+    ):
+        if figure is not None and not figure >= 0:
+            raise InputError(f"{where}: {field} must be at least 0, not {figure:g}.")
+        if figure is not None and figure > most:
+            raise InputError(f"{where}: {field} must be at most {most:,g}, not {figure:g}.")
     if known is None:
         try:
             known = find_device(row.device)
@@ -107,11 +127,7 @@ def _device(where: str, row: _Row, extra: tuple[DeviceType, ...]) -> Device:
         power_w=known.power_w if row.power is None else row.power,
         cores=known.cores if row.cores is None else row.cores,
     )
-    if row.count is not None and row.count < 0:
-        raise InputError(f"{where}: count must not be negative.")
     price = known.price_per_hour if row.price is None else row.price
-    if not 0 <= price < float("inf"):
-        raise InputError(f"{where}: price must be at least 0.")
     if row.mig and not kind.mig:
         raise InputError(f"{where}: {row.device} has no MIG profiles that Model Placer knows.")
     count = row.count if row.count is not None else 1 if row.owned or row.name else None
@@ -125,6 +141,20 @@ def _device(where: str, row: _Row, extra: tuple[DeviceType, ...]) -> Device:
         cpu_cores=row.cpu,
         host_memory_bytes=host_memory,
     )
+
+
+def _bytes(where: str, field: str, text: str | float | None) -> int | None:
+    try:
+        return None if text is None else parse_bytes(text)
+    except ValueError as error:
+        raise InputError(f"{where}: {field}: {error}.") from None
+
+
+def _name(where: str, field: str, name: str | None, *, path: bool) -> None:
+    """Device names become those of directories and of services; none leads out of one."""
+    why = None if name is None else unfit_for_path(name if path else name.replace("/", "-"))
+    if why is not None:
+        raise InputError(f"{where}: {field}: {name!r} cannot be a name: {why}.")
 
 
 def _named(source: str, devices: list[Device]) -> list[Device]:
@@ -142,7 +172,7 @@ def _named(source: str, devices: list[Device]) -> list[Device]:
             raise InputError(f"{source}: two rows describe {kind.name!r} differently.")
         name = device.name
         if not name:
-            stem = device.host or kind.name.removeprefix("NVIDIA ").lower().replace(" ", "-")
+            stem = device.host or re.sub("[ /]", "-", kind.name.removeprefix("NVIDIA ").lower())
             name, number = stem, 1
             while name in taken:
                 number += 1

@@ -6,16 +6,17 @@ import difflib
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from fractions import Fraction
 from typing import Literal
 
-from placement.problem import Model, Option, PlacementProblem, Pool, PoolType, Resource
+from placement.problem import Model, Option, PlacementProblem, Pool, Resource
 from placement.problem.demands import Demand, Demands
 from placement.problem.fleet_file import Device
+from placement.problem.offers import OfferedTypes, offered_types
 from placement.problem.slowdown import SlowdownModel
 from profiles.device import largest
 from profiles.errors import InputError, NoAnswerError
 from profiles.measurement import Baseline, Measurement
+from profiles.up_to_date import up_to_date
 
 RESOURCES = {
     "memory": Resource("memory", scales=False, unit="bytes"),
@@ -35,6 +36,8 @@ class Formulation:
     problem: PlacementProblem
     notes: tuple[str, ...] = ()
     missed: Mapping[str, str] = field(default_factory=dict)  # by model: why it has no option
+    device_types: Mapping[str, str] = field(default_factory=dict)  # by type of the problem: the
+    # device type as NVML and the user know it; others where hosts offer such devices differently
 
 
 def formulate(
@@ -68,26 +71,28 @@ def formulate(
     demands = demands or Demands()
     fleet = list(fleet)
     resources = tuple(RESOURCES[_known("resource", name, RESOURCES)] for name in limits)
-    rows = list(measurements)
-    measured = sorted({m.model for m in rows})
+    every = list(measurements)
+    measured = sorted({m.model for m in every})
     if not measured:
         raise InputError("The store has no measurements: run `model-placer profile` first.")
     wanted = list(models) if models is not None else measured
     for name in (*wanted, *demands.models):
         _known("model", name, measured)
-    types = {d.device_type.name: d for d in fleet}
-    slices = {
-        device.device_type.slice_name(mig.profile): mig.memory_bytes
-        for device in fleet
-        for mig in device.mig
-    }
+    current = up_to_date(every)
+    by_model: dict[str, list[Measurement]] = defaultdict(list)
+    for m in current.rows:
+        by_model[m.model].append(m)
+    older = {m.model: m for m in current.older}
     server = {b.device_type: b for b in baselines}  # the newest is the last
+    known = offered_types(fleet, server, resources, at_most or {})
+    on = {m.device_type for m in current.rows}
     notes = [
         f"{kind}: no baseline was measured; the server itself is counted as nothing."
-        for kind in (*types, *slices)
-        if kind not in server and any(m.device_type == kind for m in rows)
+        for kind in known.by_device_type
+        if kind not in server and kind in on
     ]
-    kinds = _types(types, slices, server, resources, at_most or {})
+    notes += [note for name in wanted for note in current.notes.get(name, ())]
+    kinds = known.types
     # A CPU host, say, has no GPU memory bandwidth: what no device has limits nothing.
     resources = tuple(r for r in resources if any(r.name in k.capacity for k in kinds.values()))
     missed: dict[str, str] = {}
@@ -95,15 +100,15 @@ def formulate(
     for name in wanted:
         demand = demands.models.get(name, Demand())
         options = _options(
-            [m for m in rows if m.model == name],
-            kinds,
+            by_model[name],
+            known,
             resources,
             demand,
             notes,
             slowdown or SlowdownModel(),
         )
         if not options:
-            missed[name] = _why_not(name, [m for m in rows if m.model == name], kinds)
+            missed[name] = _why_not(name, by_model[name], older.get(name), known)
         placed.append(
             Model(
                 name=name,
@@ -121,13 +126,14 @@ def formulate(
     problem = PlacementProblem(
         models=tuple(placed),
         types=tuple(kinds.values()),
-        pools=tuple(_pool(device, used) for device in fleet),
+        pools=tuple(_pool(device, used, known) for device in fleet),
         resources=resources,
         rules=demands.rules,
         objective=objective,
         fairness=fairness,
     )
-    return Formulation(problem, tuple(dict.fromkeys(notes)))
+    named = {kind: real for real, kinds in known.by_device_type.items() for kind in kinds}
+    return Formulation(problem, tuple(dict.fromkeys(notes)), device_types=named)
 
 
 def _known(what: str, name: str, names: Iterable[str]) -> str:
@@ -139,65 +145,9 @@ def _known(what: str, name: str, names: Iterable[str]) -> str:
     return name
 
 
-def _part(amount: float, part: float) -> float:
-    """`amount` times `part`, in decimals: 90 % of 100 is 90."""
-    return float(Fraction(repr(float(amount))) * Fraction(repr(float(part))))
-
-
-def _types(
-    types: Mapping[str, Device],
-    slices: Mapping[str, int],
-    server: Mapping[str, Baseline],
-    resources: tuple[Resource, ...],
-    at_most: Mapping[str, float],
-) -> dict[str, PoolType]:
-    offered: dict[str, dict[str, float | None]] = {}
-    for name, device in types.items():
-        kind = device.device_type
-        on_gpu = kind.kind != "cpu"
-        offered[name] = {
-            "memory": kind.memory_bytes,
-            "utilization": 100.0,
-            "memory_utilization": 100.0 if on_gpu else None,
-            "power": kind.power_w,
-            "cpu": device.cpu_cores,
-            "host_memory": device.host_memory_bytes,
-        }
-    for name, memory in slices.items():
-        offered.setdefault(
-            name, {"memory": memory, "utilization": 100.0, "memory_utilization": 100.0}
-        )
-    kinds = {}
-    for name, offer in offered.items():
-        baseline = server.get(name)
-        charged = (
-            {
-                "memory": baseline.memory_bytes,
-                "utilization": baseline.utilization_percent,
-                "memory_utilization": baseline.memory_utilization_percent,
-                "power": baseline.power_w,
-                "cpu": baseline.host.cpu_cores if baseline.host else None,
-                "host_memory": baseline.host.memory_bytes if baseline.host else None,
-            }
-            if baseline
-            else {}
-        )
-        kinds[name] = PoolType(
-            name,
-            {
-                r.name: _part(amount, at_most.get(r.name, 1.0))
-                for r in resources
-                if (amount := offer.get(r.name)) is not None
-            },
-            {r.name: float(c) for r in resources if (c := charged.get(r.name)) is not None},
-            {r.name: float(o) for r in resources if (o := offer.get(r.name)) is not None},
-        )
-    return kinds
-
-
 def _options(
     rows: list[Measurement],
-    kinds: Mapping[str, PoolType],
+    known: OfferedTypes,
     resources: tuple[Resource, ...],
     demand: Demand,
     notes: list[str],
@@ -206,8 +156,8 @@ def _options(
     options: list[Option] = []
     taken: dict[tuple[str, str], int] = defaultdict(int)
     for m in rows:
-        kind = kinds.get(m.device_type)
-        if kind is None or m.status != "ok" or m.usage is None or m.throughput <= 0:
+        kinds = [known.types[name] for name in known.by_device_type.get(m.device_type, ())]
+        if not kinds or m.status != "ok" or m.usage is None or m.throughput <= 0:
             continue
         figures: dict[str, float | None] = {
             "memory": m.usage.memory_hot_bytes,
@@ -222,7 +172,7 @@ def _options(
             figure = figures[resource.name]
             if figure is not None:
                 needs[resource.name] = float(figure)
-            elif resource.name in kind.capacity:
+            elif any(resource.name in kind.capacity for kind in kinds):
                 notes.append(
                     f"{m.model} on {m.device_type}: {resource.name} was not measured; "
                     "it is counted as nothing."
@@ -230,10 +180,10 @@ def _options(
         name = f"{m.variant} {m.load}"
         taken[name, m.device_type] += 1
         times = taken[name, m.device_type]
-        options.append(
+        options += [
             Option(
                 name=name if times == 1 else f"{name} ({times})",
-                device_type=m.device_type,
+                device_type=kind.name,
                 needs=needs,
                 throughput=m.throughput,
                 latency_ms=m.latency.percentile(demand.percentile) if m.latency else None,
@@ -244,32 +194,50 @@ def _options(
                 else 0.0,
                 sensitivity=slowdown.sensitivity(m.model, m.device_type),
             )
-        )
+            for kind in kinds
+        ]
     return options
 
 
-def _why_not(name: str, rows: list[Measurement], kinds: Mapping[str, PoolType]) -> str:
+def _why_not(
+    name: str, rows: list[Measurement], older: Measurement | None, known: OfferedTypes
+) -> str:
     measured = sorted({m.device_type for m in rows if m.status == "ok" and m.usage})
     if not measured:
         reasons = [m.reason for m in rows if m.reason]
         why = f": {reasons[-1]}" if reasons else "."
+        if older is not None:
+            return (
+                f"{name} was never measured with success as it is now{why} Older measurements are "
+                "of other model files or another server."
+            )
         return f"{name} was never measured with success{why}"
+    types = ", ".join(known.by_device_type)
+    stale = (
+        f" Measurements on {older.device_type} are of other model files or another server."
+        if older is not None and older.device_type in known.by_device_type
+        else ""
+    )
     return (
         f"{name} was measured on {', '.join(measured)}, but on no device type of the fleet "
-        f"({', '.join(kinds)}). Profile it there, or name a fleet of what was measured."
+        f"({types}).{stale} Profile it there, or name a fleet of what was measured."
     )
 
 
-def _pool(device: Device, used: set[str]) -> Pool:
+def _pool(device: Device, used: set[str], known: OfferedTypes) -> Pool:
     """The device as a pool; partitions keep only slices that some model was measured on."""
     kind = device.device_type
     sets = [
-        tuple(s for name in partition if (s := kind.slice_name(name)) in used)
+        tuple(
+            s
+            for profile in partition
+            if (s := known.of_pool[device.name, kind.slice_name(profile)]) in used
+        )
         for partition in device.partitions
     ]
     return Pool(
         name=device.name,
-        device_type=kind.name,
+        device_type=known.of_pool[device.name, kind.name],
         count=device.count,
         price=device.price,
         host=device.host,

@@ -12,6 +12,7 @@ from placement.problem import PlacementProblem
 from placement.problem.validate import validate
 from profiles.document import converter, parse_json, parse_yaml, read_text, structure
 from profiles.errors import InputError
+from profiles.model_name import check_model_name
 
 _converter = converter()
 
@@ -27,6 +28,8 @@ def read_problem(document: Any, source: str = "problem") -> PlacementProblem:
     if not isinstance(document, dict):
         raise InputError(f"{source}: a mapping with models, types, pools, resources is expected.")
     problem = structure(_converter, document, PlacementProblem, source)
+    for model in problem.models:
+        check_model_name(model.name, f"{source}: models")
     try:
         validate(problem)
     except InputError as error:

@@ -9,6 +9,8 @@ from placement.layout.prediction import build_layout
 from placement.layout.replica import Replica
 from placement.problem import PlacementProblem
 
+GRAIN = 1e-9  # relative: values that are closer are equal
+
 
 @dataclass
 class Best:
@@ -38,7 +40,7 @@ class Best:
 
     def is_better(self, value: float, than: float) -> bool:
         """Whether a value is better by more than rounding."""
-        grain = 1e-9 * max(1.0, abs(than))
+        grain = GRAIN * max(1.0, abs(than))
         if self.problem.objective == "min-hardware":
             return value < than - grain
         return value > than + grain

@@ -36,17 +36,18 @@ from math import ceil, floor, gcd, lcm
 from typing import Any, Literal
 
 from placement.layout.replica import Replica
-from placement.problem import Model, PlacementProblem, PoolType
+from placement.problem import Model, Option, PlacementProblem, PoolType
 from placement.problem.fleet import Seat, Unit, is_singled_out, means
 from placement.problem.numbers import common_unit, fraction
 from placement.problem.options import reference, worthwhile
 from placement.solver.result import Deadline
 
 GRAINS = 1_000_000  # S: a share is counted in millionths
-LARGEST = 2**31  # figures stay below, where shares are multiplied in
+LARGEST = 2**27  # figures stay below, where shares are multiplied in
+DEAREST = 2**42  # prices stay below
 HEADROOM = 1000  # headroom is counted in thousandths
-FACTOR = 10**6  # throughput relative to the reference is counted in millionths
-MOST_FACTOR = 10**9  # a replica carries a thousand times its reference at most
+FACTOR = 10**7  # parts in which throughput relative to the reference is counted
+MOST_FACTOR = 10**10  # a replica carries a thousand times its reference at most
 
 Key = tuple[str, int, str]  # model, option, seat
 
@@ -150,10 +151,11 @@ def build(problem: PlacementProblem, fleet: list[Unit]) -> Compact:
     if problem.max_devices is not None:
         cp.add(sum(built.used) <= problem.max_devices)
     _in_order(built, problem, fleet, on_seat, models)
+    moved = _moved(built, problem)
     if flexible:
         _throughput(built, problem, models, carried)
     else:
-        _cost(built, problem, fleet, rules.moves)
+        _cost(built, problem, fleet, moved)
     return built
 
 
@@ -165,30 +167,33 @@ def search(
     *,
     better_than: Fraction | None = None,
     at_least: Fraction | None = None,
+    forbidden: Iterable[tuple[str, frozenset[tuple[str, int]]]] = (),
     effort: float | None = None,
     workers: int = 1,
 ) -> Found:
     """The best placement on these units that is found before the deadline.
 
-    With `better_than` only layouts that are better than that are looked for, so that `infeasible`
-    proves that there is none; `at_least` is a proven bound. `effort`: CP-SAT's deterministic
-    seconds.
+    With `better_than` only layouts that are at least as good as that are looked for, so that
+    `infeasible` proves that there is none; `at_least` is a proven bound.
+    `forbidden`: residents, as (model, option), that no device of a type holds just so. `effort`:
+    CP-SAT's deterministic seconds.
     """
     from ortools.sat.python import cp_model
 
     built = build(problem, fleet)
     cp = built.cp
+    _forbid(built, fleet, forbidden)
     least = problem.objective == "min-hardware"
     if least:
         cp.minimize(built.goal)
         if better_than is not None:
-            cp.add(built.goal <= ceil(better_than / built.unit) - 1)
+            cp.add(built.goal <= floor(better_than / built.unit))
         if at_least is not None:
-            cp.add(built.goal >= ceil(at_least / built.unit))
+            cp.add(built.goal >= floor(at_least / built.unit))
     else:
         cp.maximize(built.goal)
         if better_than is not None:
-            cp.add(built.goal >= floor(better_than / built.unit) + 1)
+            cp.add(built.goal >= ceil(better_than / built.unit))
     status, solver = run(cp, deadline, seed, workers, effort)
     if status == cp_model.INFEASIBLE:
         return Found("infeasible")
@@ -208,6 +213,24 @@ def search(
     )
 
 
+def _forbid(
+    built: Compact,
+    fleet: list[Unit],
+    forbidden: Iterable[tuple[str, frozenset[tuple[str, int]]]],
+) -> None:
+    on_seat: dict[str, dict[tuple[str, int], Any]] = defaultdict(dict)
+    for (name, k, at), var in built.x.items():
+        on_seat[at][name, k] = var
+    for kind, residents in forbidden:
+        for unit in fleet:
+            for seat in unit.seats:
+                here = on_seat[seat.name]
+                if seat.device_type == kind and residents <= here.keys():
+                    built.cp.add_bool_or(
+                        var.negated() if key in residents else var for key, var in here.items()
+                    )
+
+
 def run(cp: Any, deadline: Deadline, seed: int, workers: int, effort: float | None) -> Any:
     """CP-SAT's status and solver."""
     from ortools.sat.python import cp_model
@@ -218,6 +241,7 @@ def run(cp: Any, deadline: Deadline, seed: int, workers: int, effort: float | No
         solver.parameters.max_deterministic_time = effort
     solver.parameters.random_seed = seed
     solver.parameters.num_workers = workers
+    solver.parameters.linearization_level = 2
     solver.parameters.catch_sigint_signal = False  # the deadline is told instead
     deadline.watch(solver.stop_search)
     try:
@@ -364,10 +388,11 @@ def _slowdown(
         model = models[key[0]]
         b = fraction(option.sensitivity)
         felt = {
-            other: b * fraction(o.busy)
+            other: b * fraction(o.busy) * _least_reached(problem, models, options, other)
             for other, o in options.items()
             if other[0] != key[0] and o.busy
         }
+        felt = {other: amount for other, amount in felt.items() if amount}
         if not felt:
             continue
         numbers = _Integers([Fraction(1), *felt.values()])
@@ -382,10 +407,36 @@ def _slowdown(
         if model.latency_limit_ms is not None and option.latency_ms is not None:
             spare = 1 - fraction(option.latency_ms) / fraction(model.latency_limit_ms)
             built.cp.add(lost <= numbers.up(spare) * GRAINS).only_enforce_if(built.x[key])
+        most = problem.max_slowdown
+        if most is not None and key not in built.s:
+            built.cp.add(lost <= numbers.up(fraction(most)) * GRAINS).only_enforce_if(built.x[key])
         if key in built.s:
             mine = whole * (built.s[key] - built.x[key])
             built.cp.add(mine + lost <= whole * GRAINS).only_enforce_if(built.x[key])
-    del problem
+
+
+def _least_reached(
+    problem: PlacementProblem,
+    models: Mapping[str, Model],
+    options: Mapping[Key, Option],
+    key: Key,
+) -> Fraction:
+    """What a replica reaches at least of its share, whoever sits beside it.
+
+    One with a rate carries its share; the speed of another that neighbours slow is not known before
+    these are, so that the model leaves its part in their slowdown out as far as need be.
+    """
+    option, model = options[key], models[key[0]]
+    if not option.sensitivity or model.rate or problem.objective == "max-throughput":
+        return Fraction(1)
+    most: dict[str, Fraction] = defaultdict(Fraction)
+    for (name, _, _), other in options.items():
+        if name != key[0]:
+            most[name] = max(most[name], fraction(other.busy))
+    least = max(Fraction(0), 1 - fraction(option.sensitivity) * sum(most.values()))
+    if problem.max_slowdown is not None:
+        least = max(least, 1 - fraction(problem.max_slowdown))
+    return least
 
 
 def _demand(
@@ -433,9 +484,8 @@ def _demand(
         cp.add(carried[name] * GRAINS <= amount)
 
 
-def _cost(built: Compact, problem: PlacementProblem, fleet: list[Unit], moves: Any) -> None:
-    """Price plus moves in whole units of money, as fine as the prices are written."""
-    cp = built.cp
+def _moved(built: Compact, problem: PlacementProblem) -> list[Any]:
+    """The replicas that are moves, held to the limit."""
     running = {model for model, _ in problem.current}
     current = set(problem.current)
     moved = [
@@ -444,11 +494,18 @@ def _cost(built: Compact, problem: PlacementProblem, fleet: list[Unit], moves: A
         if name in running and (name, seat) not in current
     ]
     if problem.max_moves is not None and moved:
-        cp.add(sum(moved) <= problem.max_moves)
-    del moves
+        built.cp.add(sum(moved) <= problem.max_moves)
+    return moved
+
+
+def _cost(built: Compact, problem: PlacementProblem, fleet: list[Unit], moved: list[Any]) -> None:
+    """Price plus moves in whole units of money, as fine as the prices are written."""
     prices = [fraction(unit.pool.price) for unit in fleet]
     move = fraction(problem.move_price) if moved else Fraction(0)
     built.unit = common_unit([*prices, move])
+    dearest = max([*prices, move], default=Fraction(1))
+    if dearest / built.unit > DEAREST:  # prices are rounded down: the bound stays one
+        built.unit = dearest / DEAREST
     whole = [int(price / built.unit) for price in prices]
     goal: Any = sum(p * u for p, u in zip(whole, built.used, strict=True) if p)
     if move:
@@ -514,7 +571,6 @@ class _Rules:
 
     def __init__(self, problem: PlacementProblem) -> None:
         self.problem = problem
-        self.moves: Any = 0
         self.names: dict[str, list[str]] = defaultdict(list)
         for name, model in problem.copies():
             self.names[model.name].append(name)
@@ -522,6 +578,9 @@ class _Rules:
                 self.names[name].append(name)
 
     def allowed(self, name: str, model: Model, unit: Unit, seat: Seat) -> bool:
+        """Whether the rules let the model onto the seat."""
+        if seat.name in self.problem.rules.excluded_devices:
+            return False
         names = {name, model.name}
         pins = [device for rule, device in self.problem.rules.pins if rule in names]
         if pins and not any(means(unit, seat, device) for device in pins):

@@ -84,7 +84,13 @@ class Incumbent:
             if not item.replicas and problem.objective == "min-hardware" and item.rate <= 0:
                 self.unmet[i] = 0.0
         self.log: list[tuple[Any, ...]] | None = None
-        self.move_weight = problem.move_price  # what the search takes a move to cost
+        self.move_price = problem.move_price if problem.objective == "min-hardware" else 0.0
+        self.most_moves = problem.max_moves if problem.current else None
+        self.excess = 10.0 * dearest  # for each move beyond the limit
+        # What an insertion takes a move to cost; where moves are limited they are never free.
+        self.move_weight = self.move_price
+        if self.most_moves is not None:
+            self.move_weight = max(self.move_weight, 0.2 * dearest)
         self._fleet()
 
     # -- the fleet ---------------------------------------------------------------------------
@@ -94,6 +100,7 @@ class Incumbent:
         problem = self.instance.problem
         rules = problem.rules
         names = {d for _, d in (*rules.pins, *rules.forbidden, *problem.current)}
+        names |= {device for device in rules.excluded_devices if "/" in device}
         excluded = set(rules.excluded_devices)
         self.known: dict[str, Gpu] = {}
         self.closed: list[dict[str, list[Gpu]]] = []  # by class and pool
@@ -214,14 +221,19 @@ class Incumbent:
             return gpu.name
         if not cls.partitions or gpu.name in gpu.seats:
             return None
-        wanted = gpu.slices + Counter({kind: 1})
-        if not any(wanted <= Counter(p) for p in cls.partitions):
-            return None
         label = self.instance.types[kind]
         number = 1
-        while f"{gpu.name}/{label}-{number}" in gpu.seats:
+        while (name := f"{gpu.name}/{label}-{number}") in gpu.seats or name in self.excluded:
             number += 1
-        return f"{gpu.name}/{label}-{number}"
+        return name if self.legal(gpu, kind, number) else None
+
+    def legal(self, gpu: Gpu, kind: int, number: int) -> bool:
+        """Whether some partition has the GPU's open slices and the n-th one of the type."""
+        most: Counter[int] = Counter({kind: number})
+        for name, d in gpu.seats.items():
+            t = int(self.type[d])
+            most[t] = max(most[t], int(name.rpartition("-")[2]))
+        return any(most <= Counter(p) for p in self.instance.classes[gpu.cls].partitions)
 
     # -- steps, and how they are undone --------------------------------------------------------
 
@@ -347,7 +359,7 @@ class Incumbent:
             return False
         if instance.slowed:
             lost = self.pressure[d] * instance.sensitivity[j]
-            if lost > instance.spare[j] + SLACK or self.stretch[d] < instance.busy[j] * share:
+            if lost > self._bears(i, j) + SLACK or self.stretch[d] < instance.busy[j] * share:
                 return False
             if self._paced(i) and share + lost > 1 + SLACK:
                 return False
@@ -391,11 +403,17 @@ class Incumbent:
             if b <= 0:
                 continue
             beside = total - instance.busy[j] * share
-            spare = min(1.0, instance.spare[j])
+            spare = min(1.0, self._bears(i, j))
             if self._paced(i):
                 spare = min(spare, 1.0 - share)
             stretch = min(stretch, spare / b - beside)
         self.pressure[d], self.stretch[d] = total, stretch
+
+    def _bears(self, i: int, j: int) -> float:
+        """The part of its speed that neighbours may take of the replica."""
+        most = self.instance.problem.max_slowdown
+        spare = float(self.instance.spare[j])
+        return spare if most is None or self._paced(i) else min(spare, most)
 
     def _paced(self, i: int) -> bool:
         item = self.instance.items[i]
@@ -409,9 +427,14 @@ class Incumbent:
         """Prices, moves and penalties."""
         return (
             self.price
-            + self.move_weight * self.moves
+            + self.move_price * self.moves
+            + self.excess * self._beyond()
             + float(self.penalties[self.unmet > 0] @ self.unmet[self.unmet > 0])
         )
+
+    def _beyond(self) -> int:
+        """Moves beyond the limit."""
+        return 0 if self.most_moves is None else max(0, self.moves - self.most_moves)
 
     @property
     def penalties(self) -> Any:
@@ -569,7 +592,10 @@ class Incumbent:
             return
         b, busy = instance.sensitivity[rows], instance.busy[rows]
         lost = self.pressure[chosen][:, None] * b
-        ok[:m] &= (lost <= instance.spare[rows] + SLACK) | (b <= 0)
+        bears = instance.spare[rows]
+        if not paced and instance.problem.max_slowdown is not None:
+            bears = np.minimum(bears, instance.problem.max_slowdown)
+        ok[:m] &= (lost <= bears + SLACK) | (b <= 0)
         if paced:
             np.minimum(share[:m], np.maximum(0.0, 1.0 - lost), out=share[:m])
             stretch = np.maximum(0.0, self.stretch[chosen])[:, None]
@@ -656,10 +682,10 @@ def open_named(incumbent: Incumbent, device: str) -> int | None:
     kind = next((t for t, known in enumerate(incumbent.instance.types) if known == label), None)
     if kind is None or gpu.name in gpu.seats:
         return None
-    wanted = gpu.slices + Counter({kind: 1})
-    if not any(wanted <= Counter(p) for p in cls.partitions):
+    number = part.rsplit("-", 1)[-1]
+    if name in incumbent.excluded or not number.isdecimal():
         return None
-    return incumbent.open_seat(gpu, kind, name)
+    return incumbent.open_seat(gpu, kind, name) if incumbent.legal(gpu, kind, int(number)) else None
 
 
 def neighbours_of(incumbent: Incumbent, seats: Iterable[int]) -> set[int]:

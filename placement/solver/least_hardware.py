@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass
 from fractions import Fraction
 from math import ceil, inf
 
+from placement.layout import check
+from placement.layout.prediction import build_layout
 from placement.layout.replica import Replica
 from placement.problem import PlacementProblem
 from placement.problem.fleet import Places, Unit, units, wanted
 from placement.problem.numbers import common_unit, fraction
 from placement.solver import exact
-from placement.solver.best import Best
+from placement.solver.best import GRAIN, Best
 from placement.solver.counts import count_devices
 from placement.solver.improve import improve
 from placement.solver.incumbent import Incumbent
@@ -26,6 +29,7 @@ EXACT = 40_000  # 0/1 variables up to which the compact model is asked at all
 SMALL = 2_500  # up to which it is asked before a long search
 PACKING = 0.95  # part of the time for a problem that is a packing
 RELAXED = 0.5  # part of the time for a packing that only relaxes the problem
+EFFORT = 2.0  # CP-SAT's deterministic seconds for that
 ASKED = 0.6  # part of the time for the compact model, where a layout is known
 GLANCE = 1_500  # steps of the search before the compact model is asked
 
@@ -44,8 +48,10 @@ def least_hardware(best: Best, deadline: Deadline, seed: int, *, first: bool = F
     if is_packing(problem):
         packed = pack(problem, deadline.part(PACKING), seed)
         best.offer(packed.replicas, packed.method)
-        if packed.status in {"infeasible", "unknown"}:
-            return Answer(packed.status, packed.bound)
+        if packed.status == "infeasible":
+            return Answer("infeasible", packed.bound)
+        if not _done(best, packed.bound) and deadline.left_s > 0:
+            return _small(best, deadline, packed.bound, seed)
         return _answer(best, packed.bound)
     instance = compile_instance(problem)
     if any(
@@ -61,6 +67,11 @@ def least_hardware(best: Best, deadline: Deadline, seed: int, *, first: bool = F
         return Answer("feasible", bound)
     if _done(best, bound):
         return _answer(best, bound)
+    fleet = _fleet(problem, best.value)
+    if fleet is not None and exact.size(problem, fleet) <= SMALL:
+        status, bound = _prove(best, fleet, deadline.part(0.4), bound, seed, EFFORT)
+        if status is not None:
+            return Answer(status, bound)
     if exclusive(instance):
         counted = Incumbent(instance, relaxation, free_devices=False)
         least, found = count_devices(instance, counted, deadline.part(0.6), seed)
@@ -83,6 +94,16 @@ def least_hardware(best: Best, deadline: Deadline, seed: int, *, first: bool = F
     return _search(best, work, deadline, bound, seed)
 
 
+def _small(best: Best, deadline: Deadline, bound: float, seed: int) -> Answer:
+    """What figures too fine for the packing's integers left open."""
+    fleet = _fleet(best.problem, best.value)
+    if fleet is not None and exact.size(best.problem, fleet) <= SMALL:
+        status, bound = _prove(best, fleet, deadline, bound, seed, None)
+        if status is not None:
+            return Answer(status, bound)
+    return _answer(best, bound)
+
+
 def next_price(problem: PlacementProblem, bound: float) -> float:
     """The bound, raised to the next amount that prices and moves can add up to."""
     prices = {fraction(pool.price) for pool in problem.pools if pool.count != 0}
@@ -94,7 +115,7 @@ def next_price(problem: PlacementProblem, bound: float) -> float:
     step = common_unit(prices)
     # The bound is safe as it stands: no tolerance is taken off.
     reached = ceil(Fraction(bound) / step) * step
-    if len(prices) <= 6 and reached / step < 20_000:
+    if len(prices) <= 6 and (reached + min(prices)) / step < 20_000:
         reached = _attainable(sorted(int(p / step) for p in prices), int(reached / step)) * step
     return float(reached)
 
@@ -116,7 +137,9 @@ def _attainable(prices: list[int], least: int) -> int:
 def _start(best: Best, work: Incumbent, deadline: Deadline, bound: float, seed: int) -> Incumbent:
     """The layout that runs, repaired; or one built from nothing: whichever is better."""
     problem = best.problem
-    if problem.current:
+    if best.replicas is not None:
+        seat_replicas(work, best.replicas)
+    elif problem.current:
         stay(work)
         _offer(best, work, "the current layout")
         _repair(best, work, deadline, bound, seed)
@@ -190,7 +213,7 @@ def _search(best: Best, work: Incumbent, deadline: Deadline, bound: float, seed:
             if _done(best, bound):
                 return _answer(best, bound)
             fleet = exact.enough(problem, fleet, best.value)
-        status, bound = _prove(best, fleet, deadline, bound, seed)
+        status, bound = _prove(best, fleet, deadline, bound, seed, None)
         if status is not None:
             return Answer(status, bound)
     if deadline.left_s > 0:
@@ -213,12 +236,13 @@ def _fleet(problem: PlacementProblem, value: float | None) -> list[Unit] | None:
 
 
 def _prove(
-    best: Best, fleet: list[Unit], deadline: Deadline, bound: float, seed: int
+    best: Best, fleet: list[Unit], deadline: Deadline, bound: float, seed: int, effort: float | None
 ) -> tuple[Status | None, float]:
     """Ask the compact model for something better, until there is nothing."""
     problem = best.problem
     places = Places(problem)
     rounds = 0
+    forbidden: set[tuple[str, frozenset[tuple[str, int]]]] = set()
     while deadline.left_s > 0:
         rounds += 1
         value = best.value
@@ -228,9 +252,11 @@ def _prove(
             fleet,
             part,
             seed + rounds,
-            better_than=None if value is None else _exactly(problem, value),
+            better_than=None if value is None else _better(value),
             at_least=Fraction(bound) if bound else None,
-            workers=1 if rounds == 1 and deadline.left_s < 1 else 2,
+            forbidden=forbidden,
+            workers=8 if effort is None else 1,
+            effort=effort,
         )
         if found.status == "infeasible":
             if value is None:
@@ -242,8 +268,14 @@ def _prove(
             return None, bound
         kinds = {r.seat: places.find(r.seat).device_type for r in found.replicas}  # type: ignore[union-attr]
         settled = settle(problem, kinds, found.replicas)
-        if settled is None or not best.offer(settled, "CP-SAT"):
+        if settled is None:
             return None, bound
+        if not best.offer(settled, "CP-SAT"):
+            faulty = _faulty(problem, settled)
+            if not faulty:
+                return None, bound
+            forbidden |= faulty
+            continue
         if found.status == "optimal":
             return "optimal", best.value or 0.0
         if _done(best, bound):
@@ -252,12 +284,23 @@ def _prove(
     return None, bound
 
 
-def _exactly(problem: PlacementProblem, value: float) -> Fraction:
-    """The sum of prices and moves that a float stands for."""
-    step = common_unit(
-        [*(fraction(pool.price) for pool in problem.pools), fraction(problem.move_price)]
-    )
-    return round(Fraction(value) / step) * step
+def _faulty(
+    problem: PlacementProblem, replicas: tuple[Replica, ...]
+) -> set[tuple[str, frozenset[tuple[str, int]]]]:
+    """Residents that the checker refuses on one device, as (model, option), by device type."""
+    chosen: dict[str, set[tuple[str, int]]] = defaultdict(set)
+    for replica in replicas:
+        chosen[replica.seat].add((replica.model, replica.k))
+    return {
+        (device.device_type, frozenset(chosen[device.name]))
+        for device in build_layout(problem, replicas).devices
+        if check.device_violations(problem, device)
+    }
+
+
+def _better(value: float) -> Fraction:
+    """A price that is lower by more than what is told apart."""
+    return Fraction(value) - Fraction(GRAIN) * Fraction(max(1.0, abs(value)))
 
 
 def _done(best: Best, bound: float) -> bool:

@@ -25,9 +25,10 @@ from placement.solver.result import Deadline
 from placement.solver.shares import settle
 from placement.solver.start import by_value, construct
 
-EXACT = 1_500  # 0/1 variables up to which the compact model proves what the search found
+EXACT = 1_500  # 0/1 variables up to which the compact model is asked first
+EFFORT = 3.0  # CP-SAT's deterministic seconds for that
 LOOKED_AT = 20_000
-CLOSE = 1e-6  # relative: values and bounds that are called equal
+CLOSE = 1e-5  # relative: values and bounds that are called equal; the result says so
 STEP = 0.01  # of a factor, at which bisection ends
 LEAST = 1e-4  # of the bound: about standing by
 
@@ -37,17 +38,30 @@ def most_throughput(best: Best, deadline: Deadline, seed: int, *, first: bool = 
     problem = best.problem
     if not all(model.min_replicas == 0 or _can_run(problem, model) for model in problem.models):
         return Answer("infeasible", 0.0)
-    if problem.fairness == "max-min":
-        bound = _raise_factor(best, deadline, seed, first=first)
-    else:
-        bound = _weighted_sum(best, deadline, seed, first=first)
-    if best.value is None and bound < 0:
-        return Answer("infeasible", 0.0)
     fleet = units(problem, wanted(problem))
-    if not first and not _close(best, bound) and exact.size(problem, fleet) <= LOOKED_AT:
-        status, bound = _prove(best, fleet, deadline, bound, seed)
+    number = exact.size(problem, fleet)
+    bound = inf
+    if number <= EXACT:
+        status, bound = _prove(best, fleet, deadline.part(0.5), bound, seed, EFFORT)
         if status == "infeasible":
             return Answer("infeasible", 0.0)
+        if _close(best, bound) or (first and best.value is not None):
+            return _answer(best, bound)
+    if problem.fairness == "max-min":
+        relaxed = _raise_factor(best, deadline, seed, first=first)
+    else:
+        relaxed = _weighted_sum(best, deadline, seed, first=first)
+    bound = min(bound, relaxed)
+    if best.value is None and bound < 0:
+        return Answer("infeasible", 0.0)
+    if not first and not _close(best, bound) and number <= LOOKED_AT:
+        status, bound = _prove(best, fleet, deadline, bound, seed, None)
+        if status == "infeasible":
+            return Answer("infeasible", 0.0)
+    return _answer(best, bound)
+
+
+def _answer(best: Best, bound: float) -> Answer:
     if best.value is None:
         return Answer("unknown", bound)
     return Answer("optimal" if _close(best, bound) else "feasible", max(bound, best.value))
@@ -112,7 +126,7 @@ def _raise_factor(best: Best, deadline: Deadline, seed: int, *, first: bool) -> 
     found = _carries(best, LEAST * high, deadline.part(0.3), seed)
     if found and best.value is not None:
         low = best.value
-    if first:
+    if first or best.value is None:
         return high
     factor = high * (1 - step)
     while deadline.left_s > 0 and high - max(low, 0) > STEP * high and not _close(best, high):
@@ -177,11 +191,13 @@ def _prove(
     deadline: Deadline,
     bound: float,
     seed: int,
+    effort: float | None,
 ) -> tuple[str, float]:
     """The compact model, for what is better than the best layout."""
     problem = best.problem
     places = Places(problem)
-    found = exact.search(problem, fleet, deadline, seed, workers=8)
+    workers = 8 if effort is None else 1
+    found = exact.search(problem, fleet, deadline, seed, effort=effort, workers=workers)
     if found.status == "infeasible":
         return "infeasible", bound
     if found.bound is not None:

@@ -240,6 +240,8 @@ class ItemValues:
         else:
             self.throughput = np.where(self.ok, instance.throughput[self.row], 1e-300)
             self.part = self.rate[:, None] / self.throughput  # of full replicas
+        asked = (self.rate > 0) | (self.replicas > 0)
+        self.ok &= asked[:, None]
         self.alone = self.ok & (self.part <= 1 + 1e-12) & (self.replicas <= 1)[:, None]
         least = np.where(self.ok, self.part, 0).max(axis=1)
         mean = (least > 1 + 1e-12) | (self.replicas > 1)
@@ -255,12 +257,14 @@ class ItemValues:
         }  # fmt: skip
         if not instance.problem.current:
             return moves
+        excluded = set(instance.problem.rules.excluded_devices)
         for item in instance.items:
             if not item.running or len(item.members) > 1:
                 continue
             kinds: set[int] = set()
-            for device in item.current:
-                kinds |= _types_of(instance, of_pool, device)
+            for device in item.current - excluded:
+                if device.partition("/")[0] not in excluded:
+                    kinds |= _types_of(instance, of_pool, device)
             for j in range(item.rows.start, item.rows.stop):
                 if instance.type_of[j] not in kinds:
                     moves[j] = item.running

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 
 from placement.layout.prediction import headroom
@@ -40,12 +41,16 @@ def solve(
     """
     validate(problem)
     deadline = deadline or Deadline(time_limit_s)
-    best = Best(problem)
-    find = least_hardware if problem.objective == "min-hardware" else most_throughput
-    answer = find(best, deadline, seed, first=first)
+    if problem.repair and problem.current and problem.objective == "min-hardware":
+        best, answer = _repair(problem, deadline, seed, first=first)
+    else:
+        best = Best(problem)
+        find = least_hardware if problem.objective == "min-hardware" else most_throughput
+        answer = find(best, deadline, seed, first=first)
     if answer.status == "infeasible" and best.value is not None:
         best.dropped.append("A proof that there is no layout was contradicted by one.")
         answer = Answer("feasible", 0.0)
+    problem = best.problem
     if tie_break and best.replicas is not None:
         _second_goal(best, deadline, seed)
     return Result(
@@ -58,6 +63,24 @@ def solve(
         headroom=None if best.layout is None else headroom(best.layout),
         notes=(*(() if answer.status in {"optimal", "infeasible"} else (CUT,)), *best.dropped),
     )
+
+
+def _repair(
+    problem: PlacementProblem, deadline: Deadline, seed: int, *, first: bool
+) -> tuple[Best, Answer]:
+    """The fewest moves; then the least price at that number of moves."""
+    pools = tuple(replace(pool, price=0.0) for pool in problem.pools)
+    counting = replace(problem, repair=False, pools=pools, move_price=1.0)
+    fewest = Best(counting)
+    moves = least_hardware(fewest, deadline.part(0.5), seed, first=first)
+    if fewest.replicas is None or fewest.value is None:
+        return Best(replace(problem, repair=False)), moves
+    best = Best(replace(problem, repair=False, max_moves=round(fewest.value)))
+    best.offer(fewest.replicas, fewest.method)
+    answer = least_hardware(best, deadline, seed, first=first)
+    if moves.status != "optimal" and answer.status == "optimal":
+        answer = Answer("feasible", answer.bound)
+    return best, answer
 
 
 def _second_goal(best: Best, deadline: Deadline, seed: int) -> None:

@@ -129,7 +129,7 @@ def release() -> str:
 
 def rows(path: Path, copy: Path) -> list[Measurement]:
     copy.write_bytes(path.read_bytes())
-    with ProfileStore(copy, must_exist=True) as store:
+    with ProfileStore(copy, read_only=True) as store:
         return list(store.history())
 
 

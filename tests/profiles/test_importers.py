@@ -50,6 +50,27 @@ def test_yaml_rows_say_the_same_as_csv(tmp_path):
         ("(server),t4,,309,9,\n(server),t4,,310,9,", r"line 3: a second \(server\) row"),
         ("(server),t4,,309,9,\nbert,t4,100,300,50,", r"line 3: memory is less than the server's"),
         ("", "has no rows"),
+        # What no device shows.
+        ("bert,t4,1e308,1309,50,", r"line 2: throughput: '1e308' is more than any device shows"),
+        ("bert,t4,100,1e14,50,", r"line 2: memory_mb: '1e14' is more than any device shows"),
+        ("bert,t4,100,1309,101,", r"line 2: utilization_percent: '101' is more than"),
+        ("bert,t4,100,1309,50,1e300", r"line 2: latency_p99_ms: '1e300' is more than"),
+        ("(server),t4,,1e20,9,", r"line 2: memory_mb: '1e20' is more than"),
+        # What Triton cannot serve.
+        ("..,t4,100,1309,50,", r"line 2: model: '..' cannot be the name of a model"),
+        ("../up,t4,100,1309,50,", r"line 2: model: '../up' cannot be .*: it has a slash"),
+        ('"two\nlines",t4,100,1309,50,', r"line 3: model: .* a control character or a line break"),
+        ("a\x07b,t4,100,1309,50,", r"line 2: model: .* a control character"),
+        ("a\u2028b,t4,100,1309,50,", r"line 2: model: .* it has a line break"),
+        (f"{'x' * 256},t4,100,1309,50,", r"line 2: model: .* longer than 255 bytes"),
+        ('bert,"t\n4",100,1309,50,', r"line 3: device_type: .* a line break"),
+        ('(server),"t\n4",,309,9,', r"line 3: device_type: .* a line break"),
+        # What is there twice.
+        ("bert,t4,100,1309,50,\nbert,t4,100,1309,50,", r"line 3: the same .* as .*line 2; keep"),
+        # A cell beyond what Python's reader takes; a quotation mark that does not end.
+        (f"bert,t4,100,{'1' * 131073},50,", r"line 2: is not CSV \(field larger than field limit"),
+        (f'"bert,t4,100,1,50,\n{"x" * 140_000}', r"is not CSV .* quotation mark"),
+        (f"bert,t4,100,{'x' * 100_000},50,", r"line 2: memory_mb: .{,70}… is not a number"),
     ],
 )
 def test_a_broken_row_is_named(tmp_path, row, named):
@@ -67,6 +88,13 @@ def test_a_broken_row_is_named(tmp_path, row, named):
         ("- [", "t.yaml", r"line \d+, column \d+"),
         ("- bert", "t.yaml", "row 1: a mapping"),
         ("- {model: bert, speed: 1}", "t.yaml", "row 1: unknown column 'speed'"),
+        ("- {model: [bert]}", "t.yaml", r"row 1: model: a name is expected, not \['bert'\]"),
+        ("- {model: a, device_type: b, throughput: 2024-02-30}", "t.yaml", "throughput: .* not a"),
+        ("- {model: a, device_type: b, throughput: 2024-02-03}", "t.yaml", "throughput: .* not a"),
+        ("- {model: !!timestamp 2024-02-30}", "t.yaml", "a value that cannot be read"),
+        (f"- {{model: a, device_type: b, throughput: {'9' * 5000}}}", "t.yaml", "cannot be read"),
+        ("[" * 5000, "t.yaml", "nested too deeply|is not YAML"),
+        ("[" * 5000, "t.json", "nested too deeply|is not YAML"),
     ],
 )
 def test_a_broken_file_is_named(tmp_path, text, name, named):
@@ -78,3 +106,53 @@ def test_a_file_that_is_no_text_is_refused(tmp_path):
     (tmp_path / "t.csv").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(InputError, match="is not a text file"):
         read_table(tmp_path / "t.csv")
+
+
+LATENCIES = ("p50", "p90", "p95", "p99", "max")
+
+
+@pytest.mark.parametrize("at", range(4))
+def test_percentiles_that_fall_with_their_rank_are_refused(tmp_path, at):
+    figures = [10.0] * 5
+    figures[at] = 11.0
+    columns = ",".join(f"latency_{name}_ms" for name in LATENCIES)
+    row = ",".join(map(str, figures))
+    named = f"latency_{LATENCIES[at]}_ms is 11, more than latency_{LATENCIES[at + 1]}_ms"
+    with pytest.raises(InputError, match=named):
+        a_table(tmp_path, f"model,device_type,throughput,memory_mb,{columns}\nbert,t4,1,1,{row}\n")
+
+
+@pytest.mark.parametrize(
+    ("columns", "cells", "named"),
+    [
+        ("memory_cold_mb", "1310", "memory_cold_mb is more than the memory under load"),
+        ("request_rate,concurrency", "100,4", "a load is one or the other"),
+        ("request_rate", "0", "request_rate must be above zero"),
+        ("latency_p99_ms,latency_max_ms,latency_mean_ms", "1,2,3", "latency_mean_ms is more than"),
+        ("batch_size", "3000000000", "batch_size: '3000000000' is more than any"),
+        ("instance_count", "1e10", "instance_count: '1e10' is more than any"),
+        ("memory_bytes", "1e20", "memory_bytes: '1e20' is more than any"),
+    ],
+)
+def test_figures_that_make_no_sense_together_are_refused(tmp_path, columns, cells, named):
+    text = f"model,device_type,throughput,memory_mb,{columns}\nbert,t4,100,1309,{cells}\n"
+    with pytest.raises(InputError, match=named):
+        a_table(tmp_path, text)
+
+
+def test_a_date_is_a_name_like_any_other(tmp_path):
+    """YAML takes it for a date; a model may be called so."""
+    rows = "- {model: 2024-01-31, device_type: t4, throughput: 100, memory_mb: 1309}"
+    assert a_table(tmp_path, rows, "table.yaml").measurements[0].model == "2024-01-31"
+
+
+def test_points_that_differ_in_their_rate_alone_are_two(tmp_path):
+    header = "model,device_type,throughput,memory_mb,request_rate\n"
+    table = a_table(tmp_path, f"{header}bert,t4,9,9,1000001\nbert,t4,9,9,1000002\n")
+    assert len(table.measurements) == 2
+
+
+def test_windows_line_ends_are_taken(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_bytes(f"# note\n{HEADER}bert,t4,100,1309,50,12.5\n".replace("\n", "\r\n").encode())
+    assert len(read_table(path).measurements) == 1

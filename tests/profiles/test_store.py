@@ -11,39 +11,19 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from some_rows import a_colocation, a_measurement
 
-from profiles.colocation import Colocation, Neighbour
 from profiles.environment import Environment
 from profiles.errors import InputError
-from profiles.measurement import Baseline, Confidence, Latency, LoadPoint, Measurement, Usage
+from profiles.measurement import Baseline
 from profiles.store import APPLICATION_ID, MIGRATIONS, ProfileStore
 from profiles.variant import (
-    DynamicBatching,
     HostPolicy,
     RateLimiter,
     RateLimitResource,
     Variant,
     WarmUp,
 )
-
-
-def a_measurement(model: str = "bert", concurrency: int = 1, throughput: float = 10.0):
-    return Measurement(
-        variant=Variant(
-            model,
-            instance_count=2,
-            dynamic_batching=DynamicBatching((2, 4), 100),
-            parameters=(("intra_op_thread_count", "1"),),
-        ),
-        load=LoadPoint(2, concurrency),
-        device_type="Tesla T4",
-        environment=Environment(triton="2.51.0"),
-        throughput=throughput,
-        latency=Latency(1, 1, 2, 3, 4, 5),
-        usage=Usage(100, 200, 30.0),
-        confidence=Confidence(0.04, 0.05),
-        extra={"sm_occupancy": 0.3},
-    )
 
 
 def test_what_is_added_comes_back_equal_but_for_its_date(tmp_path: Path):
@@ -83,19 +63,6 @@ def test_merging_twice_adds_each_row_once(tmp_path: Path):
         assert a.baselines()[0].memory_bytes == 309_000_000
 
 
-def a_colocation(run: str = "r1", throughput: float = 80.0) -> Colocation:
-    return Colocation(
-        run=run,
-        model="bert",
-        device_type="Tesla T4",
-        load=LoadPoint(1, 2),
-        solo_throughput=100.0,
-        throughput=throughput,
-        neighbours=(Neighbour("gpt", 5.0, {"utilization": 30.0}),),
-        latency_ms=25.0,
-    )
-
-
 def test_every_colocation_stays_and_is_merged(tmp_path: Path):
     """Two runs of the same pair are two observations: none supersedes the other."""
     with ProfileStore(tmp_path / "a.db") as a, ProfileStore(tmp_path / "b.db") as b:
@@ -114,7 +81,7 @@ def test_a_store_of_the_first_version_takes_colocations(tmp_path: Path):
     """Version 1 is the first migration alone; opening it brings it to the newest."""
     path = tmp_path / "old.db"
     connection = sqlite3.connect(path)
-    connection.executescript(MIGRATIONS[0])
+    connection.executescript(MIGRATIONS[0].sql)
     connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     connection.execute("PRAGMA user_version = 1")
     connection.close()
@@ -148,15 +115,15 @@ def test_a_killed_writer_loses_nothing_that_was_added(tmp_path: Path):
     script = (
         "import sys; sys.path[:0] = sys.argv[2:]\n"
         "from pathlib import Path\n"
-        "from test_store import a_measurement\n"
+        "from some_rows import a_measurement\n"
         "from profiles.store import ProfileStore\n"
         "store = ProfileStore(Path(sys.argv[1]))\n"
         "for n in range(10**6):\n"
         "    store.add(a_measurement(concurrency=n)); print(n, flush=True)\n"
     )
-    here = Path(__file__).parent
+    tests = Path(__file__).parents[1]
     with subprocess.Popen(
-        [sys.executable, "-c", script, str(path), str(here), str(here.parents[1])],
+        [sys.executable, "-c", script, str(path), str(tests), str(tests.parent)],
         stdout=subprocess.PIPE,
         text=True,
     ) as writer:
@@ -198,7 +165,7 @@ def test_a_newer_store_is_refused(tmp_path: Path):
 
 def test_a_missing_store_is_said_with_the_remedy(tmp_path: Path):
     with pytest.raises(InputError, match="model-placer profile"):
-        ProfileStore(tmp_path / "profiles.db", must_exist=True)
+        ProfileStore(tmp_path / "profiles.db", read_only=True)
 
 
 def test_a_broken_row_is_named(tmp_path: Path):

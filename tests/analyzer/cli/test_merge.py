@@ -47,7 +47,7 @@ def merge(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def models(folder: Path) -> set[str]:
-    with ProfileStore(folder / "all.db", must_exist=True) as store:
+    with ProfileStore(folder / "all.db", read_only=True) as store:
         return {row.model for row in store.measurements()}
 
 

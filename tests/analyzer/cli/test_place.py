@@ -132,9 +132,33 @@ def test_a_lost_device_moves_only_what_ran_there(store, tmp_path):
     assert lost.name not in {d["name"] for d in answer["layout"]["devices"]}
 
 
+def test_a_model_that_its_neighbours_slow_is_named(tmp_path):
+    """f has no rate and reaches 1 - 0.5 · 0.4 = 80 % beside r, which carries 40 of 100. With
+    --max-slowdown 10% each has a device of its own."""
+    busy = {"throughput": 100, "device_type": "t4", "needs": {}, "sensitivity": 1.0}
+    problem = {
+        "resources": [{"name": "memory"}],
+        "types": [{"name": "t4", "capacity": {}}],
+        "pools": [{"name": "gpu", "device_type": "t4", "count": 2}],
+        "models": [
+            {"name": "r", "rate": 40, "options": [{"name": "k", "busy": 0.5, **busy}]},
+            {"name": "f", "options": [{"name": "k", "busy": 0.3, **busy}]},
+        ],
+    }
+    path = tmp_path / "problem.json"
+    path.write_text(json.dumps(problem))
+    answer = place("none.db", "--problem", str(path))
+    assert answer["value"] == 1
+    assert "f on gpu-1: reaches 80% of its measured load beside its neighbours." in answer["notes"]
+    answer = place("none.db", "--problem", str(path), "--max-slowdown", "10%")
+    assert answer["value"] == 2
+    assert not any("reaches" in note for note in answer["notes"])
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["--repair", *GPU], "--current"),
         (["--device", "Tesla T5"], "Did you mean 'Tesla T4'"),
         (["--limits", "memroy", *GPU], "Did you mean 'memory'"),
         (["--models", "classification_brest", *GPU], "Did you mean 'classification_breast'"),

@@ -27,7 +27,7 @@ def start(*arguments: str) -> subprocess.Popen[str]:
 
 
 def points(store: Path) -> list[str]:
-    with ProfileStore(store, must_exist=True) as found:
+    with ProfileStore(store, read_only=True) as found:
         return sorted(point_key(measurement) for measurement in found.measurements())
 
 

@@ -1,4 +1,4 @@
-"""What every launcher holds to: `analyzer.server.server.Server`, on real servers."""
+"""What every launcher holds to: `analyzer.triton.server.Server`, on real servers."""
 
 from __future__ import annotations
 
