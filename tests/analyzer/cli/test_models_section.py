@@ -80,13 +80,13 @@ def test_members_may_be_names_alone():
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("bert: [1]", "models: bert: a mapping"),
+        ("bert: [1]", "models: bert: expected a mapping"),
         (
             "bert: {batch_size: [1]}",
             "models: bert: unknown field 'batch_size'. Did you mean 'batch",
         ),
         ("bert: {batch_sizes: [0]}", "models: bert: batch_sizes: 0 is not a positive integer"),
-        ("bert: {concurrency: []}", "models: bert: concurrency: at least one value is needed"),
+        ("bert: {concurrency: []}", "models: bert: concurrency: expected at least one value"),
         ("bert: {kind: CPU}", "models: bert: kind: 'CPU' is not one of KIND_AUTO"),
         (
             "bert: {shapes: {IDS: x}}",
@@ -94,7 +94,7 @@ def test_members_may_be_names_alone():
         ),
         ("bert: {shapes: [1]}", "models: bert: shapes: .* not a mapping"),
         ("bert: {input_data: 3}", "models: bert: input_data: 3 is not a non-empty string"),
-        ("bert: {members: 3}", "models: bert: members: names are expected"),
+        ("bert: {members: 3}", "models: bert: members: expected names"),
         (
             "bert: {members: {a: {concurrency: [1]}}}",
             "models: bert: members: a: unknown field 'concurrency'",

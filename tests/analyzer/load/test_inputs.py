@@ -160,8 +160,8 @@ def test_the_datas_own_shape_fixes_an_open_dim(tmp_path: Path):
     ("document", "words"),
     [
         ("{", "is not JSON"),
-        ("[]", 'no list "data"'),
-        ('{"data": []}', 'no list "data"'),
+        ("[]", 'the list "data" is missing or empty'),
+        ('{"data": []}', 'the list "data" is missing or empty'),
         ('{"data": [1]}', "entry 0 is not an object"),
         ('{"data": [{"IMGAE": [1]}]}', "unknown input 'IMGAE'"),
         ('{"data": [{}]}', "input IMAGE of .* is missing"),

@@ -166,11 +166,11 @@ def test_whatever_ends_the_command_ends_all_it_started(
 @pytest.mark.parametrize(
     ("gpus", "arguments", "said"),
     [
-        (1, ["--parallel"], "needs two GPUs or more, and there is GPU 0 (Tesla T4)"),
+        (1, ["--parallel"], "needs at least two GPUs; available: GPU 0 (Tesla T4)"),
         (0, ["--parallel"], "needs at least two GPUs; available: none"),
-        (2, ["--parallel", "--gpus", "1"], "needs two GPUs or more, and there is GPU 1"),
-        (2, ["--parallel", "--gpus", "none"], "--parallel is for GPUs"),
-        (2, ["--parallel", "--launch-mode", "remote"], "remote has one"),
+        (2, ["--parallel", "--gpus", "1"], "needs at least two GPUs; available: GPU 1"),
+        (2, ["--parallel", "--gpus", "none"], "--parallel needs GPUs"),
+        (2, ["--parallel", "--launch-mode", "remote"], "cannot use --launch-mode remote"),
         (2, ["--parallel", "--cpus", "0"], "fewer CPUs than there are GPUs"),
     ],
 )

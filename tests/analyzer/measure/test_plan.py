@@ -22,8 +22,9 @@ def prepare(*models: str, **given: object) -> None:
 def test_every_model_that_lacks_a_shape_is_named():
     with pytest.raises(InputError) as caught:
         prepare("add_one", "picky")
-    assert "add_one: input IN has open dims [-1]; --shape IN:8 would fix them" in str(caught.value)
-    assert "picky: input IDS" in str(caught.value)
+    said = str(caught.value)
+    assert "add_one: input IN has variable dims [-1]; set them, e.g. --shape IN:8" in said
+    assert "picky: input IDS" in said
 
 
 def test_a_shape_without_a_model_is_for_those_that_have_the_input():

@@ -91,6 +91,6 @@ def test_a_shard_without_models_starts_no_server_and_leaves_a_store(
         Options(example_repository, store, shard=Shard(5, 6)), lambda _: None, told.append
     )
     assert outcome.measurements == []
-    assert told == ["Shard 5/6 has no model: there are 5."]
+    assert told == ["Shard 5/6 has no models: there are only 5."]
     with ProfileStore(store, read_only=True) as found:
         assert found.measurements() == []
