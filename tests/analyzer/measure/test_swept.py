@@ -165,9 +165,9 @@ def test_a_change_of_a_member_is_a_change_of_the_ensemble(options: Options, tmp_
 
 
 def test_a_members_name_is_checked_before_anything_starts(options: Options):
-    with pytest.raises(InputError, match="did you mean 'doubler'"):
+    with pytest.raises(InputError, match="Did you mean 'doubler'"):
         measured(options, models=["caller"], with_models={"caller": ["dubler"]})
-    with pytest.raises(InputError, match="did you mean 'caller'"):
+    with pytest.raises(InputError, match="Did you mean 'caller'"):
         measured(options, with_models={"coller": ["doubler"]})
 
 

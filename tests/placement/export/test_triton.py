@@ -274,7 +274,7 @@ def test_one_server_cannot_hold_two_variants_of_a_model(models, tmp_path):
 
 
 def test_an_unknown_model_is_named_with_the_nearest(models, tmp_path):
-    with pytest.raises(InputError, match="did you mean 'bert'"):
+    with pytest.raises(InputError, match="Did you mean 'bert'"):
         export.export(Layout((a_device("g", a_resident("bret")),)), models, tmp_path)
 
 
