@@ -32,7 +32,10 @@ def main() -> int:
     parser.add_argument("--cases", type=int, default=1000, help="of both kinds together")
     parser.add_argument("--seed", default=str(time.time_ns() % 10**9), help="default: by the clock")
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--limit", type=float, default=3.0, help="seconds for a large problem")
+    parser.add_argument(
+        "--limit", type=float, default=3.0, help="seconds for one of two statements"
+    )
+    parser.add_argument("--brute-limit", type=float, default=20.0, help="for a small problem")
     parser.add_argument("--kinds", nargs="+", default=["brute", "pairs"], metavar="brute|pairs")
     parser.add_argument("--shrink", action="store_true", help="show the least problem as well")
     arguments = parser.parse_args()
@@ -71,7 +74,7 @@ def _run(task):
         if kind == "brute":
             what = f"{problem.objective}{', repair' if problem.repair else ''}"
             try:
-                wrong = against_brute_force(problem)
+                wrong = against_brute_force(problem, arguments.brute_limit)
             except TooLargeError:
                 what, wrong = "left out: too large", None
         else:

@@ -2,7 +2,7 @@
 
 - greedy: each model by its cheapest option, counted by the dominant share of a device times the
   device's price; on the first device with room (first fit), else on a new one.
-- one type alone: the same on devices of one type.
+- one type alone: the same on devices of one type; what cannot run there goes elsewhere.
 - fixed option: type and option of each model fixed beforehand, the cheapest by utilization alone
   for what it carries; first fit.
 - MostAllocated: the same options, models as they come, on the device with room that is fullest, as
@@ -14,6 +14,7 @@ Each returns a layout; the caller checks it.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -34,37 +35,56 @@ COMPACT = 120_000  # 0/1 variables up to which the compact model is built
 
 
 class Devices:
-    """The devices in use of one pool, with what they have left."""
+    """The devices in use of one type, of all pools, with what they have left."""
 
-    def __init__(self, problem: PlacementProblem, pool: Pool) -> None:
-        kind = next(k for k in problem.types if k.name == pool.device_type)
-        self.pool = pool
-        self.names = [r.name for r in problem.resources]
+    def __init__(self, problem: PlacementProblem, device_type: str) -> None:
+        kind = next(k for k in problem.types if k.name == device_type)
+        names = [r.name for r in problem.resources]
+        self.device_type = device_type
         self.empty = np.array(
-            [kind.capacity.get(n, math.inf) - kind.baseline.get(n, 0.0) for n in self.names]
+            [kind.capacity.get(n, math.inf) - kind.baseline.get(n, 0.0) for n in names]
         )
-        self.left = np.empty((0, len(self.names)))
+        self.left = np.empty((0, len(names)))
+        self.names: list[str] = []
+        self.of_pool: list[Pool] = []
         self.residents: list[list[tuple[str, Option, float]]] = []
         excluded = set(problem.rules.excluded_devices)
-        self.limit = 0 if pool.name in excluded else pool.count
-        self.blocked = {name for name in excluded if name.startswith(f"{pool.name}-")}
+        pools = [p for p in problem.pools if p.device_type == device_type]
+        pools = [p for p in pools if p.name not in excluded]
+        self.unused = [
+            (pool, (n for n in _numbered(pool) if n not in excluded))
+            for pool in sorted(pools, key=lambda pool: pool.price)
+        ]
 
-    def open(self) -> int | None:
-        """The number of a new device; None if the pool has no more."""
-        if self.limit is not None and len(self.residents) >= self.limit:
-            return None
-        if len(self.residents) == len(self.left):
-            more = np.tile(self.empty, (max(16, len(self.left)), 1))
-            self.left = np.concatenate([self.left, more])
-        self.residents.append([])
-        number = len(self.residents) - 1
-        if self.name(number) in self.blocked:
-            self.left[number] = -1
-            return self.open()
-        return number
+    def open(self, hosts: set[str]) -> int | None:
+        """The number of a new device on none of these hosts; None if there is none."""
+        for place, (pool, names) in enumerate(self.unused):
+            if pool.host in hosts:
+                continue
+            name = next(names, None)
+            if name is None:
+                del self.unused[place]
+                return self.open(hosts)
+            if len(self.residents) == len(self.left):
+                more = np.tile(self.empty, (max(16, len(self.left)), 1))
+                self.left = np.concatenate([self.left, more])
+            self.residents.append([])
+            self.names.append(name)
+            self.of_pool.append(pool)
+            return len(self.residents) - 1
+        return None
 
-    def name(self, number: int) -> str:
-        return self.pool.name if self.pool.count == 1 else f"{self.pool.name}-{number + 1}"
+    def host(self, number: int) -> str:
+        return self.of_pool[number].host or self.names[number]
+
+
+def _numbered(pool: Pool) -> Iterator[str]:
+    """The names of a pool's devices."""
+    if pool.count == 1:
+        yield pool.name
+        return
+    for number in itertools.count(1) if pool.count is None else range(1, pool.count + 1):
+        yield f"{pool.name}-{number}"
 
 
 class Placing:
@@ -72,9 +92,8 @@ class Placing:
 
     def __init__(self, problem: PlacementProblem) -> None:
         self.problem = problem
-        self.pools: dict[str, list[Devices]] = defaultdict(list)
-        for pool in problem.pools:
-            self.pools[pool.device_type].append(Devices(problem, pool))
+        kinds = dict.fromkeys(pool.device_type for pool in problem.pools)
+        self.devices = {kind: Devices(problem, kind) for kind in kinds}
         self.devices_in_use = 0
         copies = {name: model.name for name, model in problem.copies()}
         self.foes: dict[str, set[str]] = defaultdict(set)  # by model: whom to stand apart from
@@ -85,53 +104,37 @@ class Placing:
         self.spread = {n for n, m in copies.items() if {n, m} & set(problem.rules.spread)}
         self.where: dict[str, list[tuple[Devices, int]]] = defaultdict(list)
 
-    def place(
-        self, name: str, option: Option, share: float, fullest: bool, hosts: set[str]
-    ) -> bool:
+    def place(self, name: str, option: Option, share: float, fullest: bool) -> bool:
         """Put a replica on a device in use with room, or a new one."""
+        if option.device_type not in self.devices:
+            return False
+        devices = self.devices[option.device_type]
         need = np.array([self._need(option, r, share) for r in self.problem.resources])
-        choices = []
-        for devices in self.pools[option.device_type]:
-            if name in self.spread and devices.pool.host in hosts:
-                continue
-            count = len(devices.residents)
-            fits = (devices.left[:count] >= need - 1e-12).all(axis=1)
-            for foe in (name, *self.foes[name]):
-                for other, number in self.where[foe]:
-                    if other is devices:
-                        fits[number] = False
-            for number in np.nonzero(fits)[0][: None if fullest else 1]:
-                part = devices.left[number] / devices.empty
-                choices.append((float(part.mean()) if fullest else 0.0, devices, int(number)))
-        if choices:
-            _, devices, number = min(choices, key=lambda choice: choice[0])
+        hosts = {d.host(n) for d, n in self.where[name]} if name in self.spread else set()
+        fits = (devices.left[: len(devices.residents)] >= need - 1e-12).all(axis=1)
+        for foe in (name, *self.foes[name]):
+            for other, number in self.where[foe]:
+                if other is devices:
+                    fits[number] = False
+        found = [int(n) for n in np.nonzero(fits)[0] if not hosts or devices.host(n) not in hosts]
+        if found and fullest:
+            parts = (devices.left[found] / devices.empty).mean(axis=1)
+            number = found[int(parts.argmin())]
+        elif found:
+            number = found[0]
         else:
-            opened = self._open(option, need, name, hosts)
+            most = self.problem.max_devices
+            if (devices.empty < need - 1e-12).any() or self.devices_in_use == most:
+                return False
+            opened = devices.open(hosts)
             if opened is None:
                 return False
-            devices, number = opened
+            number = opened
+            self.devices_in_use += 1
         devices.left[number] -= need
         devices.residents[number].append((name, option, share))
         self.where[name].append((devices, number))
-        hosts.add(devices.pool.host or devices.name(number))
         return True
-
-    def _open(
-        self, option: Option, need: np.ndarray, name: str, hosts: set[str]
-    ) -> tuple[Devices, int] | None:
-        most = self.problem.max_devices
-        if most is not None and self.devices_in_use >= most:
-            return None
-        for devices in sorted(self.pools[option.device_type], key=lambda d: d.pool.price):
-            if name in self.spread and devices.pool.host in hosts:
-                continue
-            if (devices.empty < need - 1e-12).any():
-                continue
-            number = devices.open()
-            if number is not None:
-                self.devices_in_use += 1
-                return devices, number
-        return None
 
     def remove(self, name: str) -> None:
         """Take back what was placed of a model."""
@@ -149,22 +152,23 @@ class Placing:
 
     def layout(self) -> Layout:
         placed = []
-        for group in self.pools.values():
-            for devices in group:
-                for number, residents in enumerate(devices.residents):
-                    if residents:
-                        placed.append(
-                            PlacedDevice(
-                                devices.name(number),
-                                devices.pool.device_type,
-                                tuple(
-                                    Resident(name, o.name, share, o.throughput * share)
-                                    for name, o, share in residents
-                                ),
-                                host=devices.pool.host,
-                                price=devices.pool.price,
-                            )
+        for devices in self.devices.values():
+            for number, residents in enumerate(devices.residents):
+                if residents:
+                    pool = devices.of_pool[number]
+                    carried = tuple(
+                        Resident(name, o.name, share, o.throughput * share)
+                        for name, o, share in residents
+                    )
+                    placed.append(
+                        PlacedDevice(
+                            devices.names[number],
+                            devices.device_type,
+                            carried,
+                            host=pool.host,
+                            price=pool.price,
                         )
+                    )
         return Layout(tuple(placed), self.problem.objective)
 
 
@@ -192,9 +196,9 @@ def replicas(problem: PlacementProblem, model: Model, option: Option) -> tuple[i
 
 
 def by_dominant_share(
-    problem: PlacementProblem, only: str | None = None
+    problem: PlacementProblem, first: str | None = None
 ) -> Callable[[Model], list[Option]]:
-    """A model's options, the cheapest first."""
+    """A model's options, the cheapest first; before them those on the type `first`."""
     price = {pool.device_type: pool.price for pool in problem.pools}
     kinds = {kind.name: kind for kind in problem.types}
 
@@ -213,9 +217,10 @@ def by_dominant_share(
         return count * max(parts, default=0.0) * price.get(option.device_type, math.inf)
 
     def options(model: Model) -> list[Option]:
-        listed = [o for o in usable(model) if only is None or o.device_type == only]
-        costs = [(cost(model, o), n, o) for n, o in enumerate(listed)]
-        return [o for c, _, o in sorted(costs, key=lambda x: x[:2]) if c < math.inf]
+        costs = [
+            (o.device_type != first, cost(model, o), n, o) for n, o in enumerate(usable(model))
+        ]
+        return [o for _, c, _, o in sorted(costs, key=lambda x: x[:3]) if c < math.inf]
 
     return options
 
@@ -253,8 +258,7 @@ def greedy(
             continue
         for option in options(model):
             count, share = replicas(problem, model, option)
-            hosts: set[str] = set()
-            if all(placing.place(name, option, share, fullest, hosts) for _ in range(count)):
+            if all(placing.place(name, option, share, fullest) for _ in range(count)):
                 break
             placing.remove(name)
         else:
@@ -292,9 +296,8 @@ def most_throughput(problem: PlacementProblem) -> Layout | None:
     def place(name: str, share: float, least: float) -> bool:
         for option in options(models[name]):
             part = min(1.0, share / option.throughput)
-            hosts = {d.pool.host or d.name(n) for d, n in placing.where[name]}
             for tried in (part, part / 2, part / 4, 0.0):
-                if tried >= least and placing.place(name, option, tried, False, hosts):
+                if tried >= least and placing.place(name, option, tried, False):
                     carried[name] += tried * option.throughput
                     return True
         return False

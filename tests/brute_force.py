@@ -22,7 +22,7 @@ from placement import Layout, Model, Option, PlacedDevice, PlacementProblem, Poo
 from placement.problem.slowdown import Runner, reached
 
 MOST_CONFIGURATIONS = 3_000  # of one GPU
-MOST_NODES = 200_000
+MOST_NODES = 50_000
 ZERO, ONE = Fraction(0), Fraction(1)
 
 
@@ -82,8 +82,6 @@ def _devices_of_unlimited(problem: PlacementProblem) -> int:
     """
     if all(pool.count is not None for pool in problem.pools):
         return 0
-    if problem.max_devices is not None:
-        return problem.max_devices
     alone = 0
     for _, model in problem.copies():
         carried = [_alone(problem, o) for o in model.options if _meets(model, o)]
@@ -92,6 +90,8 @@ def _devices_of_unlimited(problem: PlacementProblem) -> int:
         if model.rate and least:
             replicas = max(replicas, ceil(exact(model.rate) / least))
         alone += replicas
+    if problem.max_devices is not None:
+        alone = problem.max_devices  # what has to share devices is not spread over more
     rules = problem.rules
     named = (
         *(d for _, d in (*rules.pins, *rules.forbidden, *problem.current)),

@@ -161,6 +161,13 @@ def _models(
                     sensitivity=rng.choice([0.0, 0.0, 0.3, 1.0, 1.5]) if slowed else 0.0,
                 )
             )
+        if (
+            slowed and rng.random() < 0.5
+        ):  # one that minds its neighbours less or more, and needs more
+            first = options[0]
+            needs = {**first.needs, "memory": max(memory[0], first.needs["memory"])}
+            felt = 0.0 if first.sensitivity else 1.0
+            options.append(replace(first, name="k again", needs=needs, sensitivity=felt))
         sensitive = any(o.sensitivity and o.busy for o in options)
         if least and not rated and sensitive:
             # Two slowed models without rates beside one with a rate: see tests/brute_force.py.

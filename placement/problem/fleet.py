@@ -119,13 +119,18 @@ def wanted(problem: PlacementProblem) -> int:
     """As many devices of one pool as could ever be of use."""
     if problem.objective == "max-throughput":
         return max((pool.count or 0 for pool in problem.pools), default=0)
-    rules = problem.rules
     # One for each replica; more for devices that rules name, since these are taken by number.
+    replicas = sum(model.count * _replicas(problem, model) for model in problem.models)
+    return replicas + highest_number(problem)
+
+
+def highest_number(problem: PlacementProblem) -> int:
+    """The highest number of a device that a rule or the current layout names."""
+    rules = problem.rules
     named = [d for _, d in (*rules.pins, *rules.forbidden, *problem.current)]
     named += rules.excluded_devices
-    numbers = [int(n) for d in named if (n := d.split("/")[0].rpartition("-")[2]).isdecimal()]
-    replicas = sum(model.count * _replicas(problem, model) for model in problem.models)
-    return replicas + max(numbers, default=0) + len(named)
+    numbers = [d.split("/")[0].rpartition("-")[2] for d in named]
+    return max((int(n) for n in numbers if n.isdecimal()), default=0)
 
 
 def _replicas(problem: PlacementProblem, model: Model) -> int:

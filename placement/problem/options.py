@@ -37,6 +37,7 @@ def worthwhile(problem: PlacementProblem, model: Model) -> list[tuple[int, Optio
             needs.append(-option.throughput)
         if slowed:  # what it does to neighbours, and they to it
             needs.append(option.busy if full else option.busy / (option.throughput or 1e-300))
+            needs.append(option.sensitivity)
             needs.append(option.latency_ms or 0.0 if model.latency_limit_ms else 0.0)
         return tuple(needs)
 

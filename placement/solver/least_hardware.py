@@ -11,7 +11,7 @@ from placement.layout import check
 from placement.layout.prediction import build_layout
 from placement.layout.replica import Replica
 from placement.problem import PlacementProblem
-from placement.problem.fleet import Places, Unit, units, wanted
+from placement.problem.fleet import Places, Unit, highest_number, units, wanted
 from placement.problem.numbers import common_unit, fraction
 from placement.solver import exact
 from placement.solver.best import GRAIN, Best
@@ -28,7 +28,7 @@ from placement.solver.start import by_value, construct, seat_replicas, stay
 EXACT = 40_000  # 0/1 variables up to which the compact model is asked at all
 SMALL = 2_500  # up to which it is asked before a long search
 PACKING = 0.95  # part of the time for a problem that is a packing
-RELAXED = 0.5  # part of the time for a packing that only relaxes the problem
+RELAXED = 0.7  # part of the time for a packing that only relaxes the problem
 EFFORT = 2.0  # CP-SAT's deterministic seconds for that
 ASKED = 0.6  # part of the time for the compact model, where a layout is known
 GLANCE = 1_500  # steps of the search before the compact model is asked
@@ -225,10 +225,9 @@ def _search(best: Best, work: Incumbent, deadline: Deadline, bound: float, seed:
 def _fleet(problem: PlacementProblem, value: float | None) -> list[Unit] | None:
     """The devices that the compact model names; None where these are far too many."""
     most = wanted(problem)
-    if value is not None:
-        prices = [pool.price for pool in problem.pools if pool.count is None and pool.price > 0]
-        if all(pool.price > 0 for pool in problem.pools if pool.count is None):
-            most = min(most, int(value / min(prices, default=1.0) + 1e-9) + 1)
+    if value is not None and all(pool.count is None and pool.price > 0 for pool in problem.pools):
+        cheapest = min((pool.price for pool in problem.pools), default=1.0)
+        most = min(most, max(int(value / cheapest + 1e-9), highest_number(problem)) + 1)
     if most * len(problem.pools) > EXACT:
         return None
     fleet = units(problem, most)

@@ -62,6 +62,9 @@ def relax(
     With `feasibility` devices and moves cost nothing: a bound above zero proves that there is no
     layout at all.
     """
+    if not len(instance.throughput):
+        nothing = np.zeros(instance.limited.shape)
+        return Relaxation(0.0, nothing, np.zeros(len(instance.items)), nothing.sum(axis=1))
     dual = _Dual(instance, feasibility=feasibility)
     values = ItemValues(instance, dual.move_price)
     best, best_bound = dual.start(), -np.inf

@@ -19,6 +19,7 @@ from typing import Any
 from placement.layout.replica import Replica
 from placement.problem import Option, PlacementProblem
 from placement.problem.options import reference
+from placement.problem.slowdown import Runner, reached
 
 PRECISE = "primal_feasibility_tolerance: 1e-10 dual_feasibility_tolerance: 1e-9"
 MARGIN = 0.01  # more is not asked for
@@ -46,6 +47,7 @@ def settle(
     lp.SetSolverSpecificParametersAsString(PRECISE)
     shares: list[Any] = [lp.NumVar(0, 1, "") if i in free else 1.0 for i in range(len(replicas))]
     options = [models[r.model].options[r.k] for r in replicas]
+    others = _reached_by_others(replicas, options, free)
     on: dict[str, list[int]] = defaultdict(list)
     of_model: dict[str, list[int]] = defaultdict(list)
     for i, r in enumerate(replicas):
@@ -63,7 +65,7 @@ def settle(
             if not isinstance(load, int | float):
                 size = max(room, 1e-12)
                 lp.Add(load * (1 / size) <= max(0.0, room) / size)
-        _beside(lp, problem, models, replicas, options, shares, here, free)
+        _beside(lp, models, replicas, options, shares, others, here, free)
     amounts = {
         name: sum(options[i].throughput * shares[i] for i in mine)
         for name, mine in of_model.items()
@@ -119,10 +121,10 @@ def _grow(lp: Any, problem: PlacementProblem, models: Any, amounts: Any) -> None
 
 
 def _beside(
-    lp: Any, problem: PlacementProblem, models: Any, replicas: tuple[Replica, ...],
-    options: list[Option], shares: list[Any], here: list[int], free: set[int],
+    lp: Any, models: Any, replicas: tuple[Replica, ...], options: list[Option],
+    shares: list[Any], others: dict[int, float], here: list[int], free: set[int],
 ) -> None:  # fmt: skip
-    del problem
+    shares = [others.get(i, share) for i, share in enumerate(shares)]
     for i in here:
         option, model = options[i], models[replicas[i].model]
         if not option.sensitivity:
@@ -134,6 +136,26 @@ def _beside(
             spare = 1 - option.latency_ms / model.latency_limit_ms
             if not isinstance(lost, int | float):
                 lp.Add(lost <= spare)
+
+
+def _reached_by_others(
+    replicas: tuple[Replica, ...], options: list[Option], free: set[int]
+) -> dict[int, float]:
+    """What replicas without a rate reach beside the others, these at the shares given."""
+    on: dict[str, list[int]] = defaultdict(list)
+    for i, r in enumerate(replicas):
+        on[r.seat].append(i)
+    found: dict[int, float] = {}
+    for here in on.values():
+        if not any(options[i].sensitivity and i not in free for i in here):
+            continue
+        runners = [
+            Runner(replicas[i].share, options[i].busy, options[i].sensitivity, paced=i in free)
+            for i in here
+        ]
+        parts = reached(runners)
+        found |= {i: part for i, part in zip(here, parts, strict=True) if i not in free}
+    return found
 
 
 def _scale_down(

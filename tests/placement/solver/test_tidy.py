@@ -38,8 +38,8 @@ def test_a_replica_without_a_share_is_given_up():
 def test_a_sliver_is_merged_where_that_holds():
     """80 + 1 of 10,000: the one goes to the other replica."""
     kept = tidy(a_problem(), placed(0.8, 0.0001), yes)
-    assert [r.share for r in kept if r.model == "a"] == [8001]
-    assert tidy(a_problem(), placed(0.8, 0.0001), lambda _: False) == placed(8000, 1)
+    assert [r.share for r in kept if r.model == "a"] == [0.8001]
+    assert tidy(a_problem(), placed(0.8, 0.0001), lambda _: False) == placed(0.8, 0.0001)
 
 
 def test_a_real_part_stays():
@@ -51,8 +51,8 @@ def test_a_replica_that_must_be_there_stays():
     twice = PlacementProblem(**{**vars(a_problem()), "models": (
         Model("a", (OPTION,), rate=80.0, min_replicas=2), Model("b", (OPTION,)),
     )})  # fmt: skip
-    assert tidy(twice, placed(0.8, 0.0), yes) == placed(8000, 0)
+    assert tidy(twice, placed(0.8, 0.0), yes) == placed(0.8, 0.0)
     together = a_problem(rules=Rules(together=(("a", "b"),)))
-    assert tidy(together, placed(0.8, 0.0), yes) == placed(8000, 0)
+    assert tidy(together, placed(0.8, 0.0), yes) == placed(0.8, 0.0)
     alone = tuple(r for r in placed(0.8, 0.0) if (r.model, r.seat) != ("b", "gpu-2"))
     assert tidy(a_problem(), alone, yes) == alone
