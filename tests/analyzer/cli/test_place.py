@@ -98,6 +98,7 @@ def test_demands_split_and_raise_the_hardware(store, tmp_path):
     assert sum(replicas) >= 59.2 * (1 - 1e-9)
 
 
+@pytest.mark.slow
 def test_most_throughput_on_three_gpus_names_what_clashes(store):
     """Memory alone needs four, so that three hold all models under no shares."""
     with pytest.raises(NoAnswerError, match="Nothing fits"):
