@@ -53,7 +53,7 @@ class Best:
         value = check.objective(self.problem, layout)
         if self.is_better(self.value, value) or check.violations(self.problem, layout):
             return
-        self.replicas, self.layout = replicas, layout
+        self.replicas, self.layout, self.value = replicas, layout, value
 
     def holds(self, replicas: tuple[Replica, ...]) -> bool:
         """Whether a layout breaks nothing."""

@@ -157,7 +157,7 @@ def _realise(
                 share = min(float(shares[j]), left / float(instance.throughput[j]))
                 incumbent.put(i, d, j, share)
         left, replicas = incumbent.missing(i)
-        incumbent.set_unmet(i, left / item.rate if item.rate > 0 else 0.0)
+        incumbent.recount(i)
         if left > 0 or replicas > 0:
             return False
     return True

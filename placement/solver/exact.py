@@ -309,6 +309,11 @@ class _Integers:
     def up(self, figure: Fraction) -> int:
         return ceil(figure / self.unit)
 
+    def most(self, limit: Fraction, times: int = GRAINS) -> int:
+        """A limit on sums of the figures, each taken in parts of one in `times`."""
+        # Exact multiples of a unit leave no use for a part of one.
+        return floor(limit * times / self.unit) if self.exact else ceil(limit * times / self.unit)
+
 
 def _fits(
     problem: PlacementProblem, kind: PoolType, needs: Mapping[str, float], *, rated: bool
@@ -358,9 +363,7 @@ def _capacity(
         shared = resource.scales and any(key in built.s for key in here)
         numbers = _Integers(needs.values(), LARGEST if shared else 2**40)
         times = GRAINS if shared else 1
-        # What needs are exact multiples of a unit leave no use for a part of one.
-        rounded = floor if numbers.exact else ceil
-        most = rounded(room * times / numbers.unit)
+        most = numbers.most(room, times)
         load: Any = 0
         for key, need in needs.items():
             amount = numbers.down(need)
@@ -406,10 +409,10 @@ def _slowdown(
         whole = numbers.up(Fraction(1))
         if model.latency_limit_ms is not None and option.latency_ms is not None:
             spare = 1 - fraction(option.latency_ms) / fraction(model.latency_limit_ms)
-            built.cp.add(lost <= numbers.up(spare) * GRAINS).only_enforce_if(built.x[key])
+            built.cp.add(lost <= numbers.most(spare)).only_enforce_if(built.x[key])
         most = problem.max_slowdown
         if most is not None and key not in built.s:
-            built.cp.add(lost <= numbers.up(fraction(most)) * GRAINS).only_enforce_if(built.x[key])
+            built.cp.add(lost <= numbers.most(fraction(most))).only_enforce_if(built.x[key])
         if key in built.s:
             mine = whole * (built.s[key] - built.x[key])
             built.cp.add(mine + lost <= whole * GRAINS).only_enforce_if(built.x[key])

@@ -203,7 +203,7 @@ class _Search:
 
     def _unmet(self) -> list[int]:
         """Some of the items whose demand is not met."""
-        missing = np.flatnonzero(self.incumbent.unmet > 0)
+        missing = self.incumbent.lacking()
         if not len(missing):
             return []
         most = 6 if self.flexible else 12

@@ -18,7 +18,7 @@ import numpy as np
 
 from placement.layout.replica import Replica
 from placement.problem import Pool
-from placement.solver.instance import SLACK, DeviceClass, Instance, owns
+from placement.solver.instance import MANDATORY, SLACK, DeviceClass, Instance, owns
 from placement.solver.relaxation import Relaxation
 
 REST = 1e-11  # of a rate: what floats leave over
@@ -79,13 +79,16 @@ class Incumbent:
         self.price = 0.0
         self.moves = 0
         self.used = 0  # GPUs
-        self.unmet = np.ones(len(instance.items))
+        self.unmet = np.ones(len(instance.items))  # parts of rates that are not carried
+        self.absent = np.array([float(item.replicas) for item in instance.items])  # replicas
         for i, item in enumerate(instance.items):
             if not item.replicas and problem.objective == "min-hardware" and item.rate <= 0:
                 self.unmet[i] = 0.0
         self.log: list[tuple[Any, ...]] | None = None
+        self.flexible = problem.objective == "max-throughput"
         self.move_price = problem.move_price if problem.objective == "min-hardware" else 0.0
         self.most_moves = problem.max_moves if problem.current else None
+        self.must = MANDATORY * max([1.0, *(cls.price for cls in instance.classes)])
         self.excess = 10.0 * dearest  # for each move beyond the limit
         # What an insertion takes a move to cost; where moves are limited they are never free.
         self.move_weight = self.move_price
@@ -342,7 +345,7 @@ class Incumbent:
                     self.spare.remove(d)
                 self._open(d, gpu, kind, name)
             else:  # unmet
-                self.unmet[step[1]] = step[2]
+                self.unmet[step[1]], self.absent[step[1]] = step[2:]
 
     def close_empty(self, d: int) -> None:
         """Close a seat that was opened for a replica that did not come."""
@@ -370,14 +373,14 @@ class Incumbent:
         item = self.instance.items[i]
         left, replicas = self.missing(i)
         part = left / item.rate if item.rate > 0 else 0.0
-        self.set_unmet(i, part + (replicas / max(1, item.replicas) if replicas else 0.0))
+        self._set_unmet(i, part, float(replicas))
 
-    def set_unmet(self, i: int, part: float) -> None:
+    def _set_unmet(self, i: int, part: float, absent: float) -> None:
         """Record which part of the item's demand is not met."""
-        if part != self.unmet[i]:
+        if part != self.unmet[i] or absent != self.absent[i]:
             if self.log is not None:
-                self.log.append(("unmet", i, self.unmet[i]))
-            self.unmet[i] = part
+                self.log.append(("unmet", i, self.unmet[i], self.absent[i]))
+            self.unmet[i], self.absent[i] = part, absent
 
     def _grow(self) -> None:
         old = self.size
@@ -429,8 +432,13 @@ class Incumbent:
             self.price
             + self.move_price * self.moves
             + self.excess * self._beyond()
-            + float(self.penalties[self.unmet > 0] @ self.unmet[self.unmet > 0])
+            + float(self.penalties @ self.unmet)
+            + self.must * float(self.absent.sum())
         )
+
+    def lacking(self) -> Any:
+        """The items whose demand is not met."""
+        return np.flatnonzero((self.unmet > 0) | (self.absent > 0))
 
     def _beyond(self) -> int:
         """Moves beyond the limit."""
@@ -503,26 +511,30 @@ class Incumbent:
         noise: float = 0.0,
         opening: float | None = 1.25,
         limit: float = np.inf,
+        part: float = 1.0,
     ) -> bool:
         """Insert all that is missing of the item; whether that succeeded.
 
         `seats`: open seats to look at, to which new ones are added; `opening`: how much dearer a
         replica on a new device is taken to be, None: no new device; `limit`: the price of GPUs at
-        which to give up.
+        which to give up; `part`: of the rate that is to be carried.
         """
         item = self.instance.items[i]
+        unused = (1.0 - part) * item.rate
         left, replicas = self.missing(i)
+        left = max(0.0, left - unused)
         while left > 0 or replicas > 0:
-            if not self._insert_one(i, item, left, seats, random, noise, opening):
+            if not self._insert_one(i, item, left, replicas, seats, random, noise, opening):
                 break
             if self.price > limit:
                 return False
             left, replicas = self.missing(i)
+            left = max(0.0, left - unused)
         self.recount(i)
-        return not self.unmet[i] > 0
+        return not (self.unmet[i] > 0 or self.absent[i] > 0)
 
     def _insert_one(
-        self, i: int, item: Any, left: float, seats: list[int],
+        self, i: int, item: Any, left: float, replicas: int, seats: list[int],
         random: Any, noise: float, opening: float | None,
     ) -> bool:  # fmt: skip
         instance = self.instance
@@ -554,7 +566,8 @@ class Incumbent:
         carried = share * throughput
         rest = left - carried
         rest[rest <= REST * item.rate] = 0.0
-        ok &= (carried > LEAST * item.rate) | (rest <= 0)
+        if not (replicas and self.flexible):  # what has to be there may stand by
+            ok &= (carried > LEAST * item.rate) | (rest <= 0)
         score = self.h[rows] + share * self.c[rows]
         if self.instance.problem.current:
             score = score + self._moving(item, chosen, virtual)[:, None]

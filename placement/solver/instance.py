@@ -351,9 +351,9 @@ def _finish(
     slots: list[set[str]],
 ) -> Instance:
     n, resources = len(table.base), len(problem.resources)
-    base = np.zeros((n, resources + len(slots)))
+    base = np.zeros((n, max(1, resources + len(slots))))
     slope = np.zeros_like(base)
-    if n:
+    if n and resources:
         base[:, :resources] = table.base
         slope[:, :resources] = table.slope
     limited = np.zeros((len(kinds), base.shape[1]), bool)

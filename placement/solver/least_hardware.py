@@ -157,16 +157,17 @@ def _start(best: Best, work: Incumbent, deadline: Deadline, bound: float, seed: 
 def _repair(best: Best, work: Incumbent, deadline: Deadline, bound: float, seed: int) -> None:
     """Insert what the current layout leaves unmet, with as few moves as may be."""
     allowed = best.problem.max_moves
-    if (work.unmet > 0).any():
-        missing = [i for i in by_value(work) if work.unmet[i] > 0]
+    if len(work.lacking()):
+        lacking = set(work.lacking().tolist())
+        missing = [i for i in by_value(work) if i in lacking]
         construct(work, missing, deadline)
-        if (allowed is not None and work.moves > allowed) or (work.unmet > 0).any():
+        if (allowed is not None and work.moves > allowed) or len(work.lacking()):
             improve(work, deadline.part(0.3), seed, target=bound, allowed_moves=allowed)
     _offer(best, work, "the current layout, repaired")
 
 
 def _offer(best: Best, work: Incumbent, method: str) -> None:
-    if not (work.unmet > 0).any():
+    if not len(work.lacking()):
         best.offer(work.replicas(), method)
 
 
@@ -185,7 +186,8 @@ def _from_packing(
         return
     work = Incumbent(instance, relaxation, free_devices=False)
     seat_replicas(work, replicas)
-    construct(work, [i for i in by_value(work) if work.unmet[i] > 0], deadline)
+    lacking = set(work.lacking().tolist())
+    construct(work, [i for i in by_value(work) if i in lacking], deadline)
     allowed = best.problem.max_moves
     improve(work, deadline.part(0.5), seed, target=bound, allowed_moves=allowed)
     _offer(best, work, "packing, repaired")

@@ -20,7 +20,7 @@ from placement.solver.improve import improve
 from placement.solver.incumbent import Incumbent
 from placement.solver.instance import compile_instance
 from placement.solver.least_hardware import Answer
-from placement.solver.relaxation import relax
+from placement.solver.relaxation import Relaxation, relax
 from placement.solver.result import Deadline
 from placement.solver.shares import settle
 from placement.solver.start import by_value, construct
@@ -96,7 +96,7 @@ def _weighted_sum(best: Best, deadline: Deadline, seed: int, *, first: bool) -> 
     relaxation = relax(instance, deadline.part(0.2), close=1e-5)
     bound = weight - relaxation.bound
     work = Incumbent(instance, relaxation, free_devices=True)
-    construct(work, _standing_first(work), deadline)
+    _build(work, relaxation, deadline)
     _offer(best, work, "insertion by dual prices")
     if first and best.value is not None:
         return bound
@@ -105,11 +105,14 @@ def _weighted_sum(best: Best, deadline: Deadline, seed: int, *, first: bool) -> 
     return bound
 
 
-def _standing_first(work: Incumbent) -> list[int]:
-    """Items that must be somewhere come before those that may be left out."""
-    order = by_value(work)
+def _build(work: Incumbent, relaxation: Relaxation, deadline: Deadline) -> None:
+    """Insert what the relaxation carries, the largest first; what it leaves out stands by."""
     items = work.instance.items
-    return [i for i in order if items[i].replicas] + [i for i in order if not items[i].replicas]
+    carried = relaxation.values < work.penalties * (1 - 1e-9)
+    parts = {i: float(carried[i]) for i, item in enumerate(items) if item.replicas or carried[i]}
+    size = relaxation.values
+    construct(work, sorted(parts, key=lambda i: -size[i]), deadline, parts=parts)
+    construct(work, by_value(work), deadline)
 
 
 def _raise_factor(best: Best, deadline: Deadline, seed: int, *, first: bool) -> float:
@@ -178,9 +181,9 @@ def _carries(best: Best, factor: float, deadline: Deadline, seed: int) -> bool:
     relaxation = relax(instance, deadline.part(0.1), feasibility=True)
     work = Incumbent(instance, relaxation, free_devices=True)
     construct(work, by_value(work), deadline)
-    if (work.unmet > 0).any():
+    if len(work.lacking()):
         improve(work, deadline, seed, target=0.0, patience=4000)
-    if (work.unmet > 0).any():
+    if len(work.lacking()):
         return False
     return _offer(best, work, "large neighbourhood search")
 

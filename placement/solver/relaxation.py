@@ -97,7 +97,8 @@ class _Dual:
     def __init__(self, instance: Instance, *, feasibility: bool) -> None:
         problem = instance.problem
         self.instance = instance
-        self.free = 0.0 if feasibility else 1.0
+        flexible = problem.objective == "max-throughput"  # the fleet is there, at no price
+        self.free = 0.0 if feasibility or flexible else 1.0
         self.feasibility = feasibility
         self.move_price = 0.0 if feasibility else problem.move_price
         types, resources = instance.limited.shape
@@ -115,6 +116,9 @@ class _Dual:
         self.costs[-2] = problem.max_devices or 0
         self.costs[-1] = problem.max_moves or 0
         dearest = max([1.0, *(cls.price for cls in instance.classes)])
+        if flexible:
+            dearest = max([item.penalty for item in instance.items], default=1.0) or 1.0
+        self.largest = 1e4 * dearest * (len(instance.items) + 1)
         self.most = np.full(self.size, np.inf)
         self.most[k:] = BOX * dearest if not feasibility else 1.0
         if problem.max_devices is None:
@@ -149,7 +153,7 @@ class _Dual:
         for row, limit in self.rows:
             mine = row[:k] > 0
             if mine.any() and limit < np.inf:
-                each = limit / row[:k].sum()
+                each = max(limit, 0.0) / row[:k].sum()
                 point[:k] = np.where(
                     mine, np.where(point[:k] > 0, np.minimum(point[:k], each), each), point[:k]
                 )
@@ -194,7 +198,7 @@ class _Master:
         self.lp = pywraplp.Solver.CreateSolver("GLOP")
         infinity = self.lp.infinity()
         self.x = [self.lp.NumVar(0.0, min(float(m), infinity), "") for m in dual.most]
-        self.theta = self.lp.NumVar(-infinity, 1e15, "")
+        self.theta = self.lp.NumVar(-dual.largest, dual.largest, "")  # GLOP fails without
         for row, limit in dual.rows:
             constraint = self.lp.Constraint(-infinity, float(limit))
             for place in np.flatnonzero(row):
@@ -215,7 +219,7 @@ class _Master:
             cut.SetCoefficient(self.x[place], -float(usage[t, r]))
         cut.SetCoefficient(self.x[-1], -float(moved))
         if self.lp.Solve() != pywraplp.Solver.OPTIMAL:
-            return -np.inf, np.zeros(self.dual.size)
+            return np.inf, np.zeros(self.dual.size)
         return self.lp.Objective().Value(), np.array([x.solution_value() for x in self.x])
 
 
@@ -310,7 +314,12 @@ class ItemValues:
         each = whole[number, best_whole]
         single = np.where(self.alone, h + c * np.minimum(self.part, 1.0), np.inf)
         if not self.must:  # a part of the rate may be left: what is linear in it stays below
-            linear = np.where(self.part <= 1, h + c * self.part, whole * self.rate[:, None])
+            finite = np.where(self.ok, h, 0.0)
+            linear = np.where(
+                self.part <= 1,
+                finite + c * self.part,
+                (finite + c) / self.throughput * self.rate[:, None],
+            )
             single = np.where(self.ok, linear, np.inf)
         best_single = single.argmin(axis=1)
         values = single[number, best_single]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
@@ -39,13 +39,17 @@ def construct(
     deadline: Deadline,
     *,
     opening: float = 1.25,
+    parts: Mapping[int, float] | None = None,
 ) -> bool:
-    """Insert the items one after the other; False when the deadline came first."""
+    """Insert the items one after the other; False when the deadline came first.
+
+    `parts`: of their rates that are inserted.
+    """
     active = [int(d) for d in incumbent.seats()]
     for number, i in enumerate(items):
         if number % LATE == LATE - 1 and deadline.left_s <= 0:
             return False
-        incumbent.insert(i, active, opening=opening)
+        incumbent.insert(i, active, opening=opening, part=1.0 if parts is None else parts[i])
         if len(active) > LOOKED:
             seats = np.array(active)
             left = incumbent.slack(seats) / np.maximum(
