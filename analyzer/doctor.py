@@ -272,7 +272,7 @@ def _version_line(command: list[str]) -> str | None:
             text=True,
             timeout=20,
             stdin=subprocess.DEVNULL,
-            check=False,  # perf_analyzer's Python wrapper drops the status: it says nothing
+            check=False,  # perf_analyzer's Python wrapper drops the exit status
         )
     except (OSError, subprocess.TimeoutExpired):
         return None

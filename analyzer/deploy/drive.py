@@ -35,7 +35,7 @@ class Seen:
 
     results: Mapping[str, LoadResult]  # by model
     figures: DeviceFigures | None  # None when the device is out of sight
-    busy_percent: float | None = None  # of this machine's processors, by whatever ran on them
+    busy_percent: float | None = None  # CPU utilization of this host, all programs
     duration_s: float = 0.0  # how long it was driven
 
 
@@ -54,7 +54,7 @@ def drive(
         for number, server in enumerate(group):
             for resident in server.residents:
                 if not resident.rate:
-                    continue  # it stands by
+                    continue  # standby
                 load = placed_load(resident, factor)
                 name = server.served_name(resident.model)
                 requests = make_requests(server.url, name, load.batch_size)
@@ -64,7 +64,7 @@ def drive(
                 )
                 generator.aim(server.grpc_url if streams else server.url, requests)
                 runs.append((number, resident.model, generator, load))
-        psutil.cpu_percent()  # the next call tells the time since this one
+        psutil.cpu_percent()  # the next call returns the mean since this one
         watches = [stack.enter_context(server.watch()) for server in group]
         start_s = time.monotonic()
         deadline = start_s + duration_s

@@ -31,7 +31,7 @@ from profiles.store import ProfileStore
 from profiles.up_to_date import up_to_date
 
 ENOUGH = 0.5  # sum of squares of neighbours' use that a model was seen beside: twice at half
-LEAST_GAIN = 0.05  # below this a pair tells nothing worth its time
+LEAST_GAIN = 0.05  # pairs with less information are not worth their time
 LOADS = ((1.0, 1.0), (1.0, 0.5), (0.5, 1.0))  # parts of their throughput: what each pair is asked
 
 

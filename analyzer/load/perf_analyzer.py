@@ -31,7 +31,7 @@ from profiles.measurement import Confidence, Latency, LoadPoint
 
 T_95_OF_3 = 4.302653  # two-sided 95 % of Student's t with 2 degrees of freedom: three windows
 FIRST_WINDOW_S = 0.5
-STRETCH = 1.2  # its windows are so much longer than it is told
+STRETCH = 1.2  # its windows are longer than requested by this factor
 ANY = "999"  # percent: any three windows agree
 POLL_S = 0.05
 PASS = re.compile(r"Pass \[\d+\] throughput: ([\d.]+) infer/sec\. p\d+ latency: ([\d.]+) usec")

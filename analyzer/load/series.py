@@ -104,7 +104,7 @@ class Series:
         """Completion times and latencies without the warm-up."""
         ends, latencies = self.columns()
         cut = steady_state.warm_up(latencies, self.in_flight)
-        if cut is None:  # never settled: leave out what surely is warm-up
+        if cut is None:  # never settled: leave out what is warm-up for certain
             cut = min(self.in_flight, len(ends) // 2)
         return ends[cut:], latencies[cut:]
 

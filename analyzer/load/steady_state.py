@@ -43,7 +43,7 @@ class SteadyStateRule:
     relative_half_width: float = 0.05  # of the 95 % intervals of throughput and latency
     latency_percentile: int = 50  # the tail needs many times the requests of the median
     min_duration_s: float = 0.5
-    max_duration_s: float = 10.0  # what was reached by then is kept, and said
+    max_duration_s: float = 10.0  # then the measurement ends, with the precision reached
     min_requests: int = 40
     answer_timeout_s: float = 60.0  # without any answer for so long the server hangs
 

@@ -73,7 +73,7 @@ def for_grpc(
     method = "ModelInfer"
     if described.decoupled:
         method = "ModelStreamInfer"
-        # So that the end is told even where it comes with no response.
+        # So that the final response comes even when it is empty.
         message.parameters["triton_enable_empty_final_response"].bool_param = True
     body = message.SerializeToString()
     step = _step(described, body, varint(FIRST_ID), ends)

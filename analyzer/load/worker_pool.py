@@ -119,7 +119,7 @@ class WorkerPool:
             worker for worker, answer in zip(workers, answers, strict=True) if "error" not in answer
         ]
         series = Series(load, time.monotonic())
-        drain_s = 0.0  # after an error or an interrupt nobody waits for what is in flight
+        drain_s = 0.0  # after an error or an interrupt, requests in flight are dropped
         try:
             if problem is not None:
                 raise SurroundingsError(f"the server cannot be reached: {problem}")

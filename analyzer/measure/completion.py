@@ -49,7 +49,7 @@ class Missing:
 
     path: Path  # the file that was waited for
     reason: str
-    ended: bool  # nobody works on it any more
+    ended: bool  # it failed for good; False: it may still be running
 
 
 def wait(
@@ -120,7 +120,7 @@ def _tries(path: Path) -> Path:
 
 
 def _add(path: Path, *words: str) -> None:
-    line = " ".join(" ".join(words).split())  # one line, whatever an error says
+    line = " ".join(" ".join(words).split())  # one line, also of a multi-line error
     with _said(path), _tries(path).open("a", encoding="utf-8") as file:
         file.write(f"{line}\n")
 

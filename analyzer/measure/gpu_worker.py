@@ -64,7 +64,7 @@ def _listen(inbox: Connection[Any, Any], jobs: Jobs) -> None:
     except (EOFError, OSError):
         ident = threading.main_thread().ident
         assert ident is not None
-        signal.pthread_kill(ident, signal.SIGTERM)  # wakes it from whatever it waits for
+        signal.pthread_kill(ident, signal.SIGTERM)  # interrupts any blocking call
 
 
 def serve(options: Options, points: Sequence[Point], jobs: Jobs, tell: Tell) -> None:

@@ -140,7 +140,7 @@ class _Sweep:
         say: Callable[[str], None],
     ) -> None:
         self.workers = workers
-        self.searching = searching  # so that no one knows how many points there will be
+        self.searching = searching  # the number of points is not known in advance
         self.on_progress = on_progress
         self.say = say
         self.lines: dict[str, list[_Job]] = {}  # what waits, by type of device

@@ -25,7 +25,7 @@ LOADED_BEFORE_NOTE = (
     "this Triton has no model control and had the model loaded before: only the memory that the "
     "load added is known"
 )
-THROTTLED = 0.05  # of the periods of the CPU quota: from here on it is said
+THROTTLED = 0.05  # of the periods of the CPU quota: from here on a warning
 LITTLE_TOLERANCE = 0.05  # of concurrency: how far throughput x latency may be off
 
 
@@ -37,7 +37,7 @@ def measure_point(bench: Bench, generator: Generator, point: Point, loaded: Load
     """
     server, model = bench.server, point.variant.model
     before = statistics.snapshot(server.http_url, model)
-    psutil.cpu_percent()  # the next call tells of the time since this one
+    psutil.cpu_percent()  # the next call returns the mean since this one
     with (
         Watchdog(server.http_url, model, bench.patience) as watchdog,
         bench.device.watch(server.pids) as watch,

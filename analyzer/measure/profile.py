@@ -69,7 +69,7 @@ def run(
 def _nothing_to_do(options: Options, shard: Shard, say: Callable[[str], None]) -> Outcome:
     every = len(read_models(replace(options, shard=None)))
     say(f"Shard {shard.index}/{shard.count} has no models: there are only {every}.")
-    with ProfileStore(options.store):  # made, so that whoever merges finds one for each shard
+    with ProfileStore(options.store):  # so that `merge` finds a store for each shard
         return Outcome([], 0)
 
 

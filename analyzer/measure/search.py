@@ -26,7 +26,7 @@ Coordinates = tuple[str, ...]
 
 
 KNEE = 0.03  # a step that gains less is noise, or past the knee
-SURELY = 1.1  # times the limit: whoever is so late is as late with more in flight
+SURELY = 1.1  # times the limit: more load would only be later still
 
 
 @dataclass(frozen=True)

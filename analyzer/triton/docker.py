@@ -82,7 +82,7 @@ class TritonContainer:
         self.repository = repository
         self.options = options
         self.name = ""
-        self._log = log  # what containers said that are gone
+        self._log = log  # logs of containers that were removed
         self._client = client
         self._own = own_container(client)
         self._paths: HostPaths = host_paths(client, self._own)

@@ -15,7 +15,7 @@ from profiles.errors import LoadError, ServerError
 from profiles.model_config import ModelConfig
 
 MOST_STARTS = 5  # when another program was quicker to take the ports
-ARGUMENTS = (  # of tritonserver, whatever runs it
+ARGUMENTS = (  # of tritonserver in every launch mode
     "--model-control-mode=explicit",
     "--exit-timeout-secs=3",
     # NVML and /proc are read by Model Placer itself: two readers would disturb more.

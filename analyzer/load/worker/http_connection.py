@@ -37,7 +37,7 @@ class HttpConnection:
         self.in_flight = False
         self.unsent = memoryview(b"")
         self.between = True  # of answers: the next byte begins one
-        self.head = HEAD_END  # of the last answer that was a success; no answer begins like this
+        self.head = HEAD_END  # of the last successful response; none begins like this
         self.size = 0  # of that answer
         self.body = b""
         sockets.add(own, self.reader())

@@ -16,7 +16,7 @@ from collections.abc import Callable
 
 READABLE = select.EPOLLIN
 TURN_S = 0.02  # at most, without a look at anything else
-EVENTS = 64  # told at once: the array for more is slower to come by
+EVENTS = 64  # per poll: a larger array is slower to allocate
 TIMEOUT = struct.pack("ll", 0, int(TURN_S * 1e6))  # struct timeval
 Ready = Callable[[], None]
 
