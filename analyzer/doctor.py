@@ -13,7 +13,7 @@ from typing import Literal
 from analyzer.devices import gpu_processes
 from analyzer.devices.gpu import Gpu, list_gpus
 from analyzer.load.perf_analyzer import find
-from analyzer.triton import runtime
+from analyzer.triton import install, pythons, runtime, self_test
 from analyzer.triton.docker import connect, why_unreachable
 from analyzer.triton.options import DEFAULT_IMAGE
 from analyzer.triton.runtime import Binary
@@ -46,20 +46,32 @@ def examine(image: str = DEFAULT_IMAGE) -> list[Finding]:
 
 
 def embedded_triton() -> Finding:
-    """The Triton that `server install` makes."""
+    """The Triton that `server install` makes, and whether its answers are right."""
     name = "embedded Triton"
     binary = runtime.installed()
     if binary is not None:
-        return _binary(name, binary, "model-placer server remove; model-placer server install")
+        anew = "model-placer server remove; model-placer server install"
+        found = _binary(name, binary, anew)
+        if found.state != "ok":
+            return found
+        try:
+            self_test.check(binary)
+        except SurroundingsError as error:
+            return Finding(name, "broken", str(error), anew)
+        return replace(found, detail=f"{found.detail}; its answers are right")
     try:
-        python = runtime.find_python()
+        install.check_platform()
     except SurroundingsError as error:
-        return Finding(name, "missing", "not installed", str(error))
+        return Finding(name, "missing", "cannot be installed", str(error))
+    try:
+        which = f"Python {pythons.find().version}"
+    except SurroundingsError:
+        which = "a Python that it fetches, too, as none here is usable"
     return Finding(
         name,
         "missing",
         f"not installed in {runtime.directory()}",
-        f"model-placer server install (with Python {python.version}, 0.5 GB)",
+        f"model-placer server install (with {which}; 0.5 GB)",
     )
 
 

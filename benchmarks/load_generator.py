@@ -27,7 +27,7 @@ from analyzer.load.generator import Generator
 from analyzer.load.inputs import make_requests
 from analyzer.load.steady_state import SteadyStateRule
 from analyzer.load.worker_pool import spare_cpus
-from analyzer.triton import local, runtime, statistics
+from analyzer.triton import install, local, statistics
 from analyzer.triton.options import LaunchOptions
 from profiles.measurement import LoadPoint
 
@@ -124,7 +124,7 @@ def main() -> None:
         (model / "config.pbtxt").write_text(CONFIG)
         (model / "1" / "model.py").write_text(MODEL)
         with (
-            local.launch(Path(directory), runtime.install(), LaunchOptions(cpus=cpus)) as server,
+            local.launch(Path(directory), install.install(), LaunchOptions(cpus=cpus)) as server,
             worker_pool.start("http", spare_cpus(cpus)) as generator,
         ):
             if cpus:

@@ -32,7 +32,7 @@ from analyzer.load.generator import Generator, LoadResult
 from analyzer.load.inputs import make_requests
 from analyzer.load.steady_state import SteadyStateRule
 from analyzer.load.worker_pool import spare_cpus
-from analyzer.triton import local, runtime, statistics
+from analyzer.triton import install, local, statistics
 from analyzer.triton.options import LaunchOptions
 from analyzer.triton.own_server import OwnServer
 from profiles.measurement import LoadPoint
@@ -207,7 +207,7 @@ def main() -> None:
             repository = Path(stack.enter_context(tempfile.TemporaryDirectory()))
             models = [waiting(repository, each) for each in arguments.wait_ms.split(",")]
         server = stack.enter_context(
-            local.launch(repository, runtime.install(), LaunchOptions(cpus=cpus))
+            local.launch(repository, install.install(), LaunchOptions(cpus=cpus))
         )
         generator = stack.enter_context(worker_pool.start("http", spare_cpus(cpus)))
         if cpus:

@@ -5,20 +5,21 @@ from __future__ import annotations
 
 import ctypes
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NoReturn
 
 import pytest
 from hypothesis import settings
+from missing_part import missing
 from pretended_nvml import fleet
 from pretended_nvml.fleet import Fleet
 from product_images import build as product_images
 from product_images.build import Images
 
-from analyzer.triton import runtime
+from analyzer.triton import install
 from analyzer.triton.docker import connect, why_unreachable
 from analyzer.triton.runtime import Binary
 from profiles.errors import SurroundingsError
@@ -33,6 +34,13 @@ settings.register_profile("tests", deadline=None, derandomize=not CASES, max_exa
 settings.load_profile("tests")
 
 
+# In the background and under nohup these are ignored, and processes inherit that. What a test
+# starts shall take them, though, as in a terminal; this process goes on ignoring them.
+for number in (signal.SIGINT, signal.SIGHUP):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, lambda *_: None)
+
+
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Under `-n 2` a file stays with one worker, and so does all that needs the Docker engine."""
@@ -41,18 +49,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         item.add_marker(pytest.mark.xdist_group(group))
 
 
-def missing(reason: str) -> NoReturn:
-    """Skip the test, or fail it where everything has to be there."""
-    if os.environ.get("MODEL_PLACER_REQUIRE_ALL") == "1":
-        pytest.fail(reason, pytrace=False)
-    pytest.skip(reason)
-
-
 @pytest.fixture(scope="session")
 def embedded_triton() -> Binary:
     """The embedded Triton, installed on first use; mark such tests `triton`."""
     try:
-        return runtime.install()
+        return install.install()
     except SurroundingsError as error:
         missing(str(error))
 

@@ -96,7 +96,8 @@ def main() -> None:
     """The `model-placer` command."""
     log_to_stderr()
     for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _interrupt)
+        if signal.getsignal(number) is not signal.SIG_IGN:  # which is what nohup asks for
+            signal.signal(number, _interrupt)
     try:
         status = cli.main(prog_name="model-placer", standalone_mode=False)
     except click.exceptions.Abort:

@@ -22,6 +22,7 @@ from analyzer.cli.options import (
     triton_image,
 )
 from analyzer.cli.values import Value, values_of
+from analyzer.report.failures import nothing_measured
 from analyzer.report.text_table import text_table
 from profiles.errors import InputError, NoAnswerError
 
@@ -266,6 +267,9 @@ def _from_store(options: dict[str, Any]) -> Formulation:
     with ProfileStore(options["store"], read_only=True) as store:
         measurements, baselines = store.measurements(), store.baselines()
         beside = store.colocations()
+    failure = nothing_measured(measurements)
+    if failure is not None:
+        raise failure
     measured = _measured_types(measurements)
     if options["fleet"] is not None:
         if options["device"] is not None or options["count"] is not None:

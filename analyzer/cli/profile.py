@@ -250,14 +250,25 @@ def profile(ctx: click.Context, /, output_format: str, done: Path | None, **opti
     """  # noqa: D301
     from analyzer.measure import completion, parallel
     from analyzer.measure import profile as profiling
+    from analyzer.report.failures import kind_of_reason, nothing_measured
     from analyzer.report.tables import measurements_table, summary_line
     from profiles.store import to_document
+
+    told: set[str] = set()  # reasons
 
     def tell(progress: Progress) -> None:
         left = f" ({_clock(progress.left_s)} left)" if progress.left_s else ""
         place = f"{progress.done}/{progress.total}" if progress.total else f"{progress.done}"
         where = f"{progress.where}: " if progress.where else ""
-        log.info(f"[{place}] {where}{summary_line(progress.measurement)}{left}")
+        line = summary_line(progress.measurement)
+        if progress.measurement.status != "ok":
+            kind = kind_of_reason(progress.measurement)
+            if kind in told:
+                line = summary_line(
+                    dataclasses.replace(progress.measurement, reason="for the same reason")
+                )
+            told.add(kind)
+        log.info(f"[{place}] {where}{line}{left}")
 
     pairs: int | None = options.pop("pairs")
     in_parallel: bool = options.pop("parallel")
@@ -270,11 +281,16 @@ def profile(ctx: click.Context, /, output_format: str, done: Path | None, **opti
     run = parallel.run if in_parallel else profiling.run
     with nullcontext() if done is None else completion.told(done):
         outcome = run(chosen, tell, log.info)
-    emit(
-        [to_document(measurement) for measurement in outcome.measurements],
-        output_format,
-        lambda: measurements_table(outcome.measurements),
-    )
+    # Of other shards' points nobody knows here: `place` tells where theirs failed as well.
+    failure = None if chosen.shard is not None else nothing_measured(outcome.measurements)
+    if failure is None or output_format != "table":
+        emit(
+            [to_document(measurement) for measurement in outcome.measurements],
+            output_format,
+            lambda: measurements_table(outcome.measurements),
+        )
+    if failure is not None:
+        raise failure
 
 
 def _pairs(chosen: Options, most: int | None, output_format: str) -> None:

@@ -6,6 +6,7 @@ import click
 
 from analyzer.cli.command import command, emit, log
 from analyzer.triton import runtime
+from analyzer.triton.install import install as install_server
 
 
 @click.group()
@@ -18,12 +19,15 @@ def server() -> None:
 
 @command("install")
 def install(output_format: str) -> None:
-    """Install the embedded Triton; does nothing when it is there.
+    """Install the embedded Triton and check its answers; does nothing when it is there.
+
+    Its Python backend runs on Python 3.10 to 3.12: one of this machine, else one that is fetched
+    from Debian's or Ubuntu's archive, or by uv.
 
     \b
     model-placer server install
     """  # noqa: D301
-    binary = runtime.install(log.info)
+    binary = install_server(log.info)
     document = {"path": str(binary.path), "version": runtime.SERVER_VERSION}
     emit(document, output_format, lambda: str(binary.path))
 

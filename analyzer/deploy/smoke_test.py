@@ -9,6 +9,7 @@ from pathlib import Path
 
 from analyzer.load.generator import PreparedRequest
 from analyzer.load.inputs import make_requests
+from analyzer.load.worker.http_connection import refusal
 from analyzer.triton import local
 from profiles.errors import NoAnswerError
 from profiles.repository import model_names
@@ -58,9 +59,7 @@ def _send(url: str, model: str, request: PreparedRequest) -> None:
     finally:
         connection.close()
     if answer.status != http.client.OK:
-        raise NoAnswerError(
-            f"{model} returned an error: {content.decode(errors='replace').strip()}"
-        )
+        raise NoAnswerError(f"{model} returned an error: {refusal(content)}")
 
 
 def _stream(url: str, model: str, request: PreparedRequest) -> None:

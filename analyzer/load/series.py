@@ -171,4 +171,4 @@ class Series:
 
 def _latency(latencies_ms: Floats) -> Latency:
     p50, p90, p95, p99 = (float(value) for value in np.percentile(latencies_ms, [50, 90, 95, 99]))
-    return Latency(float(latencies_ms.mean()), p50, p90, p95, p99, float(latencies_ms.max()))
+    return Latency(float(latencies_ms.mean()), p50, p90, p95, p99, float(np.max(latencies_ms)))

@@ -7,14 +7,13 @@ server's are, after the process that made it: the next start finds what a killed
 from __future__ import annotations
 
 import os
-import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from analyzer.triton import http_api
-from analyzer.triton.local import SHARED_MEMORY, SHM_PREFIX, remove_leftovers
+from analyzer.triton.local import SHARED_MEMORY, own_shm_name, remove_leftovers
 from profiles.errors import InputError, SurroundingsError
 
 ALIGNMENT = 64  # bytes: of each tensor, as vector instructions like it
@@ -48,7 +47,7 @@ class Blocks:
             The server does not answer.
         """
         self.clear()
-        name = f"{SHM_PREFIX}{os.getpid()}-{secrets.token_hex(3)}-inputs"
+        name = f"{own_shm_name()}-inputs"
         places, end = [], 0
         for tensor in tensors:
             places.append(Place(name, end, len(tensor)))

@@ -98,7 +98,8 @@ def main() -> None:
             outbox.send((kind, value))
 
     for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _interrupt)
+        if signal.getsignal(number) is not signal.SIG_IGN:  # which is what nohup asks for
+            signal.signal(number, _interrupt)
     log.addHandler(_Forward(tell))
     log.setLevel(logging.INFO)
     log.propagate = False

@@ -14,6 +14,7 @@ from analyzer.measure.loading import Loaded
 from analyzer.measure.sweep import Point
 from analyzer.measure.watchdog import Watchdog
 from analyzer.triton import statistics
+from analyzer.triton.log import telling_first
 from profiles.measurement import LoadPoint, Measurement, Usage
 
 CROWDED_PERCENT = 90.0  # of the host: from here on models on different GPUs slow each other
@@ -133,6 +134,7 @@ def blank(bench: Bench, point: Point) -> Measurement:
 
 def failed(bench: Bench, point: Point, reason: str, failures: int = 0) -> Measurement:
     """The point, as one that failed."""
+    reason = telling_first(reason)
     return replace(blank(bench, point), status="failed", reason=reason, failures=failures)
 
 

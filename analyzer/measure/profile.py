@@ -76,10 +76,15 @@ def _nothing_to_do(options: Options, shard: Shard, say: Callable[[str], None]) -
 def missing_of(
     options: Options, points: Sequence[Point], store: ProfileStore, bench: Bench
 ) -> Sequence[Point]:
-    """Points that the store lacks; for a search all points of a model that lacks one."""
+    """Points that the store lacks; for a search all points of a model that lacks one.
+
+    Where no point has figures, the models are not to blame: failed points are missing, too.
+    """
     if options.remeasure:
         return points
-    missing = missing_points(points, store, bench, retry_failed=options.retry_failed)
+    none_yet = all(measurement.status != "ok" for measurement in wanted(points, store, bench))
+    retry_failed = options.retry_failed or none_yet
+    missing = missing_points(points, store, bench, retry_failed=retry_failed)
     if options.search is None:
         return missing
     lacking = {point.variant.model for point in missing}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
+from analyzer.report.failures import by_reason
 from analyzer.report.text_table import text_table
 from profiles.instances import added_instances
 from profiles.measurement import Baseline, Measurement
@@ -23,8 +24,8 @@ def measurements_table(measurements: Sequence[Measurement]) -> str:
         parts.append(text_table(header.split(","), [_row(m) for m in good], left=3))
     parts += _gpu_table(good)
     parts += _added_instances(good)
-    parts += _notes("Failed", ((m, m.reason or "") for m in measurements if m.status == "failed"))
-    parts += _notes("Skipped", ((m, m.reason or "") for m in measurements if m.status == "skipped"))
+    parts += _reasons("Failed", [m for m in measurements if m.status == "failed"])
+    parts += _reasons("Skipped", [m for m in measurements if m.status == "skipped"])
     parts += _notes("Streamed responses", ((m, stream_line(m)) for m in good if m.first_response))
     open_ones = sum(not settled(m) for m in good)
     if open_ones:
@@ -132,7 +133,7 @@ def baselines_table(baselines: Iterable[Baseline]) -> str:
 
 def summary_line(measurement: Measurement) -> str:
     """A point in one line, for progress."""
-    name = f"{measurement.model} [{measurement.variant}] {measurement.load}"
+    name = _name(measurement)
     if measurement.status != "ok" or measurement.latency is None:
         reason = (measurement.reason or "").partition("\n")[0]
         return f"{name}: {measurement.status}: {reason}"
@@ -175,9 +176,24 @@ def _row(m: Measurement) -> list[str]:
     return [m.model, str(m.variant), str(m.load), f"{m.throughput:.1f}", *cells]
 
 
-def _notes(title: str, rows: Iterable[tuple[Measurement, str]]) -> list[str]:
-    lines = [f"  {m.model} [{m.variant}] {m.load}: {_indented(text)}" for m, text in rows]
+def _reasons(title: str, measurements: Sequence[Measurement]) -> list[str]:
+    """The points, each reason once: its first point has it in full, the others only their names."""
+    lines = []
+    for failure in by_reason(measurements):
+        first, *others = failure.points
+        lines.append(f"  {_name(first)}: {_indented(failure.reason)}")
+        if others:
+            lines.append(f"    the same: {', '.join(map(_name, others))}")
     return [f"{title}:\n" + "\n".join(lines)] if lines else []
+
+
+def _notes(title: str, rows: Iterable[tuple[Measurement, str]]) -> list[str]:
+    lines = [f"  {_name(m)}: {_indented(text)}" for m, text in rows]
+    return [f"{title}:\n" + "\n".join(lines)] if lines else []
+
+
+def _name(m: Measurement) -> str:
+    return f"{m.model} [{m.variant}] {m.load}"
 
 
 def _indented(text: str) -> str:

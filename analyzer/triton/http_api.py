@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from analyzer.triton.log import quote
+from analyzer.triton.log import quote, telling_first
 from profiles import model_config
 from profiles.errors import LoadError, ServerError
 from profiles.model_config import ModelConfig
@@ -262,6 +262,5 @@ def _cause(error: OSError, ending: Callable[[], str]) -> str:
 
 def _reason(said: str, log: str) -> str:
     """Triton's own reason; where it is only "failed to poll", what the log says."""
-    return said.strip().removesuffix(";").rstrip() + (
-        quote(log) if "failed to poll" in said else ""
-    )
+    reason = telling_first(said.strip().removesuffix(";").rstrip())
+    return reason + (quote(log) if "failed to poll" in said else "")

@@ -28,6 +28,7 @@ from profiles.errors import InputError, ServerError
 
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108
 SHM_PREFIX = "model-placer-"
+PID_NAMESPACE = Path("/proc/self/ns/pid")
 START_TIMEOUT_S = 60.0
 KINDS = ("http", "grpc", "metrics")
 PORTS_TAKEN = re.compile(r"[Aa]ddress already in use|Socket '.*' already in use|failed to bind")
@@ -75,7 +76,7 @@ class LocalProcess:
         self._pid = 0
 
     def start(self) -> None:
-        prefix = f"{SHM_PREFIX}{os.getpid()}-{secrets.token_hex(3)}-"
+        prefix = f"{own_shm_name()}-"
         command = [str(self.binary.path), *self._arguments(prefix)]
         watch = [
             sys.executable,
@@ -181,13 +182,23 @@ def free_ports() -> tuple[int, int, int]:
     return first, second, third
 
 
+def own_shm_name() -> str:
+    """A new name for shared memory that says whose it is: the process, and its PID namespace."""
+    return f"{SHM_PREFIX}{os.getpid()}-{PID_NAMESPACE.stat().st_ino}-{secrets.token_hex(3)}"
+
+
 def remove_leftovers() -> list[str]:
-    """Delete shared memory of servers whose owner and guard were killed; returns its names."""
+    """Delete shared memory of servers whose owner and guard were killed; returns its names.
+
+    Containers may have it in common (`docker run --ipc host`), and not see each other's processes:
+    what belongs to another PID namespace is left alone.
+    """
     removed = []
+    here = str(PID_NAMESPACE.stat().st_ino)
     if SHARED_MEMORY.is_dir():
         for block in SHARED_MEMORY.glob(f"{SHM_PREFIX}*"):
-            owner = block.name.removeprefix(SHM_PREFIX).partition("-")[0]
-            if owner.isdecimal() and not Path(f"/proc/{owner}").exists():
+            owner, namespace, *_ = [*block.name.removeprefix(SHM_PREFIX).split("-"), ""]
+            if namespace == here and owner.isdecimal() and not Path(f"/proc/{owner}").exists():
                 with contextlib.suppress(OSError):  # another user's, or gone by now
                     block.unlink()
                     removed.append(block.name)

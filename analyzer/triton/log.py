@@ -41,6 +41,25 @@ class LogFile:
             log.info("Triton's log is kept in %s", self.path)
 
 
+ORIGINAL = "Original error was:"  # NumPy's and others', below a page of advice
+
+
+def telling_first(reason: str) -> str:
+    """A reason whose first line tells something: an exception may begin with an empty line.
+
+    What the exception was about, or what it says was the original error, is put on that line.
+    """
+    first, *rest = reason.splitlines() or [""]
+    if not first.rstrip().endswith(":") or not any(line.strip() for line in rest):
+        return reason
+    original = next((line for line in rest if line.strip().startswith(ORIGINAL)), None)
+    telling = original or next(line for line in rest if line.strip())
+    if telling is not original:
+        rest.remove(telling)
+    words = telling.strip().removeprefix(ORIGINAL).strip()
+    return "\n".join([f"{first.rstrip()} {words}", *rest])
+
+
 def quote(text: str) -> str:
     """The errors in a log, indented, to be appended to a message.
 

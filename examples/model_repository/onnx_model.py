@@ -14,7 +14,6 @@ Requests that Triton's batcher hands over together are run as one batch.
 
 import importlib.util
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -31,31 +30,6 @@ def weights(package: str, file: str) -> str:
     if not path.is_file():
         raise FileNotFoundError(f"the Python package {package!r} has no file {file!r}")
     return str(path)
-
-
-# Triton 2.51 reads the size of an element where NumPy 1 has it. With NumPy 2, which Python 3.13
-# needs, inputs would repeat their first element and outputs be empty: DLPack is the way around.
-NUMPY_1 = np.lib.NumpyVersion(np.__version__) < "2.0.0"
-
-
-def to_array(tensor):
-    """An input as an array."""
-    return tensor.as_numpy() if NUMPY_1 else np.from_dlpack(tensor)
-
-
-def to_tensor(name, array):
-    """An array as an output."""
-    return (pb_utils.Tensor if NUMPY_1 else pb_utils.Tensor.from_dlpack)(name, array)
-
-
-def _ignore_used_capsules(unraisable, report=sys.unraisablehook):
-    # Triton renames a DLPack capsule that it has taken over otherwise than the standard says;
-    # NumPy then complains of each one as it is dropped.
-    if "PyCapsule_GetPointer called with incorrect name" not in str(unraisable.exc_value):
-        report(unraisable)
-
-
-sys.unraisablehook = _ignore_used_capsules
 
 
 class TritonPythonModel:
@@ -85,11 +59,10 @@ class TritonPythonModel:
 
     def execute(self, requests):
         feeds = [
-            [to_array(pb_utils.get_input_tensor_by_name(request, name)) for name in self.inputs]
+            [pb_utils.get_input_tensor_by_name(request, name).as_numpy() for name in self.inputs]
             for request in requests
         ]
         responses = [None] * len(requests)
-        self.in_flight = []  # a DLPack tensor does not keep its array until it is sent
         for group in same_shape(feeds):
             try:
                 results = self.run([feeds[index] for index in group])
@@ -98,10 +71,10 @@ class TritonPythonModel:
                     failure = pb_utils.TritonError(str(error))
                     responses[index] = pb_utils.InferenceResponse(error=failure)
                 continue
-            self.in_flight.append(results)
             for index, arrays in zip(group, results, strict=True):
                 tensors = [
-                    to_tensor(name, array) for name, array in zip(self.outputs, arrays, strict=True)
+                    pb_utils.Tensor(name, array)
+                    for name, array in zip(self.outputs, arrays, strict=True)
                 ]
                 responses[index] = pb_utils.InferenceResponse(tensors)
         return responses

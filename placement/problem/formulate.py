@@ -204,7 +204,7 @@ def _why_not(
 ) -> str:
     measured = sorted({m.device_type for m in rows if m.status == "ok" and m.usage})
     if not measured:
-        reasons = [m.reason for m in rows if m.reason]
+        reasons = [m.reason.partition("\n")[0] for m in rows if m.reason]
         why = f": {reasons[-1]}" if reasons else "."
         if older is not None:
             return (

@@ -113,7 +113,7 @@ class _Search:
         self.value = [
             incumbent.unit[i] * item.rate for i, item in enumerate(incumbent.instance.items)
         ]
-        self.flexible = incumbent.instance.problem.objective == "max-throughput"
+        self.flexible = incumbent.flexible
         self.age = REDRAW
         self.typical = (
             float(np.median(incumbent.worth[incumbent.worth > 0]))
@@ -190,6 +190,14 @@ class _Search:
             if not met and incumbent.price > limit:
                 good = False
                 break
+        if good and self.flexible:
+            for i in order:
+                if incumbent.unmet[i] > 0:
+                    incumbent.top_up(i)
+            for d in candidates:
+                for i in list(incumbent.residents[d]):
+                    if incumbent.unmet[i] > 0:
+                        incumbent.top_up(i)
         if good and self._keeps(before, packed, involved, candidates, heat):
             incumbent.log = None
         else:

@@ -85,7 +85,7 @@ class Incumbent:
             if not item.replicas and problem.objective == "min-hardware" and item.rate <= 0:
                 self.unmet[i] = 0.0
         self.log: list[tuple[Any, ...]] | None = None
-        self.flexible = problem.objective == "max-throughput"
+        self.flexible = instance.flexible
         self.move_price = problem.move_price if problem.objective == "min-hardware" else 0.0
         self.most_moves = problem.max_moves if problem.current else None
         self.must = MANDATORY * max([1.0, *(cls.price for cls in instance.classes)])
@@ -344,6 +344,10 @@ class Incumbent:
                 else:
                     self.spare.remove(d)
                 self._open(d, gpu, kind, name)
+            elif step[0] == "share":
+                _, i, d, j, share, more = step
+                self.free[d] += more * self.instance.slope[j]
+                self.residents[d][i] = self.of[i][d] = (j, share)
             else:  # unmet
                 self.unmet[step[1]], self.absent[step[1]] = step[2:]
 
@@ -422,6 +426,40 @@ class Incumbent:
         item = self.instance.items[i]
         rated = any(model.rate for _, model in item.members)
         return rated or self.instance.problem.objective == "max-throughput"
+
+    def clear(self) -> None:
+        """Take everything off."""
+        for i, here in enumerate(self.of):
+            for d in list(here):
+                self.take(i, d)
+            self.recount(i)
+
+    def top_up(self, i: int) -> None:
+        """Let the item's replicas carry more of its rate where their devices have room."""
+        instance = self.instance
+        left, _ = self.missing(i)
+        for d in list(self.of[i]):
+            if left <= 0:
+                break
+            j, share = self.of[i][d]
+            more = min(1.0 - share, left / float(instance.throughput[j]))
+            slope = instance.slope[j]
+            growing = slope > 0
+            if growing.any():
+                more = min(more, float((self.free[d][growing] / slope[growing]).min()))
+            if more <= LEAST * share or instance.slowed:
+                continue
+            only = len(self.residents[d]) == 1
+            if only:  # the seat stays open
+                self.free[d] -= more * slope
+                self.residents[d][i] = self.of[i][d] = (j, share + more)
+                if self.log is not None:
+                    self.log.append(("share", i, d, j, share, more))
+            else:
+                self.take(i, d)
+                self.put(i, d, j, share + more)
+            left, _ = self.missing(i)
+        self.recount(i)
 
     # -- what it costs ---------------------------------------------------------------------------
 

@@ -83,6 +83,7 @@ class Instance:
     sensitivity: Any
     spare: Any  # part of its speed that it may lose before its latency passes its limit
     slowed: bool  # whether any sensitivity is known
+    flexible: bool  # demands may be left unmet, at their penalties
 
     @property
     def resources(self) -> int:
@@ -126,7 +127,8 @@ def compile_instance(problem: PlacementProblem, factor: float | None = None) -> 
                 *rules.of(members),
             )
         )
-    return _finish(problem, kinds, table, items, [set(groups[g]) for g in slots])
+    flexible = problem.objective == "max-throughput" and factor is None
+    return _finish(problem, kinds, table, items, [set(groups[g]) for g in slots], flexible)
 
 
 @dataclass
@@ -349,6 +351,7 @@ def _finish(
     table: _Table,
     items: list[Item],
     slots: list[set[str]],
+    flexible: bool,
 ) -> Instance:
     n, resources = len(table.base), len(problem.resources)
     base = np.zeros((n, max(1, resources + len(slots))))
@@ -380,6 +383,7 @@ def _finish(
         slowdown[:, 1],
         slowdown[:, 2],
         bool((slowdown[:, 1] > 0).any()),
+        flexible,
     )
 
 

@@ -23,13 +23,14 @@ from placement.solver.least_hardware import Answer
 from placement.solver.relaxation import Relaxation, relax
 from placement.solver.result import Deadline
 from placement.solver.shares import settle
-from placement.solver.start import by_value, construct
+from placement.solver.start import by_value, construct, seat_replicas
 
 EXACT = 1_500  # 0/1 variables up to which the compact model is asked first
 EFFORT = 3.0  # CP-SAT's deterministic seconds for that
 LOOKED_AT = 20_000
 CLOSE = 1e-5  # relative: values and bounds that are called equal; the result says so
 STEP = 0.01  # of a factor, at which bisection ends
+LITTLE = 0.02  # of every reference, of a layout to start from
 LEAST = 1e-4  # of the bound: about standing by
 
 
@@ -97,12 +98,24 @@ def _weighted_sum(best: Best, deadline: Deadline, seed: int, *, first: bool) -> 
     bound = weight - relaxation.bound
     work = Incumbent(instance, relaxation, free_devices=True)
     _build(work, relaxation, deadline)
+    if work.absent.any():
+        _stand_by(work, best, deadline.part(0.3), seed)
     _offer(best, work, "insertion by dual prices")
     if first and best.value is not None:
         return bound
     improve(work, deadline.part(0.8), seed, target=relaxation.bound, patience=20_000)
     _offer(best, work, "large neighbourhood search")
     return bound
+
+
+def _stand_by(work: Incumbent, best: Best, deadline: Deadline, seed: int) -> None:
+    """Start from a layout that carries little, but has every replica that must be there."""
+    standing = _standing(best, LITTLE, deadline, seed)
+    if standing is not None:
+        work.clear()
+        seat_replicas(work, standing.replicas())
+        for i in by_value(work):
+            work.top_up(i)
 
 
 def _build(work: Incumbent, relaxation: Relaxation, deadline: Deadline) -> None:
@@ -176,16 +189,21 @@ def _most_factor(problem: PlacementProblem, deadline: Deadline) -> float:
 
 def _carries(best: Best, factor: float, deadline: Deadline, seed: int) -> bool:
     """Whether a layout that carries so much of every reference is found."""
-    problem = best.problem
-    instance = compile_instance(problem, factor)
-    relaxation = relax(instance, deadline.part(0.1), feasibility=True)
+    work = _standing(best, factor, deadline, seed)
+    return work is not None and _offer(best, work, "large neighbourhood search")
+
+
+def _standing(best: Best, factor: float, deadline: Deadline, seed: int) -> Incumbent | None:
+    """A layout that carries so much of every reference, if one is found."""
+    # Prices that tell which resources are scarce: of devices that cost the same.
+    pools = tuple(replace(pool, price=1.0) for pool in best.problem.pools)
+    instance = compile_instance(replace(best.problem, pools=pools), factor)
+    relaxation = relax(instance, deadline.part(0.1))
     work = Incumbent(instance, relaxation, free_devices=True)
     construct(work, by_value(work), deadline)
     if len(work.lacking()):
         improve(work, deadline, seed, target=0.0, patience=4000)
-    if len(work.lacking()):
-        return False
-    return _offer(best, work, "large neighbourhood search")
+    return None if len(work.lacking()) else work
 
 
 def _prove(

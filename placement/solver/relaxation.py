@@ -97,7 +97,7 @@ class _Dual:
     def __init__(self, instance: Instance, *, feasibility: bool) -> None:
         problem = instance.problem
         self.instance = instance
-        flexible = problem.objective == "max-throughput"  # the fleet is there, at no price
+        flexible = instance.flexible  # the fleet is there, at no price
         self.free = 0.0 if feasibility or flexible else 1.0
         self.feasibility = feasibility
         self.move_price = 0.0 if feasibility else problem.move_price
@@ -239,7 +239,7 @@ class ItemValues:
         self.rate = np.array([i.rate for i in items])
         self.replicas = np.array([i.replicas for i in items])
         self.penalty = np.array([i.penalty for i in items])
-        self.must = instance.problem.objective == "min-hardware"
+        self.must = not instance.flexible
         if len(instance.throughput) == 0:
             self.ok = np.zeros((n, 1), bool)
             self.row = np.zeros((n, 1), int)
@@ -312,52 +312,70 @@ class ItemValues:
         whole = (h + c) / self.throughput  # price of a unit of rate by full replicas
         best_whole = whole.argmin(axis=1)
         each = whole[number, best_whole]
+        if not self.must:
+            values, constant = self._penalised(h, c, bases, shares)
+            return values, bases, shares, constant
         single = np.where(self.alone, h + c * np.minimum(self.part, 1.0), np.inf)
-        if not self.must:  # a part of the rate may be left: what is linear in it stays below
-            finite = np.where(self.ok, h, 0.0)
-            linear = np.where(
-                self.part <= 1,
-                finite + c * self.part,
-                (finite + c) / self.throughput * self.rate[:, None],
-            )
-            single = np.where(self.ok, linear, np.inf)
         best_single = single.argmin(axis=1)
         values = single[number, best_single]
         plain = np.isfinite(values)
-        if self.must and len(self.several):
+        if len(self.several):
             plain[self.several] = False
             self._pairs(fine, h, c, each, best_whole, single, values, bases, shares)
         mine = np.flatnonzero(plain)
         rows = self.row[mine, best_single[mine]]
-        part = self.part[mine, best_single[mine]]
-        if self.must:
-            count, part = np.ones(len(mine)), np.minimum(part, 1.0)
-        else:
-            count = np.maximum(1.0, part)
-        constant = 0.0
-        if not self.must:
-            kept, constant = self._left(values, h, mine, bases)
-            rows, count, part = rows[kept], count[kept], part[kept]
-        np.add.at(bases, rows, count)
-        np.add.at(shares, rows, part)
+        np.add.at(bases, rows, 1.0)
+        np.add.at(shares, rows, np.minimum(self.part[mine, best_single[mine]], 1.0))
         values[~np.isfinite(values)] = 0.0
-        return values, bases, shares, constant
+        return values, bases, shares, 0.0
 
-    def _left(self, values: Any, h: Any, mine: Any, bases: Any) -> tuple[Any, float]:
-        """Items whose penalty costs less than their plan; what has to be there stands by."""
-        least = h.min(axis=1)
-        cheapest = h.argmin(axis=1)
-        standing = np.where(self.replicas > 0, self.replicas * least, 0.0)
+    def _penalised(self, h: Any, c: Any, bases: Any, shares: Any) -> tuple[Any, float]:
+        """Values where a part x of the rate may be left at a penalty: the least of
+
+        - standing by: the replicas that are demanded, or nothing, and the whole penalty;
+        - one replica at full share, or as much of it as the rate needs;
+        - several, which take at least their bases, and x times what all of the rate costs.
+        """
+        number = np.arange(len(self.rate))
+        ok, part, penalty = self.ok, self.part, self.penalty
+        there = np.where(ok, h, 0.0)
+        least = np.where(ok.any(axis=1), np.where(ok, h, np.inf).min(axis=1), 0.0)
+        cheapest = np.where(ok, h, np.inf).argmin(axis=1)
+        idle = self.replicas * least + penalty
+        one = there + c * np.minimum(part, 1.0)
+        left = penalty[:, None] * np.maximum(0.0, 1.0 - 1.0 / np.maximum(part, 1.0))
+        one = np.where(ok & (self.replicas <= 1)[:, None], one + left, np.inf)
+        best_one = one.argmin(axis=1)
+        alone = one[number, best_one]
+        linear = np.where(ok, np.where(part <= 1, there + c * part, (there + c) * part), np.inf)
+        best_linear = linear.argmin(axis=1)
+        whole = linear[number, best_linear]
+        count = np.maximum(2, self.replicas)
+        bare = count * least
+        some = ok.any(axis=1) & ((self.replicas > 1) | (np.where(ok, part, 0.0).max(axis=1) > 1))
         with np.errstate(divide="ignore", invalid="ignore"):
-            reach = np.where(values > 0, np.minimum(1.0, standing / values), 1.0)
-        idle = standing + self.penalty * (1 - np.nan_to_num(reach, nan=1.0))
-        carried = np.maximum(values, standing)
-        leave = idle < carried
-        values[:] = np.minimum(idle, carried)
-        gone = np.flatnonzero(leave & np.isfinite(values))
-        np.add.at(bases, self.row[gone, cheapest[gone]], self.replicas[gone].astype(float))
-        constant = float((self.penalty * (1 - np.nan_to_num(reach, nan=1.0)))[gone].sum())
-        return ~leave[mine], constant
+            reach = np.where(whole > 0, np.minimum(1.0, bare / whole), 1.0)
+        reach = np.nan_to_num(reach, nan=1.0)
+        partly = np.where(some, bare + penalty * (1.0 - reach), np.inf)
+        wholly = np.where(some, np.maximum(bare, whole), np.inf)
+        every = np.stack([idle, alone, partly, wholly])
+        way = every.argmin(axis=0)
+        values = every[way, number]
+        constant = float(penalty[way == 0].sum() + (penalty * (1.0 - reach))[way == 2].sum())
+        standing = np.flatnonzero((way == 0) & ok.any(axis=1))
+        np.add.at(bases, self.row[standing, cheapest[standing]], self.replicas[standing] * 1.0)
+        mine = np.flatnonzero(way == 1)
+        rows = self.row[mine, best_one[mine]]
+        np.add.at(bases, rows, 1.0)
+        np.add.at(shares, rows, np.minimum(part[mine, best_one[mine]], 1.0))
+        constant += float(left[mine, best_one[mine]].sum())
+        mine = np.flatnonzero((way == 2) | ((way == 3) & (bare > whole)))
+        np.add.at(bases, self.row[mine, cheapest[mine]], count[mine] * 1.0)
+        mine = np.flatnonzero((way == 3) & (bare <= whole))
+        rows = self.row[mine, best_linear[mine]]
+        np.add.at(bases, rows, np.maximum(1.0, part[mine, best_linear[mine]]))
+        np.add.at(shares, rows, part[mine, best_linear[mine]])
+        return values, constant
 
     def _pairs(
         self, fine: bool, h: Any, c: Any, each: Any, best_whole: Any, single: Any,

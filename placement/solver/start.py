@@ -69,7 +69,7 @@ def by_value(
     """Items, the dearest first; for most throughput those that bring most for what they take."""
     instance = incumbent.instance
     value = np.array([incumbent.unit[i] * item.rate for i, item in enumerate(instance.items)])
-    if instance.problem.objective == "max-throughput" and len(value):
+    if instance.flexible and len(value):
         value = incumbent.penalties / np.maximum(value, 1e-300)
     if rng is not None and noise:
         value = value * np.array([1 + noise * rng.random() for _ in value])

@@ -37,6 +37,7 @@ def test_the_embedded_triton_is_ok_once_it_is_installed(embedded_triton: Binary)
     found = doctor.embedded_triton()
     assert (found.state, found.runs_triton) == ("ok", True)
     assert "nvidia-pytriton" in found.detail
+    assert "its answers are right" in found.detail
 
 
 def test_without_the_embedded_triton_the_remedy_is_its_install(
@@ -45,7 +46,7 @@ def test_without_the_embedded_triton_the_remedy_is_its_install(
     monkeypatch.setenv("MODEL_PLACER_SERVER_DIR", str(tmp_path / "none"))
     found = doctor.embedded_triton()
     assert found.state == "missing"
-    assert "server install" in found.remedy or "libpython" in found.remedy
+    assert "model-placer server install (with " in found.remedy
 
 
 def test_a_tritonserver_on_path_that_lacks_a_library_is_broken(programs: Path) -> None:

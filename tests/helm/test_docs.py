@@ -17,6 +17,7 @@ import pytest
 import yaml
 from helm.conftest import CHART, Tools
 from helm.test_chart import NEWEST
+from missing_part import missing
 from product_images.build import Images
 
 from analyzer.cli import cli
@@ -155,6 +156,8 @@ def test_the_command_parses_it(line: str):
 @pytest.mark.parametrize("line", BUILDS)
 def test_docker_takes_the_build_and_the_dockerfile_has_its_target_and_arguments(line: str):
     """The build itself is the fixture `images`, with other base images. Here there are no files."""
+    if shutil.which("docker") is None:
+        missing("Docker's command is not installed")
     text = (ROOT / "Dockerfile").read_text()
     words = shlex.split(line)
     assert words[-1] == "."

@@ -8,6 +8,7 @@ httptools.
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
 import time
 
@@ -146,13 +147,22 @@ class HttpConnection:
         if status == 200:
             self.pump.succeeded(self)
         else:
-            words = self.body.decode(errors="replace").strip()
-            self.pump.failed(self, f"HTTP {status}: {words}")
+            self.pump.failed(self, f"HTTP {status}: {refusal(self.body)}")
             self.body = b""
 
     def close(self) -> None:
         self.sockets.remove(self.socket)
         self.socket.close()  # an open one holds up Triton's shutdown for half a minute
+
+
+def refusal(body: bytes) -> str:
+    """What a server says where it refuses: the text of Triton's JSON, or the body as it is."""
+    text = body.decode(errors="replace").strip()
+    try:
+        said = json.loads(text)["error"]
+    except (ValueError, TypeError, KeyError):
+        return text
+    return str(said).strip()
 
 
 async def connect(address: str, pump: Pump) -> HttpConnection:

@@ -101,6 +101,35 @@ def test_flags_win_over_environment_and_environment_over_file(tmp_path: Path):
 
 
 @pytest.mark.triton
+@pytest.mark.usefixtures("embedded_triton")
+def test_in_the_background_under_nohup_a_sweep_goes_on(tmp_path: Path, example_repository: Path):
+    """Neither Ctrl-C nor a terminal that is closed ends it; SIGTERM does."""
+    ignoring = ["sh", "-c", 'trap "" INT HUP; exec "$@"', "sh"]
+    arguments = ["profile", "-m", str(example_repository), "--models", "ocr_orientation"]
+    with subprocess.Popen(
+        [*ignoring, *COMMAND, *arguments, "--max-duration", "500ms"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])},
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+    ) as process:
+        assert process.stderr is not None
+        told = []
+        for line in process.stderr:
+            if line.startswith("["):
+                told.append(line)
+                for number in (signal.SIGINT, signal.SIGHUP):
+                    process.send_signal(number)
+            if len(told) == 3:
+                break
+        process.terminate()
+        process.stderr.read()
+        assert process.wait() == 143
+    assert len(told) == 3
+
+
+@pytest.mark.triton
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
 )

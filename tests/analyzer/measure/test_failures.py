@@ -5,7 +5,7 @@ import shutil
 import signal
 import threading
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -170,7 +170,10 @@ def stop_triton_once_it_has_a_stub(others: set[int]) -> None:
     """SIGSTOP to tritonserver while the stub of its first model starts."""
     while True:
         found = [p for p in psutil.Process().children(recursive=True) if p.pid not in others]
-        children = {p.name(): p for p in found}
+        children = {}
+        for process in found:
+            with suppress(psutil.NoSuchProcess):  # short-lived ones are gone by now
+                children[process.name()] = process
         if "triton_python_backend_stub" in children:
             children["tritonserver"].suspend()
             return

@@ -150,10 +150,17 @@ def test_a_server_killed_in_a_point_costs_that_point_only(options: Options):
 
 
 def test_a_failed_point_is_tried_again_only_when_asked(options: Options):
-    sweep = Sweep(batch_sizes=(16,), concurrency=(1,))
-    assert len(run(replace(options, sweep=sweep))[1]) == 1
+    sweep = Sweep(batch_sizes=(1, 16), concurrency=(1,))
+    assert len(run(replace(options, sweep=sweep))[1]) == 2
     assert len(run(replace(options, sweep=sweep))[1]) == 0
     assert len(run(replace(options, sweep=sweep, retry_failed=True))[1]) == 1
+
+
+def test_where_every_point_failed_all_are_tried_again(options: Options):
+    """It may have been the surroundings; whoever has mended them need not know of an option."""
+    sweep = Sweep(batch_sizes=(16,), concurrency=(1,))
+    assert len(run(replace(options, sweep=sweep))[1]) == 1
+    assert len(run(replace(options, sweep=sweep))[1]) == 1
 
 
 def test_an_unknown_model_is_refused_before_anything_starts(options: Options):

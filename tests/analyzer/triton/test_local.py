@@ -200,15 +200,20 @@ def test_a_server_that_does_not_start_says_why(embedded_triton: Binary, reposito
 
 
 def test_shared_memory_of_a_dead_owner_is_removed() -> None:
+    """Of this PID namespace: another's processes cannot be seen from here."""
     ended = subprocess.Popen(["true"])
     ended.wait()
-    block = local.SHARED_MEMORY / f"{local.SHM_PREFIX}{ended.pid}-abc-1"
-    mine = local.SHARED_MEMORY / f"{local.SHM_PREFIX}{os.getpid()}-abc-2"
-    block.touch()
-    mine.touch()
+    mine = local.SHARED_MEMORY / local.own_shm_name()
+    block = mine.with_name(mine.name.replace(f"-{os.getpid()}-", f"-{ended.pid}-"))
+    namespace = str(local.PID_NAMESPACE.stat().st_ino)
+    others = block.with_name(block.name.replace(namespace, "1"))
+    for each in (block, mine, others):
+        each.touch()
     try:
         assert block.name in local.remove_leftovers()
         assert not block.exists()
         assert mine.exists()
+        assert others.exists()
     finally:
         mine.unlink()
+        others.unlink()
