@@ -1,4 +1,4 @@
-"""Makes the embedded Triton: a Python for it, its packages, and a check that its answers are right.
+"""Installs the embedded Triton: its Python, its packages, and a self-test of its results.
 
 A file `complete` is written last: an install without it is made anew.
 """

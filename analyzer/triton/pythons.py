@@ -68,7 +68,7 @@ def _candidates() -> Iterator[str]:
 
 
 def lack_of(python: Python) -> str:
-    """Why a Python is of no use, with the remedy; empty when it is usable."""
+    """Why a Python cannot be used, with the remedy; empty when it can."""
     version = python.version
     if version not in VERSIONS:
         return (
@@ -109,7 +109,7 @@ print(json.dumps({
 
 
 def probe(name: str) -> Python | None:
-    """What a Python says of itself; None when it is not there (or a shim that does not run)."""
+    """Properties of a Python; None when it does not exist (or is a shim that does not run)."""
     try:
         done = subprocess.run(
             [name, "-I", "-c", _PROBE], capture_output=True, text=True, timeout=30, check=True

@@ -77,11 +77,13 @@ def _wrong_answers(url: str) -> list[str]:
         response = connection.getresponse()
         content = response.read()
     except (OSError, http.client.HTTPException) as error:
-        raise SurroundingsError(f"The server does not answer: {error}") from None
+        raise SurroundingsError(f"The server does not respond: {error}") from None
     finally:
         connection.close()
     if response.status != http.client.OK:
-        raise SurroundingsError(f"The server refuses: {content.decode(errors='replace').strip()}")
+        raise SurroundingsError(
+            f"The server returned an error: {content.decode(errors='replace').strip()}"
+        )
     size = response.getheader("Inference-Header-Content-Length")
     result = InferResult.from_response_body(content, header_length=int(size) if size else None)
     wrong = []
