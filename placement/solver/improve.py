@@ -29,6 +29,7 @@ WARM = 0.012  # of a device's worth: temperature at the start of a cycle
 CYCLE = 3000  # steps
 REPLICAS = 6  # more of one item are left where they are, but for those on emptied devices
 REDRAW = 16  # steps for which the weights of devices hold
+TABLE = 1 << 17  # random factors that are drawn at once
 EPSILON = 1e-9
 
 
@@ -115,11 +116,19 @@ class _Search:
         ]
         self.flexible = incumbent.flexible
         self.age = REDRAW
+        self.table = 1.0 + NOISE * self.numbers.random(TABLE)
         self.typical = (
             float(np.median(incumbent.worth[incumbent.worth > 0]))
             if (incumbent.worth > 0).any()
             else 1.0
         )
+
+    def _noise(self, number: int) -> Any:
+        """So many factors near one, out of a table."""
+        if number >= len(self.table):
+            self.table = 1.0 + NOISE * self.numbers.random(2 * number + TABLE)
+        start = int(self.random.random() * (len(self.table) - number))
+        return self.table[start : start + number]
 
     def within(self) -> bool:
         """Whether the moves are within their limit."""
@@ -179,14 +188,10 @@ class _Search:
         order = sorted(items, key=self._key)
         candidates = [d for d in seats if incumbent.open[d]]
         opening = self.random.uniform(*OPENING)
-        price = incumbent.price
         limit = math.inf if self.flexible else before + EPSILON + heat * self.typical
-        del price
         good = True
         for i in order:
-            met = incumbent.insert(
-                i, candidates, random=self.numbers, noise=NOISE, opening=opening, limit=limit
-            )
+            met = incumbent.insert(i, candidates, noise=self._noise, opening=opening, limit=limit)
             if not met and incumbent.price > limit:
                 good = False
                 break

@@ -10,7 +10,7 @@ looks at all pairs of seat and row at once, priced by the relaxation's dual pric
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,20 +59,24 @@ class Incumbent:
         self.c = (instance.slope * of_row).sum(axis=1)
         with np.errstate(divide="ignore"):
             self.inverse = np.where(
-                instance.slope > 0, 1.0 / np.where(instance.slope > 0, instance.slope, 1.0), 1e18
+                instance.slope > 0, 1.0 / np.where(instance.slope > 0, instance.slope, 1.0), 1e12
             )
         rates = np.array([max(i.rate, 1e-300) for i in instance.items])
         self.unit = np.maximum(relaxation.values, 1e-9 * dearest) / rates
         self.device_price = [0.0 if free_devices else cls.price for cls in instance.classes]
         self.room = np.where(instance.limited, 1.0, 1e18)
-        self.size = 64
+        kinds = len(instance.types)  # the first seats stand for empty devices of each type
+        self.size = 64 + kinds
         self.free = np.zeros((self.size, resources))
         self.type = np.zeros(self.size, int)
         self.open = np.zeros(self.size, bool)
         self.residents: list[dict[int, tuple[int, float]]] = [{} for _ in range(self.size)]
         self.gpu_of: list[Gpu | None] = [None] * self.size
         self.name_of: list[str] = [""] * self.size
-        self.spare = list(range(self.size - 1, -1, -1))
+        self.spare = list(range(self.size - 1, kinds - 1, -1))
+        self.type[:kinds] = np.arange(kinds)
+        self.free[:kinds] = self.room
+        self._cache: list[tuple[Any, ...] | None] = [None] * len(instance.items)
         self.pressure = np.zeros(self.size)  # device time that residents take
         self.stretch = np.full(self.size, 1e18)  # device time that they can still bear
         self.of: list[dict[int, tuple[int, float]]] = [{} for _ in instance.items]
@@ -545,15 +549,15 @@ class Incumbent:
         i: int,
         seats: list[int],
         *,
-        random: Any = None,
-        noise: float = 0.0,
+        noise: Callable[[int], Any] | None = None,
         opening: float | None = 1.25,
         limit: float = np.inf,
         part: float = 1.0,
     ) -> bool:
         """Insert all that is missing of the item; whether that succeeded.
 
-        `seats`: open seats to look at, to which new ones are added; `opening`: how much dearer a
+        `seats`: open seats to look at, to which new ones are added; `noise`: gives so many factors
+        on prices; `opening`: how much dearer a
         replica on a new device is taken to be, None: no new device; `limit`: the price of GPUs at
         which to give up; `part`: of the rate that is to be carried.
         """
@@ -562,7 +566,7 @@ class Incumbent:
         left, replicas = self.missing(i)
         left = max(0.0, left - unused)
         while left > 0 or replicas > 0:
-            if not self._insert_one(i, item, left, replicas, seats, random, noise, opening):
+            if not self._insert_one(i, item, left, replicas, seats, noise, opening):
                 break
             if self.price > limit:
                 return False
@@ -573,50 +577,51 @@ class Incumbent:
 
     def _insert_one(
         self, i: int, item: Any, left: float, replicas: int, seats: list[int],
-        random: Any, noise: float, opening: float | None,
+        noise: Callable[[int], Any] | None, opening: float | None,
     ) -> bool:  # fmt: skip
         instance = self.instance
-        rows = item.rows
-        if rows.stop == rows.start:
+        if item.rows.stop == item.rows.start:
             return False
+        base, inverse, throughput, h, c, types, least = self._rows_of(i)
         mine = self.of[i]
         hosts = self._hosts(i) if item.spread else set()
-        chosen = [d for d in seats if d not in mine and self.open[d]]
+        chosen = [d for d in seats if self.open[d] and d not in mine]
         if item.pins is not None or item.forbidden or item.apart or item.spread:
             chosen = [d for d in chosen if self._may(item, d, hosts)]
-        virtual = self._openings(opening, item) if opening is not None else []
+        virtual = self._openings() if opening is not None else []
         if not chosen and not virtual:
             return False
-        kinds = self.type[chosen] if chosen else np.zeros(0, int)
-        free = self.free[chosen] if chosen else np.zeros((0, self.free.shape[1]))
-        if virtual:
-            new = np.array([kind for kind, _, _ in virtual])
-            kinds = np.concatenate([kinds, new])
-            free = np.concatenate([free, self.room[new]])
-        throughput = instance.throughput[rows]
-        spare = free[:, None, :] - instance.base[rows][None]
-        share = (spare * self.inverse[rows]).min(axis=2)
-        np.minimum(share, np.minimum(1.0, left / throughput), out=share)
-        ok = (kinds[:, None] == instance.type_of[rows]) & (spare >= -SLACK).all(axis=2)
+        # The first seats stand for empty devices of each type.
+        index = chosen + [kind for kind, _, _ in virtual]
+        spare = self.free[index][:, None, :] - base
+        spare += SLACK
+        spare *= inverse
+        share = spare[:, :, 0]
+        for r in range(1, spare.shape[2]):
+            share = np.minimum(share, spare[:, :, r])
+        bad = share < 0.0
+        bad |= self.type[index][:, None] != types
+        share = np.minimum(share, np.minimum(1.0, left / throughput))
         if instance.slowed:
-            self._beside(chosen, rows, share, ok, paced=self._paced(i))
-        np.maximum(share, 0.0, out=share)
+            self._beside(chosen, item.rows, share, bad, paced=self._paced(i))
         carried = share * throughput
         rest = left - carried
         rest[rest <= REST * item.rate] = 0.0
+        partial = rest > 0
         if not (replicas and self.flexible):  # what has to be there may stand by
-            ok &= (carried > LEAST * item.rate) | (rest <= 0)
-        score = self.h[rows] + share * self.c[rows]
-        if self.instance.problem.current:
-            score = score + self._moving(item, chosen, virtual)[:, None]
-        least = float(self.h[rows].min())
-        score += np.where(rest > 0, DEARER * self.unit[i] * rest + 0.3 * least, 0.0)
+            bad |= (carried <= LEAST * item.rate) & partial
+        score = share * c
+        score += h
+        rest *= DEARER * self.unit[i]
+        score += rest
+        score += 0.3 * least * partial
+        if instance.problem.current:
+            score += self._moving(item, chosen, virtual)[:, None]
         if virtual:
-            factor = np.array([opening if dear else 1.0 for _, _, dear in virtual])
-            score[len(chosen) :] *= factor[:, None]
-        if noise:
-            score *= 1.0 + noise * random.random(score.shape)
-        score[~ok] = np.inf
+            score[len(chosen) :] *= self._dearer(opening, virtual)
+        if noise is not None:
+            score *= noise(score.size).reshape(score.shape)
+        score[bad] = np.inf
         while True:
             place = int(score.argmin())
             s, k = divmod(place, score.shape[1])
@@ -632,10 +637,31 @@ class Incumbent:
                 gpu, name = found
                 d = self.open_seat(gpu, virtual[s - len(chosen)][0], name)
                 seats.append(d)
-            self.put(i, d, rows.start + k, float(share[s, k]))
+            self.put(i, d, item.rows.start + k, max(0.0, float(share[s, k])))
             return True
 
-    def _beside(self, chosen: list[int], rows: slice, share: Any, ok: Any, *, paced: bool) -> None:
+    def _rows_of(self, i: int) -> tuple[Any, ...]:
+        """The item's rows: base, inverse slope, throughput, prices, type; the least base price."""
+        known = self._cache[i]
+        if known is None:
+            rows = self.instance.items[i].rows
+            h = self.h[rows]
+            known = self._cache[i] = (
+                self.instance.base[rows],
+                self.inverse[rows],
+                self.instance.throughput[rows],
+                h,
+                self.c[rows],
+                self.instance.type_of[rows],
+                float(h.min()),
+            )
+        return known
+
+    def _dearer(self, opening: float | None, virtual: list[tuple[int, Any, bool]]) -> Any:
+        factors = [opening if opens else 1.0 for _, _, opens in virtual]
+        return np.array(factors, dtype=float)[:, None]
+
+    def _beside(self, chosen: list[int], rows: slice, share: Any, bad: Any, *, paced: bool) -> None:
         """What neighbours leave to the item, and what they bear of it."""
         instance = self.instance
         m = len(chosen)
@@ -646,16 +672,17 @@ class Incumbent:
         bears = instance.spare[rows]
         if not paced and instance.problem.max_slowdown is not None:
             bears = np.minimum(bears, instance.problem.max_slowdown)
-        ok[:m] &= (lost <= bears + SLACK) | (b <= 0)
+        bad[:m] |= (lost > bears + SLACK) & (b > 0)
+        stretch = self.stretch[chosen][:, None]
+        bad[:m] |= stretch < -SLACK
         if paced:
             np.minimum(share[:m], np.maximum(0.0, 1.0 - lost), out=share[:m])
-            stretch = np.maximum(0.0, self.stretch[chosen])[:, None]
-            with np.errstate(divide="ignore", invalid="ignore"):
-                most = np.where(busy > 0, stretch / np.where(busy > 0, busy, 1.0), 1e18)
+            most = np.where(
+                busy > 0, np.maximum(0.0, stretch) / np.where(busy > 0, busy, 1.0), 1e18
+            )
             np.minimum(share[:m], most, out=share[:m])
         else:
-            ok[:m] &= busy <= self.stretch[chosen][:, None] + SLACK
-        ok[:m] &= self.stretch[chosen][:, None] > -SLACK
+            bad[:m] |= busy > stretch + SLACK
 
     def _may(self, item: Any, d: int, hosts: set[str]) -> bool:
         gpu = self.gpu_of[d]
@@ -669,9 +696,8 @@ class Incumbent:
             return not any(mine & set(self.instance.items[o].apart) for o in self.residents[d])
         return True
 
-    def _openings(self, opening: float | None, item: Any) -> list[tuple[int, Any, bool]]:
+    def _openings(self) -> list[tuple[int, Any, bool]]:
         """Seats that could be opened: (type, class or GPU, whether that opens a GPU)."""
-        del opening, item
         found: list[tuple[int, Any, bool]] = []
         for c, cls in enumerate(self.instance.classes):
             found.append((cls.type, c, True))
