@@ -376,6 +376,24 @@ class Incumbent:
                 return False
         return self._may(item, d, self._hosts(i) if item.spread else set())
 
+    def may(self, i: int, d: int) -> bool:
+        """Whether the rules allow the item on the seat, beside what sits there."""
+        item = self.instance.items[i]
+        return self._may(item, d, self._hosts(i) if item.spread else set())
+
+    def most_share(self, d: int, j: int) -> float:
+        """The share for which the seat has room; below zero where it has none for the base."""
+        spare = self.free[d] - self.instance.base[j] + SLACK
+        return min(1.0, float((spare * self.inverse[j]).min()))
+
+    def set_share(self, i: int, d: int, share: float) -> None:
+        """Have the replica carry another share."""
+        j, before = self.of[i][d]
+        self.free[d] -= (share - before) * self.instance.slope[j]
+        self.residents[d][i] = self.of[i][d] = (j, share)
+        if self.instance.slowed:
+            self._felt(d)
+
     def recount(self, i: int) -> None:
         """Find anew which part of the item's demand is not met."""
         item = self.instance.items[i]

@@ -100,7 +100,8 @@ def compile_instance(problem: PlacementProblem, factor: float | None = None) -> 
     kinds = {kind.name: number for number, kind in enumerate(problem.types)}
     table = _Table(problem, kinds)
     groups = _apart_groups(problem)
-    slots = [g for g, group in enumerate(groups) if len(group) >= SLOT_GROUP][:SLOTS]
+    large = min(SLOT_GROUP, sum(model.count for model in problem.models))
+    slots = [g for g, group in enumerate(groups) if len(group) >= large][:SLOTS]
     group_of: dict[str, list[int]] = defaultdict(list)
     for g, group in enumerate(groups):
         for name in group:

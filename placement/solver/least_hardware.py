@@ -22,8 +22,9 @@ from placement.solver.instance import Instance, compile_instance, exclusive
 from placement.solver.packing.reduction import is_packing, is_plain, pack
 from placement.solver.relaxation import Relaxation, relax
 from placement.solver.result import Deadline, Status
+from placement.solver.running import stay
 from placement.solver.shares import settle
-from placement.solver.start import by_value, construct, seat_replicas, stay
+from placement.solver.start import by_value, construct, seat_replicas
 
 EXACT = 40_000  # 0/1 variables up to which the compact model is asked at all
 SMALL = 2_500  # up to which it is asked before a long search
@@ -67,11 +68,6 @@ def least_hardware(best: Best, deadline: Deadline, seed: int, *, first: bool = F
         return Answer("feasible", bound)
     if _done(best, bound):
         return _answer(best, bound)
-    fleet = _fleet(problem, best.value)
-    if fleet is not None and exact.size(problem, fleet) <= SMALL:
-        status, bound = _prove(best, fleet, deadline.part(0.4), bound, seed, EFFORT)
-        if status is not None:
-            return Answer(status, bound)
     if exclusive(instance):
         counted = Incumbent(instance, relaxation, free_devices=False)
         least, found = count_devices(instance, counted, deadline.part(0.6), seed)
@@ -82,6 +78,11 @@ def least_hardware(best: Best, deadline: Deadline, seed: int, *, first: bool = F
             best.offer(counted.replicas(), "counts of devices")
         if _done(best, bound):
             return _answer(best, bound)
+    fleet = _fleet(problem, best.value)
+    if fleet is not None and exact.size(problem, fleet) <= SMALL:
+        status, bound = _prove(best, fleet, deadline.part(0.4), bound, seed, EFFORT)
+        if status is not None:
+            return Answer(status, bound)
     if is_plain(problem):
         packed = pack(problem, deadline.part(RELAXED), seed)
         if packed.status == "infeasible":
@@ -140,7 +141,7 @@ def _start(best: Best, work: Incumbent, deadline: Deadline, bound: float, seed: 
     if best.replicas is not None:
         seat_replicas(work, best.replicas)
     elif problem.current:
-        stay(work)
+        stay(work, deadline.part(0.3))
         _offer(best, work, "the current layout")
         _repair(best, work, deadline, bound, seed)
     if not problem.current or problem.max_moves is None:
@@ -265,7 +266,7 @@ def _prove(
             return "optimal", value
         if found.bound is not None:
             bound = max(bound, float(found.bound)) if value is None else bound
-        if not found.replicas:
+        if found.status == "unknown":
             return None, bound
         kinds = {r.seat: places.find(r.seat).device_type for r in found.replicas}  # type: ignore[union-attr]
         settled = settle(problem, kinds, found.replicas)

@@ -223,7 +223,7 @@ def _prove(
         return "infeasible", bound
     if found.bound is not None:
         bound = min(bound, float(found.bound))
-    if found.replicas:
+    if found.status in {"optimal", "feasible"}:
         kinds = {r.seat: places.find(r.seat).device_type for r in found.replicas}  # type: ignore[union-attr]
         best.offer(settle(replace(problem), kinds, found.replicas), "CP-SAT")
     return found.status, bound

@@ -16,23 +16,6 @@ LOOKED = 160  # seats that an insertion looks at
 LATE = 64  # insertions between two looks at the clock
 
 
-def stay(incumbent: Incumbent) -> None:
-    """Put what runs now where it runs, as far as that holds; the rest is left unmet."""
-    instance = incumbent.instance
-    order = np.argsort([-incumbent.unit[i] * item.rate for i, item in enumerate(instance.items)])
-    for i in order:
-        item = instance.items[i]
-        seats = []
-        for device in sorted(item.current):
-            d = open_named(incumbent, device)
-            if d is not None:
-                seats.append(d)
-        if seats:
-            incumbent.insert(int(i), seats, opening=None)
-        for d in seats:
-            incumbent.close_empty(d)
-
-
 def construct(
     incumbent: Incumbent,
     items: Iterable[int],
