@@ -5,10 +5,10 @@ BIN := $(VENV)/bin
 DEMO ?= demo
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format clean
+.PHONY: help demo test test-quick check format clean
 
 help: ## Say what can be made
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 $(BIN)/.installed: pyproject.toml
 	@sh .ci/prepare-python $(PYTHON)
@@ -23,6 +23,9 @@ demo: $(BIN)/.installed ## Profile five real models on a real Triton, place and 
 test: $(BIN)/.installed check ## Run the checks and the tests
 	$(BIN)/model-placer server install
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
+
+test-quick: $(BIN)/.installed ## Run the tests that need neither Triton nor Docker
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not triton and not docker and not slow"
 
 check: $(BIN)/.installed ## Lint, formatting, types, order of imports
 	$(BIN)/ruff check .

@@ -1,1 +1,1 @@
-"""Touching the world: servers, load, sampling, the profiling loop and the command line."""
+"""Measures models on Triton and deploys layouts; the rooms are in docs/architecture.md."""

@@ -10,11 +10,13 @@ import subprocess
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from analyzer.devices import gpu_processes
+from analyzer.devices.gpu import Gpu, list_gpus
 from analyzer.load.perf_analyzer import find
-from analyzer.sampling import gpu_processes, nvml
-from analyzer.server import install, pythons, runtime, self_test
-from analyzer.server.docker import DEFAULT_IMAGE, connect, why_unreachable
-from analyzer.server.runtime import Binary
+from analyzer.triton import install, pythons, runtime, self_test
+from analyzer.triton.docker import connect, why_unreachable
+from analyzer.triton.options import DEFAULT_IMAGE
+from analyzer.triton.runtime import Binary
 from profiles.errors import SurroundingsError
 
 State = Literal["ok", "missing", "broken"]
@@ -158,7 +160,7 @@ def gpus() -> list[Finding]:
                 remedy="in a process namespace of its own: programs outside are not seen, so see "
                 "to it that none uses the GPU",
             )
-        present, broken = nvml.present(pynvml)
+        present, broken = list_gpus(pynvml)
         if not present and not broken:
             found.append(
                 Finding("GPUs", "missing", "none", "measure on CPU (--gpus none), or attach one")
@@ -250,7 +252,7 @@ def _binary(name: str, binary: Binary, remedy: str) -> Finding:
     return Finding(name, "ok", f"{binary.origin}", runs_triton=True)
 
 
-def _gpu(gpu: nvml.Gpu) -> Finding:
+def _gpu(gpu: Gpu) -> Finding:
     """One GPU or MIG slice, what NVML tells of it, and who uses it now."""
     name = f"GPU {gpu.index}"
     try:
@@ -259,7 +261,7 @@ def _gpu(gpu: nvml.Gpu) -> Finding:
     except SurroundingsError as error:
         return Finding(name, "broken", str(error), "see what nvidia-smi and the kernel's log say")
     memory = f"{gpu.device_type.memory_bytes / 2**30:.1f} GiB"
-    shared = " of the host's" if gpu.shares_memory else ""
+    shared = " of the host's" if gpu.device.shares_memory else ""
     detail = f"{gpu.device_type.name}, {memory}{shared}, {gpu.uuid}; NVML tells " + ", ".join(
         what for what, told in abilities.items() if told
     )
@@ -282,7 +284,7 @@ def _version_line(command: list[str]) -> str | None:
             text=True,
             timeout=20,
             stdin=subprocess.DEVNULL,
-            check=False,  # perf_analyzer's Python wrapper drops the status: it says nothing
+            check=False,  # perf_analyzer's Python wrapper drops the exit status
         )
     except (OSError, subprocess.TimeoutExpired):
         return None

@@ -28,8 +28,8 @@ from typing import NamedTuple
 
 import psutil
 
-from analyzer.server.container import OWNER_PID
-from analyzer.server.docker import connect
+from analyzer.triton.container import OWNER_PID
+from analyzer.triton.docker import connect
 
 EXAMPLES = Path(__file__).parents[1] / "examples" / "model_repository"
 SIGNALS = (signal.SIGKILL, signal.SIGINT, signal.SIGTERM, signal.SIGHUP)

@@ -22,13 +22,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from analyzer.load import http
+from analyzer.load import worker_pool
 from analyzer.load.generator import Generator
 from analyzer.load.inputs import make_requests
-from analyzer.load.pump import spare_cpus
-from analyzer.sampling import statistics
-from analyzer.server import install, local
-from analyzer.steady_state import SteadyStateRule
+from analyzer.load.steady_state import SteadyStateRule
+from analyzer.load.worker_pool import spare_cpus
+from analyzer.triton import install, local, statistics
+from analyzer.triton.options import LaunchOptions
 from profiles.measurement import LoadPoint
 
 CONFIG = """
@@ -124,8 +124,8 @@ def main() -> None:
         (model / "config.pbtxt").write_text(CONFIG)
         (model / "1" / "model.py").write_text(MODEL)
         with (
-            local.launch(Path(directory), install.install(), cpus=cpus) as server,
-            http.start(spare_cpus(cpus)) as generator,
+            local.launch(Path(directory), install.install(), LaunchOptions(cpus=cpus)) as server,
+            worker_pool.start("http", spare_cpus(cpus)) as generator,
         ):
             if cpus:
                 os.sched_setaffinity(0, spare_cpus(cpus))  # and so whatever is started from here

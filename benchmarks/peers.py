@@ -27,13 +27,14 @@ from dataclasses import astuple
 from pathlib import Path
 from statistics import median
 
-from analyzer.load import http
+from analyzer.load import worker_pool
 from analyzer.load.generator import Generator, LoadResult
 from analyzer.load.inputs import make_requests
-from analyzer.load.pump import spare_cpus
-from analyzer.sampling import statistics
-from analyzer.server import install, local
-from analyzer.steady_state import SteadyStateRule
+from analyzer.load.steady_state import SteadyStateRule
+from analyzer.load.worker_pool import spare_cpus
+from analyzer.triton import install, local, statistics
+from analyzer.triton.options import LaunchOptions
+from analyzer.triton.own_server import OwnServer
 from profiles.measurement import LoadPoint
 
 EXAMPLES = Path(__file__).parents[1] / "examples" / "model_repository"
@@ -100,7 +101,7 @@ def waiting(repository: Path, milliseconds: str) -> str:
     return name
 
 
-def model_analyzer(command: str, server: local.LocalServer, repository: Path, model: str) -> float:
+def model_analyzer(command: str, server: OwnServer, repository: Path, model: str) -> float:
     """Seconds for the same points of one variant, on the same server."""
     with tempfile.TemporaryDirectory() as directory:
         started_s = time.monotonic()
@@ -109,7 +110,12 @@ def model_analyzer(command: str, server: local.LocalServer, repository: Path, mo
                 *(*shlex.split(command), "profile", "--triton-launch-mode", "remote"),
                 *("--triton-http-endpoint", server.http_url),
                 *("--triton-grpc-endpoint", server.grpc_url),
-                *("--triton-metrics-url", server.metrics_url, "--client-protocol", "http"),
+                *(
+                    "--triton-metrics-url",
+                    f"http://127.0.0.1:{server.runner.ports[2]}/metrics",
+                    "--client-protocol",
+                    "http",
+                ),
                 *("--model-repository", str(repository), "--profile-models", model),
                 *("--run-config-search-disable", "--batch-sizes", "1,2,4"),
                 # Its folders are beside ours: in a chroot there is a /tmp, but not what is in ours.
@@ -134,7 +140,7 @@ def timed(url: str, model: str, run: Callable[[], Rate]) -> tuple[Rate, float, f
 
 
 def compare(
-    server: local.LocalServer, generator: Generator, arguments: argparse.Namespace, model: str
+    server: OwnServer, generator: Generator, arguments: argparse.Namespace, model: str
 ) -> float:
     """Print the points of one model; the mean seconds that ours took for the nine."""
     url = server.http_url
@@ -200,8 +206,10 @@ def main() -> None:
         if arguments.wait_ms:
             repository = Path(stack.enter_context(tempfile.TemporaryDirectory()))
             models = [waiting(repository, each) for each in arguments.wait_ms.split(",")]
-        server = stack.enter_context(local.launch(repository, install.install(), cpus=cpus))
-        generator = stack.enter_context(http.start(spare_cpus(cpus)))
+        server = stack.enter_context(
+            local.launch(repository, install.install(), LaunchOptions(cpus=cpus))
+        )
+        generator = stack.enter_context(worker_pool.start("http", spare_cpus(cpus)))
         if cpus:
             os.sched_setaffinity(0, spare_cpus(cpus))  # and so whatever is started from here
         for model in models:

@@ -20,11 +20,14 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from analyzer import profiling
-from analyzer.profiler import Progress, profile
-from analyzer.search import next_point
-from analyzer.steady_state import SteadyStateRule
-from analyzer.sweep import Point, Sweep
+from analyzer.load.steady_state import SteadyStateRule
+from analyzer.measure import profile
+from analyzer.measure.bench import open_bench
+from analyzer.measure.loop import Progress, measure_points
+from analyzer.measure.options import Options
+from analyzer.measure.plan import make_plan
+from analyzer.measure.search import Search, next_point
+from analyzer.measure.sweep import Point, Sweep
 from profiles.measurement import Measurement
 from profiles.store import ProfileStore
 
@@ -42,8 +45,8 @@ RULE = SteadyStateRule(
 LIMITS_MS = (None, 20.0, 50.0, 200.0)
 
 
-def options(model: str, store: Path, search: profiling.Search | None = None) -> profiling.Options:
-    return profiling.Options(
+def options(model: str, store: Path, search: Search | None = None) -> Options:
+    return Options(
         EXAMPLES, store, models=[model], sweep=SWEEP, gpus="none", rule=RULE, search=search
     )
 
@@ -82,18 +85,18 @@ def throughput(measurements: dict[Point, Measurement], point: Point | None) -> f
     return 0.0 if point is None else measurements[point].throughput
 
 
-def again(asked: profiling.Options, own: Point, other: Point, rounds: int) -> float:
+def again(asked: Options, own: Point, other: Point, rounds: int) -> float:
     """The ratio of two points' throughput when they are measured in turn."""
     longer = SteadyStateRule(relative_half_width=0.02, min_duration_s=2.0, max_duration_s=4.0)
     with tempfile.TemporaryDirectory() as directory:
         asked = replace(asked, store=Path(directory) / "again.db", rule=longer)
-        models = profiling.read_models(asked)
+        plan = replace(make_plan(asked), points=(own, other))
         with (
             ProfileStore(asked.store) as store,
-            profiling.start_bench(asked, models, [own, other], print) as bench,
+            open_bench(asked, plan, print) as bench,
         ):
-            baseline = profiling.keep_baseline(bench, store)
-            made = profile([own, other] * rounds, bench, baseline, store)
+            baseline = profile.keep_baseline(bench, store)
+            made = measure_points([own, other] * rounds, bench, baseline, store)
     return statistics.median(m.throughput for m in made[::2]) / statistics.median(
         m.throughput for m in made[1::2]
     )
@@ -110,9 +113,9 @@ def main() -> None:
     for model in arguments.models.split(","):
         asked = options(model, arguments.store)
         started_s = time.monotonic()
-        outcome = profiling.run(asked, tell, print)
+        outcome = profile.run(asked, tell, print)
         grid_s = time.monotonic() - started_s
-        grid = profiling.grid(asked, profiling.read_models(asked))
+        grid = make_plan(asked).points
         measured = {Point(m.variant, m.load, m.model_digest): m for m in outcome.measurements}
         grid = [point for point in grid if point in measured]
         for limit_ms in LIMITS_MS:
@@ -131,7 +134,7 @@ def main() -> None:
             with tempfile.TemporaryDirectory() as directory:
                 store = Path(directory) / "live.db"
                 started_s = time.monotonic()
-                live = profiling.run(options(model, store, profiling.Search()), tell)
+                live = profile.run(options(model, store, Search()), tell)
                 live_s = time.monotonic() - started_s
             print(
                 f"{model}: the search itself measured {live.measured} points in {live_s:.0f} s"

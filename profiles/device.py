@@ -76,7 +76,7 @@ def find_device(name: str) -> DeviceType:
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
     hint = f" Did you mean {', '.join(map(repr, near))}?" if near else ""
     raise InputError(
-        f"{name!r} is no device type that Model Placer knows.{hint} A fleet file may define any: "
+        f"Unknown device type {name!r}.{hint} A fleet file may define any: "
         f"`- {{device: {name}, memory: 16GB}}`."
     )
 
@@ -123,7 +123,7 @@ def parse_bytes(text: str | float) -> int:
         r"\s*(\d+\.?\d*|\.\d+)(?:e\+?(\d{1,3}))?\s*([kmgt]?)(i?)b?\s*", str(text), re.IGNORECASE
     )
     if not match:
-        raise ValueError(f"{text!r} is not an amount of memory, such as 16GB or 15360MiB")
+        raise ValueError(f"{text!r} is not an amount of memory, e.g. 16GB or 15360MiB")
     number, exponent, prefix, binary = match.groups()
     power = "kmgt".index(prefix.lower()) + 1 if prefix else 0
     unit = (1024 if binary else 1000) ** power

@@ -142,7 +142,7 @@ def _number(value: Any) -> int | float:
         with suppress(ValueError):
             return float(value)
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise _WrongValueError(f"a number is expected, not {value!r}")
+        raise _WrongValueError(f"expected a number, not {value!r}")
     return value
 
 
@@ -156,23 +156,23 @@ def _float(value: Any) -> float:
 def _whole(value: Any) -> int:
     number = _number(value)
     if number != number // 1:
-        raise _WrongValueError(f"a whole number is expected, not {value!r}")
+        raise _WrongValueError(f"expected an integer, not {value!r}")
     return int(number)
 
 
 def _truth(value: Any) -> bool:
     if not isinstance(value, bool):
-        raise _WrongValueError(f"true or false is expected, not {value!r}")
+        raise _WrongValueError(f"expected true or false, not {value!r}")
     return value
 
 
 def _text(value: Any) -> str:
     if isinstance(value, bool) or not isinstance(value, str | int | float):
-        raise _WrongValueError(f"a text is expected, not {value!r}")
+        raise _WrongValueError(f"expected a string, not {value!r}")
     return str(value)
 
 
 def _list(value: Any) -> list[Any] | tuple[Any, ...]:
     if not isinstance(value, list | tuple):
-        raise _WrongValueError(f"a list such as [{value}] is expected, not {value!r}")
+        raise _WrongValueError(f"expected a list such as [{value}], not {value!r}")
     return value

@@ -82,7 +82,7 @@ class _Row:
     def text(self, column: str) -> str:
         value = self.cells.get(column)
         if isinstance(value, list | dict | bool):
-            raise InputError(f"{self.where}: {column}: a name is expected, not {value!r}.")
+            raise InputError(f"{self.where}: {column}: expected a name, not {value!r}.")
         text = "" if value is None else str(value).strip()
         if not text:
             raise InputError(f"{self.where}: {column} is missing.")
@@ -110,7 +110,7 @@ class _Row:
     def whole(self, column: str) -> int | None:
         number = self.number(column, least=1)
         if number is not None and number != int(number):
-            raise InputError(f"{self.where}: {column}: {number:g} is not a whole number.")
+            raise InputError(f"{self.where}: {column}: {number:g} is not an integer.")
         return None if number is None else int(number)
 
 
@@ -180,11 +180,11 @@ def _cells(path: Path, reader: Any) -> Iterable[list[str]]:
 def _yaml_rows(path: Path, text: str) -> Iterable[_Row]:
     document = parse_yaml(text, str(path))
     if not isinstance(document, list):
-        raise InputError(f"{path}: a list of rows is expected.")
+        raise InputError(f"{path}: expected a list of rows.")
     for number, cells in enumerate(document, start=1):
         where = f"{path} row {number}"
         if not isinstance(cells, dict):
-            raise InputError(f"{where}: a mapping such as `model: bert` is expected.")
+            raise InputError(f"{where}: expected a mapping, e.g. `model: bert`.")
         _check_columns(where, [str(key) for key in cells], whole=False)
         yield _Row(where, {str(key): value for key, value in cells.items()})
 
@@ -193,10 +193,10 @@ def _check_columns(where: str, header: list[str], *, whole: bool = True) -> None
     for column in header:
         if column not in COLUMNS:
             raise InputError(
-                f"{where}: unknown column {column!r}; known are {', '.join(sorted(COLUMNS))}."
+                f"{where}: unknown column {column!r}. Known columns: {', '.join(sorted(COLUMNS))}."
             )
         if header.count(column) > 1:
-            raise InputError(f"{where}: column {column!r} is there twice.")
+            raise InputError(f"{where}: duplicate column {column!r}.")
     if whole:
         for column in ("model", "device_type", "throughput"):
             if column not in header:

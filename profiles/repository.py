@@ -70,7 +70,7 @@ def read_model(repository: Path, name: str) -> ModelDirectory:
     if config is not None and config.name not in {"", name}:
         raise InputError(
             f"{file}: name is {config.name!r}, but its directory is {name!r}; "
-            "Triton wants both equal"
+            "Triton needs both to be equal"
         )
     versions = tuple(sorted(_versions(path)))
     if not versions and not (config is not None and config.HasField("ensemble_scheduling")):
@@ -135,10 +135,10 @@ def select(known: Collection[str], wanted: Iterable[str]) -> tuple[str, ...]:
 
 
 def unknown_name(kind: str, name: str, known: Collection[str]) -> str:
-    """A sentence that says so and suggests the nearest known name."""
+    """A message with the nearest known name, or all of them."""
     near = difflib.get_close_matches(name, known, n=1)
-    remedy = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(sorted(known))}"
-    return f"No {kind} is called {name!r}: {remedy}"
+    known_names = f"Known {kind}s: {', '.join(sorted(known))}"
+    return f"Unknown {kind} {name!r}. " + (f"Did you mean {near[0]!r}?" if near else known_names)
 
 
 def _is_model(entry: Path) -> bool:

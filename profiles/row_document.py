@@ -66,4 +66,4 @@ def load(text: str, kind: type[T]) -> T:
 
 
 def _no_number(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no figure of a measurement")
+    raise ValueError(f"{name} is not a figure of a measurement")

@@ -19,9 +19,9 @@ from pretended_nvml.fleet import Fleet
 from product_images import build as product_images
 from product_images.build import Images
 
-from analyzer.server import install
-from analyzer.server.docker import connect, why_unreachable
-from analyzer.server.runtime import Binary
+from analyzer.triton import install
+from analyzer.triton.docker import connect, why_unreachable
+from analyzer.triton.runtime import Binary
 from profiles.errors import SurroundingsError
 
 EXAMPLES = Path(__file__).parents[1] / "examples" / "model_repository"
@@ -41,6 +41,7 @@ for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda *_: None)
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Under `-n 2` a file stays with one worker, and so does all that needs the Docker engine."""
     for item in items:

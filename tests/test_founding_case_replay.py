@@ -22,7 +22,7 @@ import pytest
 from pretended_nvml.fleet import Fleet
 from pretended_nvml.repository import add_model
 
-from analyzer.server.runtime import Binary
+from analyzer.triton.runtime import Binary
 from profiles.store import ProfileStore
 
 pytestmark = pytest.mark.triton

@@ -16,7 +16,7 @@ from types import FrameType
 
 import click
 
-from analyzer.cli.options import log_to_stderr, nearest
+from analyzer.cli.command import log_to_stderr, nearest
 from profiles.errors import InputError, ModelPlacerError, NoAnswerError
 
 COMMANDS = {  # name: (module, one line for `model-placer --help`), in the order of use
@@ -81,7 +81,7 @@ def cli() -> None:
 
 
 class _Interrupted(BaseException):
-    """SIGTERM or SIGHUP came: unwinds like a KeyboardInterrupt, so that every `with` closes."""
+    """SIGTERM or SIGHUP: unwinds like KeyboardInterrupt, so that every `with` block closes."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
@@ -119,7 +119,7 @@ def main() -> None:
 
 
 def exit_code(error: ModelPlacerError) -> int:
-    """The exit code that the tree of errors stands for."""
+    """The exit code for an error; see `profiles/errors.py`."""
     if isinstance(error, InputError):
         return 2
     return 1 if isinstance(error, NoAnswerError) else 3

@@ -6,23 +6,23 @@ from pathlib import Path
 
 import click
 
-from analyzer.cli import triton_options
+from analyzer.cli import options
+from analyzer.cli.command import command, emit, log
 from analyzer.cli.diff import document, steps_table
-from analyzer.cli.options import command, emit, log
 
 
 @command("apply")
-@click.argument("new", type=click.Path(path_type=Path))
+@click.argument("new", type=options.PATH)
 @click.option(
     "--from",
     "old",
-    type=click.Path(path_type=Path),
+    type=options.PATH,
     required=True,
     metavar="OLD",
     help="The layout that runs now.",
 )
-@triton_options.model_repository()
-@triton_options.device_urls("Where a device's Triton is; one for each device of both layouts.")
+@options.model_repository()
+@options.device_urls("Where a device's Triton is; one for each device of both layouts.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
 def apply(
     new: Path,
@@ -42,13 +42,13 @@ def apply(
     model-placer apply better.yaml --from layout.yaml -m model_repository \\
         --url t4-1=10.0.0.5:8000 --url t4-2=10.0.0.5:8010 --dry-run
     """  # noqa: D301
-    from analyzer import apply as applying
+    from analyzer.deploy import apply as applying
     from placement.layout import layout as layouts
 
     target = layouts.load(new)
     fleet = applying.survey(layouts.load(old), target, dict(urls), model_repository)
     for model, device in fleet.strangers:
-        log.warning(f"{device} holds {model}, which is in neither layout: it is left as it is.")
+        log.warning(f"{device} serves {model}, which is in neither layout: it is left unchanged.")
     changes = applying.plan(fleet, target)
     for gap in changes.gaps:
         log.warning(f"Not without a gap: {gap}")

@@ -7,15 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from analyzer.cli.options import command, emit, text_table
+from analyzer.cli import options
+from analyzer.cli.command import command, emit
+from analyzer.report.text_table import text_table
 
 if TYPE_CHECKING:
     from placement.layout.diff import Diff
 
 
 @command("diff")
-@click.argument("old", type=click.Path(path_type=Path))
-@click.argument("new", type=click.Path(path_type=Path))
+@click.argument("old", type=options.PATH)
+@click.argument("new", type=options.PATH)
 def diff(old: Path, new: Path, output_format: str) -> None:
     """Say which models move, load and unload from layout OLD to NEW, in a safe order.
 

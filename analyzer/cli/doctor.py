@@ -6,15 +6,13 @@ from dataclasses import asdict
 
 import click
 
-from analyzer.cli.options import command, emit
+from analyzer.cli.command import command, emit
 from analyzer.doctor import Finding, examine
-from analyzer.server.docker import DEFAULT_IMAGE
+from analyzer.triton.options import DEFAULT_IMAGE
 
 
 @command("doctor")
-@click.option(
-    "--triton-image", default=DEFAULT_IMAGE, show_default=True, help="The image of Docker mode."
-)
+@click.option("--triton-image", default=DEFAULT_IMAGE, help="The image of Docker mode.")
 @click.pass_context
 def doctor(ctx: click.Context, triton_image: str, output_format: str) -> None:
     """Report what is here to work with, and the remedy for what is missing.

@@ -6,40 +6,39 @@ from pathlib import Path
 
 import click
 
-from analyzer.cli import triton_options
-from analyzer.cli.options import CommaList, command, emit, nearest
+from analyzer.cli import options
+from analyzer.cli.command import command, emit, nearest
+from analyzer.cli.values import Value, values_of
 
 
 @command("export")
-@click.argument("layout", type=click.Path(path_type=Path), envvar="MODEL_PLACER_LAYOUT")
-@triton_options.model_repository()
+@options.layout
+@options.model_repository()
 @click.option(
     "-o",
     "--output",
-    type=click.Path(path_type=Path),
+    type=options.PATH,
     default=Path("deploy"),
-    show_default=True,
     help="Where the folder of each format is made.",
 )
 @click.option(
     "--format",
-    type=CommaList(str, "formats"),
+    type=Value(values_of(str), "formats,..."),
     default="triton",
-    show_default=True,
     help="What to write.",
 )
 @click.option("--copy", is_flag=True, help="Copy the models' files; they are linked otherwise.")
 @click.option("--force", is_flag=True, help="Replace folders that no export has made.")
 @click.option("--per-host", is_flag=True, help="One Triton for all GPUs of a host.")
-@triton_options.triton_image("What compose and kubernetes run  [default: NVIDIA's]")
+@options.triton_image("What compose and kubernetes run  [default: NVIDIA's]")
 @click.option(
     "--from",
     "current",
-    type=click.Path(path_type=Path),
+    type=options.PATH,
     metavar="OLD",
     help="The layout that runs now: nginx knows both, for the time of an `apply`.",
 )
-@triton_options.device_urls(
+@options.device_urls(
     "Where nginx finds a device's Triton (HTTP; gRPC on the next port). Repeatable."
 )
 def export(
@@ -68,8 +67,8 @@ def export(
     for name in formats:
         if name not in exporting.FORMATS:
             raise click.BadParameter(
-                f"{name!r} is not a format.{nearest(name, exporting.FORMATS)} "
-                f"There are {', '.join(exporting.FORMATS)}.",
+                f"Unknown format {name!r}.{nearest(name, exporting.FORMATS)} "
+                f"Known formats: {', '.join(exporting.FORMATS)}.",
                 param_hint="--format",
             )
     folders = exporting.export(

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import click
 
-from analyzer.cli.options import command, emit, log
+from analyzer.cli import options
+from analyzer.cli.command import command, emit, log
 
 
 @command("import")
-@click.argument("file", type=click.Path(path_type=Path))
-@click.option("--store", default="profiles.db", type=click.Path(path_type=Path), show_default=True)
+@click.argument("file", type=options.PATH)
+@options.store()
 def import_(file: Path, store: Path, output_format: str) -> None:
     """Take measurements from a table or another tool into a store.
 

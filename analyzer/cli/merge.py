@@ -6,32 +6,29 @@ from pathlib import Path
 
 import click
 
-from analyzer.cli.options import Duration, command, emit, log
+from analyzer.cli import options
+from analyzer.cli.command import command, emit, log
 
 
 @command("merge")
-@click.argument("sources", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("sources", nargs=-1, required=True, type=options.PATH)
 @click.option(
     "-o",
     "--output",
     required=True,
-    type=click.Path(path_type=Path),
+    type=options.PATH,
     help="The store that takes the rows; made if it is not there.",
 )
 @click.option(
     "--wait-for",
     "marks",
-    type=click.Path(path_type=Path),
+    type=options.PATH,
     multiple=True,
     metavar="FILE",
     help="First wait for this file, which `profile --done` makes. Repeatable.",
 )
 @click.option(
-    "--wait-limit",
-    type=Duration(),
-    default="24h",
-    show_default=True,
-    help="How long to wait for all of them.",
+    "--wait-limit", type=options.DURATION, default="24h", help="How long to wait for all of them."
 )
 @click.option(
     "--tries",
@@ -61,7 +58,7 @@ def merge(
     model-placer merge 0.db 1.db -o profiles.db --wait-for 0.done --wait-for 1.done \\
         --tries 3 --without-failed
     """  # noqa: D301
-    from analyzer import marker
+    from analyzer.measure import completion
     from profiles.errors import InputError, SurroundingsError
     from profiles.store import ProfileStore
 
@@ -69,7 +66,7 @@ def merge(
         raise InputError(
             f"--without-failed needs a --wait-for for each store: {len(marks)} for {len(sources)}."
         )
-    missing = marker.wait(marks, wait_limit, log.info, tries, without_failed=without_failed)
+    missing = completion.wait(marks, wait_limit, log.info, tries, without_failed=without_failed)
     taken = list(sources)
     for part in missing:
         source = sources[marks.index(part.path)]

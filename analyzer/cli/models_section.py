@@ -1,4 +1,4 @@
-"""The configuration file's `models:` as a mapping: what differs from model to model.
+"""Reads the configuration file's `models:` section: settings per model.
 
 models:
   bert:                      # measured as the options say
@@ -16,9 +16,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from analyzer.cli import swept_values as values
-from analyzer.cli.options import nearest
-from analyzer.sweep import Sweep
+from analyzer.cli import values
+from analyzer.cli.command import nearest
+from analyzer.measure.sweep import Sweep
 from profiles.errors import InputError
 
 Reader = Callable[[Any], Any]
@@ -47,7 +47,7 @@ OTHERS = ("members", "shapes", "input_data")
 
 @dataclass(frozen=True)
 class ModelEntry:
-    """What the section says of one model; what it does not say is as the options say."""
+    """Settings of one model; the command's options hold for what it leaves out."""
 
     sweep: Mapping[str, Any]  # fields of Sweep
     shapes: Mapping[str, tuple[int, ...]]
@@ -55,7 +55,7 @@ class ModelEntry:
     with_models: tuple[str, ...]  # members by name: an ensemble's are known without
 
     def changed(self, sweep: Sweep) -> Sweep:
-        """The sweep with what the entry says in place of its own."""
+        """The sweep, with the settings of this entry."""
         return replace(sweep, **self.sweep)
 
 
@@ -88,7 +88,7 @@ def _members(value: Any, where: str) -> dict[str, Sweep]:
     if isinstance(value, list):
         value = dict.fromkeys(value)
     if not isinstance(value, Mapping | None):
-        raise InputError(f"{where}: names are expected, or a mapping {{detector: {{...}}}}.")
+        raise InputError(f"{where}: expected names, or a mapping {{detector: {{...}}}}.")
     members = {}
     for name, fields in (value or {}).items():
         place = f"{where}: {name}"
@@ -101,11 +101,11 @@ def _fields(value: Any, where: str, known: tuple[str, ...]) -> dict[str, Any]:
     if value is None:
         return {}
     if not isinstance(value, Mapping):
-        raise InputError(f"{where}: a mapping such as {{batch_sizes: [1, 2]}} is expected.")
+        raise InputError(f"{where}: expected a mapping, e.g. {{batch_sizes: [1, 2]}}.")
     given = {str(key).replace("-", "_"): one for key, one in value.items()}
     for key in given:
         if key not in known:
-            hint = nearest(key, known) or f" There are {', '.join(known)}."
+            hint = nearest(key, known) or f" Known fields: {', '.join(known)}."
             raise InputError(f"{where}: unknown field {key!r}.{hint}")
     return given
 
@@ -118,7 +118,7 @@ def _read(given: Mapping[str, Any], readers: Mapping[str, Reader], where: str) -
     }
     for name in NEVER_EMPTY & found.keys():
         if not found[name]:
-            raise InputError(f"{where}: {name}: at least one value is needed, such as [1].")
+            raise InputError(f"{where}: {name}: expected at least one value, e.g. [1].")
     return found
 
 

@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from analyzer.cli import triton_options
-from analyzer.cli.options import CommaList, Duration, command, emit, log, text_table
+from analyzer.cli.command import command, emit, log
+from analyzer.cli.options import (
+    DURATION,
+    NAMES,
+    PATH,
+    PERCENT,
+    input_data,
+    launch_mode,
+    launch_options,
+    model_repository,
+    shapes,
+    store,
+    triton_image,
+)
+from analyzer.cli.values import Value, values_of
 from analyzer.report.failures import nothing_measured
+from analyzer.report.text_table import text_table
 from profiles.errors import InputError, NoAnswerError
 
 if TYPE_CHECKING:
@@ -26,71 +39,50 @@ EXPLAINING = 0.8  # part of what is left then
 SLOWED = 10  # notes of replicas that are slowed, at most
 
 
-class Percent(click.ParamType[float]):
-    """A part, 0 to 1, from `90%`, `90` or `0.9`."""
-
-    name = "percent"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        text = str(value).strip()
-        try:
-            part = float(text.removesuffix("%"))
-        except ValueError:
-            part = -1.0
-        if text.endswith("%") or part > 1:
-            part /= 100
-        if not 0 < part <= 1:
-            self.fail(f"{value!r} is no percentage above 0 and up to 100, as 90%.", param, ctx)
-        return part
-
-
 @command("place")
-@click.option("--store", default="profiles.db", type=click.Path(path_type=Path), show_default=True)
+@store()
 @click.option(
     "--objective",
     type=click.Choice(["min-hardware", "max-throughput"]),
     default="min-hardware",
-    show_default=True,
     help="Least price for everything, or most throughput on a given fleet.",
 )
 @click.option(
     "--fairness",
     type=click.Choice(["sum", "max-min"]),
     default="sum",
-    show_default=True,
     help="max-throughput: the weighted sum, or the factor by which all can grow together.",
 )
-@click.option("--fleet", type=click.Path(path_type=Path), help="Fleet file (YAML).")
+@click.option("--fleet", type=PATH, help="Fleet file (YAML).")
 @click.option("--device", help='Instead of a fleet file: one device type, such as "Tesla T4".')
 @click.option("--device-memory", help="Memory of --device, when Model Placer does not know it.")
 @click.option("--count", type=click.IntRange(min=1), help="How many of --device there are.")
-@click.option("--models", type=CommaList(what="models"), help="Place these only.")
-@click.option("--max-memory", type=Percent(), default="100%", show_default=True)
-@click.option("--max-utilization", type=Percent(), default="100%", show_default=True)
-@click.option("--max-memory-utilization", type=Percent(), default="100%", show_default=True)
-@click.option("--max-power", type=Percent(), default="100%", show_default=True)
-@click.option("--max-cpu", type=Percent(), default="100%", show_default=True)
-@click.option("--max-host-memory", type=Percent(), default="100%", show_default=True)
+@click.option("--models", type=NAMES, help="Place these only.")
+@click.option("--max-memory", type=PERCENT, default="100%")
+@click.option("--max-utilization", type=PERCENT, default="100%")
+@click.option("--max-memory-utilization", type=PERCENT, default="100%")
+@click.option("--max-power", type=PERCENT, default="100%")
+@click.option("--max-cpu", type=PERCENT, default="100%")
+@click.option("--max-host-memory", type=PERCENT, default="100%")
 @click.option(
     "--limits",
-    type=CommaList(what="resources"),
+    type=Value(values_of(str), "resources,..."),
     default="memory,utilization,memory_utilization",
-    show_default=True,
     help="What limits how much shares a device; also power, cpu, host_memory.",
 )
-@click.option("--demand", type=click.Path(path_type=Path), help="Demand file (YAML).")
-@click.option("--current", type=click.Path(path_type=Path), help="The layout that runs now.")
+@click.option("--demand", type=PATH, help="Demand file (YAML).")
+@click.option("--current", type=PATH, help="The layout that runs now.")
 @click.option("--max-moves", type=click.IntRange(min=0), help="Move at most so many replicas.")
-@click.option("--move-price", type=click.FloatRange(min=0), default=0.0, show_default=True)
+@click.option("--move-price", type=click.FloatRange(min=0), default=0.0)
 @click.option(
     "--repair",
     is_flag=True,
     help="The fewest moves from --current after which everything holds, then the least price.",
 )
 @click.option("--exclude-device", multiple=True, help="A device that is lost; may be repeated.")
-@click.option("--problem", type=click.Path(path_type=Path), help="Problem file, not a store.")
-@click.option("--time-limit", type=Duration(), default="30s", show_default=True)
-@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--problem", type=PATH, help="Problem file, not a store.")
+@click.option("--time-limit", type=DURATION, default="30s")
+@click.option("--seed", type=int, default=0)
 @click.option(
     "--frontier",
     type=click.Choice(["throughput", "price"]),
@@ -102,12 +94,11 @@ class Percent(click.ParamType[float]):
 @click.option(
     "--slowdown/--no-slowdown",
     default=True,
-    show_default=True,
     help="Count in what the store knows of models that slow each other on one device.",
 )
 @click.option(
     "--max-slowdown",
-    type=Percent(),
+    type=PERCENT,
     help="min-hardware: what a model without a rate may lose beside its neighbours, e.g. 10%.",
 )
 @click.option(
@@ -115,15 +106,15 @@ class Percent(click.ParamType[float]):
     is_flag=True,
     help="Run the layout under load, learn, and place again until it holds; needs -m.",
 )
-@triton_options.model_repository("For --verify.", required=False)
-@click.option("--duration", type=Duration(), default="10s", help="--verify: of the load.")
-@click.option("--tolerance", type=Percent(), default="10%", help="--verify: how far it may be off.")
+@model_repository("For --verify.", required=False)
+@click.option("--duration", type=DURATION, default="10s", help="--verify: of the load.")
+@click.option("--tolerance", type=PERCENT, default="10%", help="--verify: how far it may be off.")
 @click.option("--rounds", type=click.IntRange(min=1), default=4, help="--verify: at most so many.")
-@triton_options.launch_mode(["local", "docker"], "--verify: how Tritons are started.")
-@triton_options.triton_image("--verify in Docker mode: Triton's image.")
-@triton_options.input_data("--verify: what requests carry.")
-@triton_options.shapes("--verify: dims of an input that the model leaves open; repeatable.")
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="Write the layout (YAML).")
+@launch_mode(["local", "docker"], "--verify: how Tritons are started.")
+@triton_image("--verify in Docker mode: Triton's image.")
+@input_data("--verify: what requests carry.")
+@shapes("--verify: dims of an input that the model leaves open; repeatable.")
+@click.option("-o", "--output", type=PATH, help="Write the layout (YAML).")
 def place(output_format: str, **options: Any) -> None:
     """Decide which model goes on which device, in which variant.
 
@@ -170,29 +161,30 @@ def place(output_format: str, **options: Any) -> None:
             raise click.exceptions.Exit(INTERRUPTED)
         if result.status == "unknown":
             raise NoAnswerError(
-                f"No layout was found within {options['time_limit']:g} s, nor was it proven that "
-                "there is none. Give more time with --time-limit."
+                f"No layout was found within {options['time_limit']:g} s, and none was proven "
+                "impossible. Allow more time with --time-limit."
             )
-        raise NoAnswerError("Nothing fits: no layout meets all of this.")
+        raise NoAnswerError("Nothing fits: no layout meets all constraints.")
     if deadline.stopped:
         raise click.exceptions.Exit(INTERRUPTED)
 
 
 def _place_and_verify(options: dict[str, Any], output_format: str) -> None:
-    from analyzer import trial
     from analyzer.cli.verify import table as checks_table
-    from analyzer.profiling import Inputs
+    from analyzer.deploy.calibrate import place_until_it_holds
+    from analyzer.deploy.verify import VerifyOptions, verify
+    from analyzer.load.inputs import Inputs
     from placement.layout import Layout, document, save
     from placement.solver.result import Deadline
 
     if options["model_repository"] is None:
-        raise InputError("--verify runs the models: say where they are with -m DIR.")
+        raise InputError("--verify runs the models: pass their repository with -m DIR.")
     if options["problem"] is not None or options["frontier"]:
         raise InputError("--verify needs measured models: leave out --problem and --frontier.")
-    launch = triton_options.launch_options(options["launch_mode"], options["triton_image"])
+    launch = launch_options(options["launch_mode"], options["triton_image"])
     inputs = Inputs(options["shapes"], options["input_data"])
     limits = options["duration"], options["tolerance"]
-    how = trial.TrialOptions(
+    how = VerifyOptions(
         options["model_repository"], *limits, launch=launch, inputs=inputs, store=options["store"]
     )
 
@@ -207,9 +199,9 @@ def _place_and_verify(options: dict[str, Any], output_format: str) -> None:
             save(result.layout, options["output"])
         return result.layout
 
-    rounds = trial.place_until_it_holds(
+    rounds = place_until_it_holds(
         place,
-        lambda layout: trial.run(layout, how, log.info, log.warning),
+        lambda layout: verify(layout, how, log.info, log.warning),
         options["rounds"],
         log.info,
     )
@@ -330,7 +322,7 @@ def _from_store(options: dict[str, Any]) -> Formulation:
 
 
 def _measured_types(measurements: list[Any]) -> tuple[Any, ...]:
-    """Device types whose memory the profiler wrote down beside its figures: CPU hosts, say."""
+    """Device types whose memory is stored with the measurements, such as CPU hosts."""
     from profiles.device import DeviceType
 
     found = {}
@@ -383,7 +375,7 @@ def _as_users_know(result: Result, formulation: Formulation) -> Result:
 
 
 def _interruptible(work: Callable[[], T], deadline: Deadline) -> T:
-    """What `work` returns; on Ctrl-C it is told to end with the best that it has."""
+    """The result of `work`; Ctrl-C stops the deadline, so that `work` returns its best so far."""
     from concurrent.futures import ThreadPoolExecutor
 
     with ThreadPoolExecutor(1) as pool:
@@ -391,7 +383,7 @@ def _interruptible(work: Callable[[], T], deadline: Deadline) -> T:
         try:
             return future.result()
         except KeyboardInterrupt:
-            log.warning("Interrupted: here is the best so far.")
+            log.warning("Interrupted: this is the best layout found so far.")
             deadline.stop()
             return future.result()
 
@@ -435,7 +427,7 @@ def _frontier(
         table,
     )
     if all(point.value is None for point in points):
-        raise NoAnswerError("No number of devices of this fleet was found to carry all of this.")
+        raise NoAnswerError("No number of devices of this fleet carries all demands.")
     if deadline.stopped:
         raise click.exceptions.Exit(INTERRUPTED)
 

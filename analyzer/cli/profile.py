@@ -3,310 +3,210 @@
 from __future__ import annotations
 
 import dataclasses
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click import option
 
-from analyzer.cli import swept_values, triton_options
+from analyzer.cli import values
+from analyzer.cli.command import command, emit, log
 from analyzer.cli.options import (
-    CommaList,
-    Duration,
-    Share,
-    command,
-    emit,
-    log,
-    positive_integer,
+    DURATION,
+    INTEGERS,
+    NOT_NEGATIVE,
+    NUMBERS,
+    PATH,
+    PERCENT,
+    input_data,
+    launch_mode,
+    model_repository,
+    models,
+    shapes,
+    store,
+    triton_image,
 )
+from analyzer.cli.values import Value
 from profiles.errors import InputError
 
 if TYPE_CHECKING:
-    from analyzer.profiler import Progress
-    from analyzer.profiling import Options
-
-
-class Parameter(click.ParamType[tuple[str, tuple[str, ...]]]):
-    """`KEY=V1,V2`: a backend parameter and the values to try."""
-
-    name = "parameter"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        if isinstance(value, tuple):
-            return value
-        key, equals, values = str(value).partition("=")
-        if not equals or not key or not values:
-            self.fail(f"{value!r} is not KEY=VALUE[,VALUE...].", param, ctx)
-        return key, tuple(values.split(","))
-
-
-class Swept(click.ParamType[Any]):
-    """A value that `analyzer.cli.swept_values` reads, in words or as YAML."""
-
-    def __init__(self, name: str, read: Callable[[Any], Any]) -> None:
-        self.name, self.read = name, read
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        if not isinstance(value, str | Mapping | int):
-            return value
-        try:
-            return self.read(value)
-        except ValueError as error:
-            self.fail(f"{error}.", param, ctx)
-
-
-class WithModels(click.ParamType[tuple[str, tuple[str, ...]]]):
-    """`MODEL=A,B`: the models that a model's business logic calls."""
-
-    name = "with_models"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        if isinstance(value, tuple):
-            return value
-        model, _, words = str(value).partition("=")
-        called = tuple(word.strip() for word in words.split(",") if word.strip())
-        if not model or not called:
-            self.fail(f"{value!r} is not MODEL=OTHER[,OTHER...].", param, ctx)
-        return model, called
-
-
-class ShardOf(click.ParamType[Any]):
-    """`I/N`: which part of how many."""
-
-    name = "shard"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        from analyzer.shard import Shard
-
-        if isinstance(value, Shard):
-            return value
-        match = re.fullmatch(r"(\d+)/(\d+)", str(value))
-        if not match:
-            self.fail(f"{value!r} is not I/N, such as 0/4, the first of four.", param, ctx)
-        return Shard(int(match[1]), int(match[2]))
-
-
-def cpu_number(word: str) -> int:
-    """The number of a CPU; ValueError when it is none."""
-    number = int(word)
-    if number < 0:
-        raise ValueError(word)
-    return number
-
-
-INTEGERS = CommaList(positive_integer, "integers")
-NOT_NEGATIVE = CommaList(swept_values.whole, "integers")
+    from analyzer.measure.loop import Progress
+    from analyzer.measure.options import Options
 
 
 @command("profile")
-@triton_options.model_repository("Triton model repository.")
-@click.option("--models", type=CommaList(what="names"), help="Models to measure  [default: all]")
-@click.option(
-    "--batch-sizes",
-    type=INTEGERS,
-    default="1,2,4",
-    show_default=True,
-    help="Inferences in one request.",
-)
-@click.option(
-    "--concurrency", type=INTEGERS, default="1,2,4", show_default=True, help="Requests in flight."
-)
-@click.option(
-    "--request-rates",
-    type=CommaList(swept_values.rate, "numbers"),
-    help="Requests per second, in place of concurrency.",
-)
-@click.option(
+@model_repository("Triton model repository.")
+@models("Models to measure  [default: all]")
+@option("--batch-sizes", type=INTEGERS, default="1,2,4", help="Inferences in one request.")
+@option("--concurrency", type=INTEGERS, default="1,2,4", help="Requests in flight.")
+@option("--request-rates", type=NUMBERS, help="Requests per second, in place of concurrency.")
+@option(
     "--arrivals",
     type=click.Choice(["constant", "poisson"]),
     default="constant",
-    show_default=True,
     help="How requests are spaced at a request rate.",
 )
-@click.option("--instance-counts", type=INTEGERS, help="Instances of the model on the device.")
-@click.option("--max-batch-sizes", type=INTEGERS, help="The server's max_batch_size.")
-@click.option(
+@option("--instance-counts", type=INTEGERS, help="Instances of the model on the device.")
+@option("--max-batch-sizes", type=INTEGERS, help="The server's max_batch_size.")
+@option(
     "--max-queue-delays-us",
     type=NOT_NEGATIVE,
     help="Turns dynamic batching on, with these queue delays.",
 )
-@click.option("--preferred-batch-sizes", type=INTEGERS, help="Of the dynamic batcher.")
-@click.option(
-    "--parameter",
-    "parameters",
-    type=Parameter(),
+@option("--preferred-batch-sizes", type=INTEGERS, help="Of the dynamic batcher.")
+@option(
+    *("--parameter", "parameters"),
+    type=Value(values.parameter, "parameter"),
     multiple=True,
     metavar="KEY=V1,V2",
     help="A backend parameter and the values to try; repeatable.",
 )
-@click.option(
-    "--instance-kind",
-    "kind",
-    type=click.Choice(swept_values.KINDS),
+@option(
+    *("--instance-kind", "kind"),
+    type=click.Choice(values.KINDS),
     help="Where instances run  [default: as the model says]",
 )
-@click.option(
-    "--rate-limiter",
-    "rate_limiters",
-    type=Swept("rate_limiter", swept_values.rate_limiter),
+@option(
+    *("--rate-limiter", "rate_limiters"),
+    type=Value(values.rate_limiter, "rate_limiter"),
     multiple=True,
     metavar="NAME:COUNT[/AVAILABLE],...[@PRIORITY]",
     help="Resources that an instance holds while it runs, such as R1:1/2; each is tried. "
     "Turns on Triton's --rate-limit.",
 )
-@click.option(
+@option(
     "--warm-ups",
     type=NOT_NEGATIVE,
     help="Requests of one inference, and as many of the largest batch, that each instance answers "
     "before the model is ready; 0 takes the model's own warm-up away.",
 )
-@click.option(
-    "--host-policy",
-    "host_policies",
-    type=Swept("host_policy", swept_values.host_policy),
+@option(
+    *("--host-policy", "host_policies"),
+    type=Value(values.host_policy, "host_policy"),
     multiple=True,
     metavar="NAME[:SETTING=VALUE,...]",
     help="Where on the host instances run, such as near:cpu-cores=0-3,numa-node=0; each is tried.",
 )
-@click.option(
+@option(
     "--with-models",
-    type=WithModels(),
+    type=Value(values.with_models, "with_models"),
     multiple=True,
     metavar="MODEL=OTHER,...",
     help="The models that a model's business logic calls: loaded and measured with it. An "
     "ensemble's are known; repeatable.",
 )
-@click.option(
+@option(
     "--sequence-length",
     type=click.IntRange(min=1),
     default=20,
-    show_default=True,
     help="Of stateful models: requests in a sequence, give or take a fifth.",
 )
-@triton_options.shapes()
-@triton_options.input_data(
+@shapes()
+@input_data(
     "What requests carry; a file in perf_analyzer's JSON format, or a directory of tensors."
 )
-@click.option(
-    "--store",
-    type=click.Path(path_type=Path),
-    default=Path("profiles.db"),
-    show_default=True,
-    help="Where results are kept, each as soon as it is measured.",
-)
-@triton_options.launch_mode(
-    ["local", "docker", "remote"], "How Triton is started; remote: it runs already."
-)
-@triton_options.triton_image()
-@click.option(
+@store("Where results are kept, each as soon as it is measured.")
+@launch_mode(["local", "docker", "remote"], "How Triton is started; remote: it runs already.")
+@triton_image()
+@option(
     "--url",
     default="localhost:8000",
-    show_default=True,
     metavar="HOST:PORT",
     help="Remote mode: Triton's HTTP address.",
 )
-@click.option(
+@option(
     "--grpc-url",
     metavar="HOST:PORT",
     help="Remote mode: Triton's gRPC address  [default: port 8001 beside --url]",
 )
-@click.option(
+@option(
     "--gpus",
     default="auto",
-    show_default=True,
     metavar="auto|first|none|0|UUID",
     help="The GPU to measure on, or with --parallel several; none: the CPU. first: the "
     "first GPU or MIG slice; auto: that if there is one, or with --parallel all.",
 )
-@click.option(
+@option(
     "--parallel",
     is_flag=True,
     help="Measure on all the GPUs, or all that --gpus names, at once: a model on each.",
 )
-@click.option(
+@option(
     "--cpus",
-    type=CommaList(cpu_number, "numbers"),
+    type=Value(values.values_of(values.whole), "numbers,..."),
     help="The CPUs that Triton may use; a CPU host of so many cores is measured  [default: all]",
 )
-@click.option(
+@option(
     "--load-generator",
     type=click.Choice(["http", "grpc", "perf_analyzer"]),
     default="http",
-    show_default=True,
     help="What sends the requests; perf_analyzer must be installed.",
 )
-@click.option(
+@option(
     "--shared-memory",
     is_flag=True,
     help="Put inputs into system shared memory instead of sending them; for large tensors. "
     "Triton must run on this machine, and not in a container of its own.",
 )
-@click.option(
+@option(
     "--confidence-interval",
-    type=Share(),
+    type=PERCENT,
     default="5%",
-    show_default=True,
     help="How narrow throughput and latency must be known (relative half-width, 95 %).",
 )
-@click.option(
+@option(
     "--latency-percentile",
     type=click.Choice(["50", "90", "95", "99"]),
     default="50",
-    show_default=True,
     help="The latency percentile that must settle; the tail takes many times as long.",
 )
-@click.option(
+@option(
     "--max-duration",
-    type=Duration(),
+    type=DURATION,
     default="10s",
-    show_default=True,
     help="Of one point; what was reached by then is kept and said.",
 )
-@click.option(
+@option(
     "--answer-timeout",
-    type=Duration(),
+    type=DURATION,
     default="60s",
-    show_default=True,
     help="A model that answers no request for so long hangs: a failed point, and a new server.",
 )
-@click.option(
+@option(
     "--load-timeout",
-    type=Duration(),
+    type=DURATION,
     default="2m",
-    show_default=True,
     help="A model that takes longer to load has failed.",
 )
-@click.option(
+@option(
     "--search",
     type=click.Choice(["grid", "auto"]),
     default="grid",
-    show_default=True,
     help="Every point, or only those on the way to the goal.",
 )
-@click.option(
+@option(
     "--goal",
     type=click.Choice(["throughput", "efficiency", "pareto"]),
     default="throughput",
-    show_default=True,
     help="Of --search auto: most throughput; most per memory and utilization; or all of these.",
 )
-@click.option(
+@option(
     "--latency-limit",
     type=click.FloatRange(min=0, min_open=True),
     metavar="MS",
     help="Of --search auto: points above it, at --latency-percentile, do not count.",
 )
-@click.option("--remeasure", is_flag=True, help="Measure points again that the store has.")
-@click.option("--retry-failed", is_flag=True, help="Measure points again that failed.")
-@click.option(
+@option("--remeasure", is_flag=True, help="Measure points again that the store has.")
+@option("--retry-failed", is_flag=True, help="Measure points again that failed.")
+@option(
     "--shard",
-    type=ShardOf(),
+    type=Value(values.shard, "shard"),
     metavar="I/N",
     help="Measure the I-th of N parts of the models, from 0; each part in a store of its own.",
 )
-@click.option(
+@option(
     "--pairs",
     is_flag=False,
     flag_value="0",
@@ -315,9 +215,9 @@ NOT_NEGATIVE = CommaList(swept_values.whole, "integers")
     help="Measure models side by side instead, those pairs that tell most: N, or as many as it "
     "takes. The models were profiled alone before.",
 )
-@click.option(
+@option(
     "--done",
-    type=click.Path(path_type=Path),
+    type=PATH,
     metavar="FILE",
     help="A file that is made when all is measured: what `merge --wait-for` waits for. Tries that "
     "failed are told in FILE.tries.",
@@ -348,7 +248,8 @@ def profile(ctx: click.Context, /, output_format: str, done: Path | None, **opti
     model-placer profile -m model_repository --shard 0/4 --store shard-0.db
     model-placer profile -m model_repository --pairs
     """  # noqa: D301
-    from analyzer import marker, parallel, profiling
+    from analyzer.measure import completion, parallel
+    from analyzer.measure import profile as profiling
     from analyzer.report.failures import kind_of_reason, nothing_measured
     from analyzer.report.tables import measurements_table, summary_line
     from profiles.store import to_document
@@ -374,11 +275,11 @@ def profile(ctx: click.Context, /, output_format: str, done: Path | None, **opti
     chosen = _options(options, ctx.meta)
     if pairs is not None:
         if in_parallel:
-            raise InputError("--pairs measures on one GPU: leave out --parallel.")
+            raise InputError("--pairs measures on one GPU: it cannot be used with --parallel.")
         _pairs(chosen, pairs or None, output_format)
         return
     run = parallel.run if in_parallel else profiling.run
-    with nullcontext() if done is None else marker.told(done):
+    with nullcontext() if done is None else completion.told(done):
         outcome = run(chosen, tell, log.info)
     # Of other shards' points nobody knows here: `place` tells where theirs failed as well.
     failure = None if chosen.shard is not None else nothing_measured(outcome.measurements)
@@ -393,15 +294,19 @@ def profile(ctx: click.Context, /, output_format: str, done: Path | None, **opti
 
 
 def _pairs(chosen: Options, most: int | None, output_format: str) -> None:
-    from analyzer import pairs
-    from analyzer.report.side_by_side import rows_table
+    from analyzer.deploy import pairs
+    from analyzer.report.colocation import rows_table
     from profiles.store import to_document
 
     rows = pairs.run(chosen, most, log.info)
     emit(
         [to_document(row) for row in rows],
         output_format,
-        lambda: rows_table(rows) if rows else "Nothing to measure: the store knows enough.",
+        lambda: (
+            rows_table(rows)
+            if rows
+            else "Nothing to measure: the store has enough co-location measurements."
+        ),
     )
 
 
@@ -410,24 +315,21 @@ def _clock(seconds: float) -> str:
 
 
 def _options(given: dict[str, Any], meta: Mapping[str, Any]) -> Options:
-    """The options from what click parsed, and from the configuration file's models."""
-    from analyzer import profiling
+    """Options from parsed arguments and the configuration file's `models:` section."""
     from analyzer.cli import models_section
-    from analyzer.server.docker import ContainerOptions
-    from analyzer.server.launch import LaunchOptions
-    from analyzer.steady_state import SteadyStateRule
-    from analyzer.sweep import Sweep
-    from analyzer.watchdog import Patience
+    from analyzer.load.inputs import Inputs
+    from analyzer.load.steady_state import SteadyStateRule
+    from analyzer.measure.options import Options
+    from analyzer.measure.search import Search
+    from analyzer.measure.sweep import Sweep
+    from analyzer.measure.watchdog import Patience
+    from analyzer.triton.options import LaunchOptions
 
     names = {field.name for field in dataclasses.fields(Sweep)}
     image = {"image": given["triton_image"]} if given["triton_image"] else {}
-    search = profiling.Search(
-        given["goal"], given["latency_limit"], int(given["latency_percentile"])
-    )
+    search = Search(given["goal"], given["latency_limit"], int(given["latency_percentile"]))
     chosen: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value
-        for name, value in given.items()
-        if name in names and value is not None
+        name: value for name, value in given.items() if name in names and value is not None
     }
     sweep = Sweep(**chosen)
     section = meta.get("model_placer.models", {})
@@ -435,14 +337,14 @@ def _options(given: dict[str, Any], meta: Mapping[str, Any]) -> Options:
     with_models = dict(given["with_models"])
     for name, entry in entries.items():
         with_models[name] = (*with_models.get(name, ()), *entry.with_models)
-    return profiling.Options(
+    return Options(
         model_repository=given["model_repository"],
         store=given["store"],
         models=given["models"],
         sweep=sweep,
         sweep_by_model={name: entry.changed(sweep) for name, entry in entries.items()},
         with_models=with_models,
-        inputs=profiling.Inputs(
+        inputs=Inputs(
             given["shapes"],
             given["input_data"],
             {name: entry.shapes for name, entry in entries.items()},
@@ -451,7 +353,7 @@ def _options(given: dict[str, Any], meta: Mapping[str, Any]) -> Options:
         launch=LaunchOptions(
             mode=given["launch_mode"],
             cpus=tuple(given["cpus"] or ()),
-            container=ContainerOptions(**image),
+            **image,
             http_url=given["url"],
             grpc_url=given["grpc_url"] or "",
         ),

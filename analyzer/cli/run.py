@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from analyzer.cli.options import command, emit, log
+from analyzer.cli.command import command, emit, log
 
 STEPS = ("profile", "place", "export")
 
@@ -15,7 +15,6 @@ STEPS = ("profile", "place", "export")
 @click.option(
     "--check/--no-check",
     default=False,
-    show_default=True,
     help="Start Triton on each exported repository, send each model a request.",
 )
 @click.pass_context
@@ -34,7 +33,7 @@ def run(ctx: click.Context, check: bool, output_format: str) -> None:
     export: {output: deploy, format: [triton]}
     """  # noqa: D301
     from analyzer.cli import cli
-    from analyzer.smoke import check_repository
+    from analyzer.deploy.smoke_test import check_repository
 
     config_file = ctx.meta.get("model_placer.config_file")
     if config_file is None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import click
 
-from analyzer.cli.options import command, emit, log
-from analyzer.server import runtime
-from analyzer.server.install import install as install_server
+from analyzer.cli.command import command, emit, log
+from analyzer.triton import runtime
+from analyzer.triton.install import install as install_server
 
 
 @click.group()

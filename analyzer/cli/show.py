@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from analyzer.cli.options import CommaList, command, emit, text_table
+from analyzer.cli import options
+from analyzer.cli.command import command, emit
+from analyzer.cli.values import Value, values_of
+from analyzer.report.text_table import text_table
 from profiles.errors import InputError
 
 if TYPE_CHECKING:
@@ -17,17 +20,12 @@ if TYPE_CHECKING:
 
 SHORT_ID = 8  # characters of an identifier that are shown; as many as tell it apart may be given
 EVERY = "all"
+ROWS = Value(values_of(str), "rows,...")
 
 
 @command("show")
-@click.option(
-    "--store",
-    type=click.Path(path_type=Path),
-    default=Path("profiles.db"),
-    show_default=True,
-    help="The profile store.",
-)
-@click.option("--models", type=CommaList(what="names"), help="Models to show  [default: all]")
+@options.store()
+@options.models("Models to show  [default: all]")
 @click.option(
     "--history",
     is_flag=True,
@@ -40,25 +38,25 @@ EVERY = "all"
 )
 @click.option(
     "--withdraw",
-    type=CommaList(what="rows"),
+    type=ROWS,
     help="Rows by identifier (--history tells it), or `all` of --models, that are to count no "
     "more. Nothing is deleted.",
 )
-@click.option("--restore", type=CommaList(what="rows"), help="Undo --withdraw.")
+@click.option("--restore", type=ROWS, help="Undo --withdraw.")
 @click.option("--reason", default="", help="--withdraw: why, for whoever reads the history.")
 @click.option(
     "--salvage",
-    type=click.Path(path_type=Path),
+    type=options.PATH,
     metavar="NEW",
     help="Put what is whole of a damaged store into a new one.",
 )
 def show(
     store: Path,
-    models: list[str] | None,
+    models: tuple[str, ...] | None,
     history: bool,
     colocation: bool,
-    withdraw: list[str] | None,
-    restore: list[str] | None,
+    withdraw: tuple[str, ...] | None,
+    restore: tuple[str, ...] | None,
     reason: str,
     salvage: Path | None,
     output_format: str,
@@ -97,7 +95,7 @@ def show(
 
 
 def _measurements(
-    store: Path, models: list[str] | None, output_format: str, *, history: bool
+    store: Path, models: tuple[str, ...] | None, output_format: str, *, history: bool
 ) -> None:
     from analyzer.report.tables import baselines_table, host_table, measurements_table
     from profiles.measurement import Baseline, Measurement
@@ -181,8 +179,8 @@ def _becoming(row: Row) -> str:
 
 def _say(
     store: Path,
-    words: list[str],
-    models: list[str] | None,
+    words: tuple[str, ...],
+    models: tuple[str, ...] | None,
     output_format: str,
     reason: str,
     *,
@@ -207,7 +205,7 @@ def _say(
 
 
 def _chosen(
-    store: Path, rows: Sequence[Row], words: list[str], models: list[str] | None
+    store: Path, rows: Sequence[Row], words: tuple[str, ...], models: tuple[str, ...] | None
 ) -> list[Row]:
     """The rows that identifiers or their beginnings mean, each once."""
     from profiles.measurement import Baseline
@@ -256,8 +254,8 @@ def _salvage(store: Path, target: Path, output_format: str) -> None:
     emit({"store": str(target), "rows": done.rows, "lost": list(done.lost)}, output_format, table)
 
 
-def _colocation(store: Path, models: list[str] | None, output_format: str) -> None:
-    from analyzer.report.side_by_side import table
+def _colocation(store: Path, models: tuple[str, ...] | None, output_format: str) -> None:
+    from analyzer.report.colocation import table
     from placement.problem import slowdown
     from profiles.repository import select
     from profiles.store import ProfileStore, to_document

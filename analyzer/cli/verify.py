@@ -7,40 +7,39 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from analyzer.cli import triton_options
-from analyzer.cli.options import Duration, Share, command, emit, log, text_table
+from analyzer.cli import options
+from analyzer.cli.command import command, emit, log
+from analyzer.report.text_table import text_table
 from profiles.errors import NoAnswerError
 
 if TYPE_CHECKING:
-    from analyzer.verify import Check, Verification
+    from analyzer.deploy.judge import Check
+    from analyzer.deploy.verify import Verification
 
 
 @command("verify")
-@click.argument("layout", type=click.Path(path_type=Path), envvar="MODEL_PLACER_LAYOUT")
-@triton_options.model_repository()
-@click.option(
-    "--duration", type=Duration(), default="30s", show_default=True, help="How long it is driven."
-)
+@options.layout
+@options.model_repository()
+@click.option("--duration", type=options.DURATION, default="30s", help="How long it is driven.")
 @click.option(
     "--tolerance",
-    type=Share(),
+    type=options.PERCENT,
     default="10%",
-    show_default=True,
     help="How far a figure may fall short of its prediction.",
 )
 @click.option(
     "--ramp", is_flag=True, help="Raise all loads together until the first limit breaks, too."
 )
-@triton_options.device_urls(
+@options.device_urls(
     "A device's Triton that runs already; the others are started here. Repeatable."
 )
-@triton_options.launch_mode(["local", "docker"], "How Tritons are started.")
-@triton_options.triton_image()
-@triton_options.shapes()
-@triton_options.input_data("What requests carry, as for `profile`.")
+@options.launch_mode(["local", "docker"], "How Tritons are started.")
+@options.triton_image()
+@options.shapes()
+@options.input_data("What requests carry, as for `profile`.")
 @click.option(
     "--store",
-    type=click.Path(path_type=Path),
+    type=options.PATH,
     help="Keep what models on one device did to each other in this store, for `place`.",
 )
 def verify(
@@ -65,24 +64,24 @@ def verify(
     """  # noqa: D301
     from dataclasses import asdict
 
-    from analyzer import trial
-    from analyzer.profiling import Inputs
+    from analyzer.deploy import verify as verifying
+    from analyzer.load.inputs import Inputs
     from placement.layout import layout as layouts
 
-    options = trial.TrialOptions(
+    how = verifying.VerifyOptions(
         model_repository,
         duration,
         tolerance,
         ramp,
         dict(urls),
-        triton_options.launch_options(launch_mode, triton_image),
+        options.launch_options(launch_mode, triton_image),
         Inputs(shapes, input_data),
         store,
     )
-    seen = trial.run(layouts.load(layout), options, log.info, log.warning)
+    seen = verifying.verify(layouts.load(layout), how, log.info, log.warning)
     emit({"holds": seen.holds, **asdict(seen)}, output_format, lambda: table(seen))
     if not seen.holds:
-        reasons = "\n  ".join(trial.broken(seen.checks))
+        reasons = "\n  ".join(verifying.broken(seen.checks))
         raise NoAnswerError(f"The layout does not hold:\n  {reasons}")
 
 

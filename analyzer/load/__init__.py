@@ -1,1 +1,1 @@
-"""Load generators: what drives a model while it is measured."""
+"""Load generators, their inputs, and when a measurement is precise enough."""

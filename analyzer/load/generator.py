@@ -1,4 +1,4 @@
-"""The seam to load generators: what a run of load gives."""
+"""The interface to load generators, and the result of a run."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
 from analyzer.load.sequences import SequenceStep
-from analyzer.steady_state import SteadyStateRule
+from analyzer.load.steady_state import SteadyStateRule
 from profiles.measurement import Confidence, Latency, LoadPoint
 
 Via = Literal["http", "grpc", "perf_analyzer"]
@@ -16,7 +16,7 @@ STREAM_METHOD = "/ModelStreamInfer"  # of gRPC: one request, any number of respo
 
 @dataclass(frozen=True)
 class PreparedRequest:
-    """An inference request, made once and sent many times."""
+    """An inference request, serialized once and sent many times."""
 
     path: str  # of HTTP or of the gRPC method; perf_analyzer: the model's name
     body: bytes  # perf_analyzer: an entry of its input data
@@ -25,7 +25,7 @@ class PreparedRequest:
 
     @property
     def streams(self) -> bool:
-        """Whether it may get any number of responses, which gRPC alone carries."""
+        """Whether the model is decoupled: any number of responses, over a gRPC stream."""
         return self.path.endswith(STREAM_METHOD)
 
     def http(self, host: str) -> bytes:
@@ -46,7 +46,7 @@ class PreparedRequest:
 
 @dataclass(frozen=True)
 class LoadResult:
-    """What the client saw within the measured span, the warm-up left out."""
+    """What the client measured, without the warm-up."""
 
     throughput: float  # inferences per second: requests per second times batch size
     latency: Latency | None  # None when no request was answered
@@ -74,7 +74,7 @@ class Generator(Protocol):
 
     @property
     def protocol(self) -> Via:
-        """What the requests have to be prepared for; gRPC is aimed at the server's gRPC address."""
+        """The protocol to prepare requests for; `grpc` is aimed at the server's gRPC address."""
 
     def aim(self, url: str, requests: Sequence[PreparedRequest]) -> None:
         """Send these requests, in turn, to the server at `url` (host:port) from now on."""

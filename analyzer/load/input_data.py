@@ -26,14 +26,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Given:
-    """What a file says of one tensor."""
+    """A tensor given in a file."""
 
     values: Sequence[Any] | bytes  # flat or nested, or the tensor as it goes over the wire
     shape: tuple[int, ...] | None  # without the batch; None: as the model or --shape says
     where: str  # for messages
 
     def array(self, datatype: str, shape: Sequence[int]) -> NDArray[Any]:
-        """The tensor in the shape; raises InputError when it does not fill it."""
+        """The tensor in this shape; raises InputError when the values do not match it."""
         import numpy as np
         from tritonclient.utils import deserialize_bytes_tensor, triton_to_np_dtype
 
@@ -86,14 +86,14 @@ def read_sequences(
         for name in entry:
             if name not in datatypes:
                 raise InputError(
-                    f"--input-data {path}: entry {number} has {name!r}, which is no input; "
-                    f"the model's are {', '.join(datatypes)}"
+                    f"--input-data {path}: entry {number}: unknown input {name!r}. "
+                    f"Inputs of the model: {', '.join(datatypes)}."
                 )
     return found
 
 
 def check(path: Path) -> None:
-    """Raises InputError when a file is not there or not in the format, whatever the model."""
+    """Raise InputError when a file is missing or not in the format, whatever the model."""
     try:
         if path.is_dir():
             path.iterdir()
@@ -122,7 +122,7 @@ def _read_json(path: Path) -> tuple[list[list[dict[str, Given]]], bool]:
     document = parse_json(read_text(path), where)
     data = document.get("data") if isinstance(document, dict) else None
     if not isinstance(data, list) or not data:
-        raise InputError(f'{where}: there is no list "data" with entries in it')
+        raise InputError(f'{where}: the list "data" is missing or empty')
     told = any(isinstance(entry, list) for entry in data)
     groups = [entry if isinstance(entry, list) else [entry] for entry in data] if told else [data]
     number = itertools.count()
@@ -133,7 +133,7 @@ def _read_json(path: Path) -> tuple[list[list[dict[str, Given]]], bool]:
 
 def _read_step(step: Any, where: str, number: int) -> dict[str, Given]:
     if not isinstance(step, dict):
-        raise InputError(f"{where}: entry {number} is not an object of tensors by input name")
+        raise InputError(f"{where}: entry {number} is not an object that maps inputs to tensors")
     return {
         name: _given(value, f"{where}: {name} in entry {number}") for name, value in step.items()
     }
@@ -146,7 +146,7 @@ def _given(value: Any, where: str) -> Given:
         if shape is not None and not (
             isinstance(shape, list) and all(isinstance(dim, int) and dim >= 0 for dim in shape)
         ):
-            raise InputError(f"{where}: the shape is not a list of whole numbers")
+            raise InputError(f"{where}: the shape is not a list of integers")
         value = value.get("content", value)
     if isinstance(value, dict) and isinstance(value.get("b64"), str):
         try:

@@ -1,4 +1,4 @@
-"""What requests carry: random, zero or given tensors in the shapes that the metadata gives.
+"""Makes requests with random, zero or given tensors in the shapes of the model's metadata.
 
 An optional input is sent when the user gives its data or its shape, else left out.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,52 @@ ROUND = 4  # different random requests, sent in turn
 MOST_REQUESTS = 1024  # of given data: all are held in memory
 
 
+@dataclass(frozen=True)
+class Inputs:
+    """Which tensors requests carry: shapes and data, for all models and by model."""
+
+    shapes: Sequence[tuple[str | None, str, tuple[int, ...]]] = ()  # (model or None, input, dims)
+    data: str = "random"  # or zero, or a file or directory that load.input_data reads
+    shapes_by_model: Mapping[str, Mapping[str, tuple[int, ...]]] = field(default_factory=dict)
+    data_by_model: Mapping[str, str] = field(default_factory=dict)  # in place of `data`
+
+    def of(self, model: str) -> dict[str, tuple[int, ...]]:
+        """Dims by input of a model, as far as given."""
+        shapes = {name: dims for owner, name, dims in self.shapes if owner in (None, model)}
+        return {**shapes, **self.shapes_by_model.get(model, {})}
+
+    def data_of(self, model: str) -> str:
+        """`random`, `zero`, or the file or directory with the model's data."""
+        return self.data_by_model.get(model, self.data)
+
+    def files(self) -> list[Path]:
+        """The files and directories that data is read from."""
+        every = dict.fromkeys((self.data, *self.data_by_model.values()))
+        return [Path(data) for data in every if data not in {"random", "zero"}]
+
+    def requests(
+        self,
+        url: str,
+        model: str,
+        batch_size: int,
+        *,
+        via: Via = "http",
+        sequence_length: int = 20,
+        blocks: Blocks | None = None,
+    ) -> list[PreparedRequest]:
+        """Requests for a loaded model; see `make_requests`."""
+        return make_requests(
+            url,
+            model,
+            batch_size,
+            shapes=self.of(model),
+            data=self.data_of(model),
+            via=via,
+            sequence_length=sequence_length,
+            blocks=blocks,
+        )
+
+
 def make_requests(
     url: str,
     model: str,
@@ -38,7 +85,7 @@ def make_requests(
     sequence_length: int = 20,
     blocks: Blocks | None = None,
 ) -> list[PreparedRequest]:
-    """Requests for a loaded model, each the bytes that go over the wire.
+    """Requests for a loaded model, serialized.
 
     Those of a stateful model are whole sequences, one after another. Those of a decoupled model
     are for gRPC streams, since HTTP does not carry its responses: they say so (`streams`).
@@ -52,8 +99,7 @@ def make_requests(
     batch_size
         Inferences in one request.
     shapes
-        Dims of inputs that the model leaves open, without the batch; those of other models' inputs
-        may be among them.
+        Sizes of variable dims by input, without the batch; inputs of other models are ignored.
     data
         `random`, `zero`, or a file or directory that `input_data.read` takes.
     seed
@@ -69,7 +115,7 @@ def make_requests(
     Raises
     ------
     InputError
-        An input has an open dim that `shapes` does not give, the batch is too large, or the data
+        An input has a variable dim that `shapes` does not set, the batch is too large, or the data
         does not fit.
     SurroundingsError
         The server does not answer.
@@ -88,7 +134,7 @@ def make_requests(
         return [prepare(described, tensors, None, places) for tensors in every]
     if batch_size != 1:
         raise InputError(
-            f"{model} is stateful: Triton takes its requests one inference each; --batch-sizes 1"
+            f"{model} is stateful and takes one inference per request: use --batch-sizes 1."
         )
     made: dict[tuple[int, Ends], PreparedRequest] = {}  # few tensors make many steps
     requests = []
@@ -130,8 +176,8 @@ def check_protocol(described: ModelInputs, via: Via) -> None:
     """Raise InputError when requests for the model cannot go that way."""
     if described.decoupled and via == "perf_analyzer":
         raise InputError(
-            f"{described.model} is decoupled: it may answer a request many times, which is "
-            "measured over gRPC streams only; --load-generator grpc, or http, which switches to it"
+            f"{described.model} is decoupled and is measured over gRPC streams only: use "
+            "--load-generator grpc, or http, which switches to gRPC for it."
         )
 
 
@@ -147,8 +193,8 @@ def make_tensors(
     model, limit = described.model, described.max_batch_size
     if batch_size > max(limit, 1):
         raise InputError(
-            f"{model}: a request of batch size {batch_size} is more than its max_batch_size "
-            f"{limit}; --max-batch-sizes {batch_size} raises it"
+            f"{model}: batch size {batch_size} exceeds its max_batch_size {limit}; "
+            f"--max-batch-sizes {batch_size} raises it."
         )
     if data not in {"random", "zero"}:
         return _given_tensors(described, batch_size, shapes, Path(data))
@@ -173,7 +219,7 @@ def make_tensors(
 def _given_tensors(
     described: ModelInputs, batch_size: int, shapes: Mapping[str, tuple[int, ...]], path: Path
 ) -> list[Tensors]:
-    """Entries of the data in turn, so many to a request that all are used equally often."""
+    """Batches of the data's entries, so that all are used equally often."""
     datatypes = {entry.name: entry.datatype for entry in described.inputs}
     entries = input_data.read(path, datatypes)
     single = [_single(described, shapes, entry, path) for entry in entries]
@@ -186,8 +232,8 @@ def _given_tensors(
         start += batch_size
         if any(_form(one) != _form(chosen[0]) for one in chosen):
             raise InputError(
-                f"--input-data {path}: entries of different inputs or shapes cannot be one "
-                f"request of batch size {batch_size}; --batch-sizes 1 sends them one by one"
+                f"--input-data {path}: entries with different inputs or shapes cannot share a "
+                f"request of batch size {batch_size}: use --batch-sizes 1."
             )
         made.append(_batched(described, chosen))
     return made
@@ -221,7 +267,9 @@ def _single(
             shape = _shape(described.model, entry, tensor.shape or shapes.get(entry.name))
             tensors[entry.name] = tensor.array(entry.datatype, shape)
         elif not entry.optional:
-            raise InputError(f"--input-data {path}: {described.model}'s input {entry.name} lacks")
+            raise InputError(
+                f"--input-data {path}: input {entry.name} of {described.model} is missing."
+            )
     return tensors
 
 
@@ -230,14 +278,13 @@ def _shape(model: str, entry: ModelInput, given: Sequence[int] | None) -> list[i
     if given is not None:
         if len(given) != len(own) or any(d not in (-1, g) for d, g in zip(own, given, strict=True)):
             raise InputError(
-                f"{model}: input {name} has dims {own}, which {list(given)} does not fit"
+                f"{model}: shape {list(given)} does not match dims {own} of input {name}."
             )
         return list(given)
     if -1 in own:
         raise InputError(
-            f"{model}: input {name} has open dims {own}; --shape {name}:"
+            f"{model}: input {name} has variable dims {own}; set them, e.g. --shape {name}:"
             + ",".join("8" if dim == -1 else str(dim) for dim in own)
-            + " would fix them"
         )
     return own
 
@@ -260,7 +307,7 @@ def _filled(datatype: str, shape: Sequence[int], generator: Any) -> NDArray[Any]
 def _placed(
     url: str, described: ModelInputs, requests: Sequence[Tensors], blocks: Blocks | None
 ) -> Places:
-    """Where each tensor is, by its array's id; nothing when requests carry them."""
+    """The place of each tensor in shared memory, by array id; empty when requests carry data."""
     if blocks is None:
         return {}
     datatypes = {entry.name: entry.datatype for entry in described.inputs}

@@ -1,4 +1,4 @@
-"""What a model takes, as its server or its configuration says."""
+"""Inputs of a model, from its server or its configuration."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ class ModelInput:
 
     name: str
     datatype: str  # as Triton says it: FP32, BYTES, ...
-    dims: tuple[int, ...]  # without the batch; -1 is open
+    dims: tuple[int, ...]  # without the batch; -1 is variable
     optional: bool = False
 
 
 @dataclass(frozen=True)
 class ModelInputs:
-    """All that requests have to fit."""
+    """What requests for a model must match."""
 
     model: str
     max_batch_size: int  # 0: the model's dims include the batch, if it has one
@@ -34,7 +34,7 @@ class ModelInputs:
 
 
 def describe(url: str, model: str) -> ModelInputs:
-    """A loaded model's inputs; raises SurroundingsError when the server does not tell."""
+    """Inputs of a loaded model; raises SurroundingsError when the server does not respond."""
     from tritonclient.http import InferenceServerClient
     from tritonclient.utils import InferenceServerException
 
@@ -47,7 +47,7 @@ def describe(url: str, model: str) -> ModelInputs:
         finally:
             client.close()
     except (InferenceServerException, OSError) as error:
-        raise SurroundingsError(f"Triton says nothing of {model}: {error}") from None
+        raise SurroundingsError(f"Triton gives no metadata of {model}: {error}") from None
     limit = int(config["max_batch_size"])
     optional = {entry["name"] for entry in config["input"] if entry.get("optional")}
     inputs = [
@@ -83,7 +83,7 @@ def _with_steps(client: Any, config: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def describe_config(config: ModelConfig) -> ModelInputs | None:
-    """A model's inputs by its configuration alone; None when the server is to complete that."""
+    """Inputs from a configuration alone; None when the server completes it."""
     if not config.input:
         return None
     inputs = [

@@ -25,20 +25,20 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from analyzer.load.generator import LoadResult, PreparedRequest, Via
-from analyzer.steady_state import SteadyStateRule
+from analyzer.load.steady_state import SteadyStateRule
 from profiles.errors import InputError, SurroundingsError
 from profiles.measurement import Confidence, Latency, LoadPoint
 
 T_95_OF_3 = 4.302653  # two-sided 95 % of Student's t with 2 degrees of freedom: three windows
 FIRST_WINDOW_S = 0.5
-STRETCH = 1.2  # its windows are so much longer than it is told
+STRETCH = 1.2  # its windows are longer than requested by this factor
 ANY = "999"  # percent: any three windows agree
 POLL_S = 0.05
 PASS = re.compile(r"Pass \[\d+\] throughput: ([\d.]+) infer/sec\. p\d+ latency: ([\d.]+) usec")
 
 
 class PerfAnalyzer:
-    """Runs the binary once per try, with windows that grow until the rule is met."""
+    """Runs the binary with growing windows until the rule is met."""
 
     protocol: Via = "perf_analyzer"
 
@@ -51,7 +51,6 @@ class PerfAnalyzer:
         self._model = ""
 
     def aim(self, url: str, requests: Sequence[PreparedRequest]) -> None:
-        """Send these entries, in turn, to the server at `url` (host:port) from now on."""
         self._url, self._model = url, requests[0].path
         self._data.write_bytes(b'{"data":[' + b",".join(r.body for r in requests) + b"]}")
 
@@ -86,7 +85,7 @@ class PerfAnalyzer:
         window_s: float,
         stop: Callable[[], bool] | None,
     ) -> tuple[str, float]:
-        """What it printed, and the CPU time it took."""
+        """Its output, and the CPU time it used in seconds."""
         import psutil
 
         command = [
@@ -133,7 +132,7 @@ class PerfAnalyzer:
 def read_result(
     output: str, table: str, rule: SteadyStateRule, window_s: float, cpu_s: float
 ) -> LoadResult:
-    """The figures of its table, and how sure they are by the windows that it printed."""
+    """The figures of its table, with confidence intervals from the windows that it printed."""
     row = next(csv.DictReader(table.splitlines()))
     throughput = float(row["Inferences/Second"])
     p50, p90, p95, p99 = (float(row[f"p{p} latency"]) / 1000 for p in (50, 90, 95, 99))
@@ -178,8 +177,8 @@ def _without_figures(
     words = [line.strip() for line in output.splitlines() if "rror" in line]
     refused = [word for word in words if "had error" in word]
     if not refused and not (stop is not None and stop()):
-        said = "; ".join(words) or output.strip()[-300:] or "nothing: is the package empty?"
-        raise SurroundingsError(f"perf_analyzer gave no figures, it said {said}")
+        said = "; ".join(words) or output.strip()[-300:] or "no output; is the package empty?"
+        raise SurroundingsError(f"perf_analyzer gave no results: {said}")
     now = time.monotonic()
     texts = tuple(dict.fromkeys(word.partition("had error: ")[2] for word in refused))[:3]
     nothing = Confidence(1.0, 1.0, rule.latency_percentile, reached=False)
@@ -205,8 +204,8 @@ def start(cpus: Sequence[int] = ()) -> Iterator[PerfAnalyzer]:
     binary = find()
     if binary is None:
         raise InputError(
-            "perf_analyzer is neither installed nor on PATH; `pip install perf-analyzer` brings it "
-            "where glibc is 2.38 or newer, and --load-generator http needs nothing"
+            "perf_analyzer is not installed: `pip install perf-analyzer` (needs glibc 2.38), "
+            "or use --load-generator http, which is built in."
         )
     with tempfile.TemporaryDirectory(prefix="model-placer-") as directory:
         yield PerfAnalyzer(binary, Path(directory), cpus)

@@ -1,4 +1,4 @@
-"""What completed in one run of load, and what it says."""
+"""Completions of one run of load, and the result computed from them."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from analyzer import steady_state
+from analyzer.load import steady_state
 from analyzer.load.generator import LoadResult
-from analyzer.steady_state import Floats, SteadyStateRule
+from analyzer.load.steady_state import Floats, SteadyStateRule
 from profiles.measurement import Confidence, Latency, LoadPoint
 
 BUSY_CLIENT = 0.9  # of one core: above it the client is what limits
@@ -20,7 +20,7 @@ LATE_CLIENT = 0.1  # of mean latency: a client that reads answers so late measur
 
 @dataclass
 class Worker:
-    """What one worker process used of the host in the run."""
+    """CPU use and scheduling delay of one worker process in a run."""
 
     cpu_start_s: float
     waits_start: tuple[float, int]
@@ -37,7 +37,7 @@ class Worker:
 
 @dataclass
 class Series:
-    """What completed so far in one run, over all workers."""
+    """Completions so far in one run, of all workers."""
 
     load: LoadPoint
     started_s: float
@@ -50,7 +50,7 @@ class Series:
 
     @property
     def in_flight(self) -> int:
-        """Requests in flight at once; at a rate that is an outcome, and one surely is."""
+        """Concurrency in a closed loop; 1 in an open loop, where it is an outcome."""
         return self.load.concurrency or 1
 
     @property
@@ -104,12 +104,12 @@ class Series:
         """Completion times and latencies without the warm-up."""
         ends, latencies = self.columns()
         cut = steady_state.warm_up(latencies, self.in_flight)
-        if cut is None:  # never settled: leave out what surely is warm-up
+        if cut is None:  # never settled: leave out what is warm-up for certain
             cut = min(self.in_flight, len(ends) // 2)
         return ends[cut:], latencies[cut:]
 
     def result(self, rule: SteadyStateRule) -> LoadResult:
-        """What the run says, the warm-up left out."""
+        """The result of the run, without the warm-up."""
         ends, latencies = self.measured()
         cpu_s = sum(worker.cpu_s for worker in self.workers.values())
         texts = tuple(dict.fromkeys(self.texts))[:3]
@@ -164,8 +164,8 @@ class Series:
         if late_s <= LATE_CLIENT * latency_s:
             return None
         return (
-            f"the client waited {late_s * 1000:.2f} ms for a processor each time, "
-            f"{late_s / latency_s:.0%} of the latency: the host is busy"
+            f"the client waited {late_s * 1000:.2f} ms for a CPU at each response, "
+            f"{late_s / latency_s:.0%} of the latency: the host is overloaded"
         )
 
 

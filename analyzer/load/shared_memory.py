@@ -1,4 +1,4 @@
-"""Input tensors in system shared memory, so that requests carry where they are, not what they are.
+"""Input tensors in system shared memory: requests carry references instead of data.
 
 For tensors so large that sending them is what would be measured. A block is named as the local
 server's are, after the process that made it: the next start finds what a killed one left behind.
@@ -12,8 +12,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from analyzer.server import http_api
-from analyzer.server.local import SHARED_MEMORY, own_shm_name, remove_leftovers
+from analyzer.triton import http_api
+from analyzer.triton.local import SHARED_MEMORY, own_shm_name, remove_leftovers
 from profiles.errors import InputError, SurroundingsError
 
 ALIGNMENT = 64  # bytes: of each tensor, as vector instructions like it
@@ -29,7 +29,7 @@ class Place:
 
 
 class Blocks:
-    """One block at a time, with the tensors of the requests that are sent now."""
+    """A shared memory block with the tensors of the current requests."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -37,7 +37,7 @@ class Blocks:
         self._url = ""
 
     def place(self, url: str, tensors: Sequence[bytes]) -> list[Place]:
-        """Put tensors in place of those before, and tell the server at `url` (host:port).
+        """Replace the block's tensors, and register it at the server at `url` (host:port).
 
         Raises
         ------
@@ -56,7 +56,7 @@ class Blocks:
         try:
             free = os.statvfs(self._directory)
             if end > free.f_bavail * free.f_frsize:  # writing to it would be a bus error later
-                raise OSError(0, f"{end} bytes are more than is free there")
+                raise OSError(0, f"{end} bytes needed, more than is free")
             created = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
             with os.fdopen(created, "wb") as block:
                 for place, tensor in zip(places, tensors, strict=True):
@@ -70,15 +70,15 @@ class Blocks:
             http_api.request(url, "POST", f"/v2/systemsharedmemory/region/{name}/register", body)
         except http_api.RefusedError as error:
             raise InputError(
-                f"--shared-memory: Triton at {url} does not see this machine's shared memory "
-                f"({error}); it has to run on this machine, not in a container of its own"
+                f"--shared-memory: Triton at {url} cannot access this machine's shared memory "
+                f"({error}): it must run on this machine, not in a container of its own."
             ) from None
         except OSError as error:
-            raise SurroundingsError(f"Triton at {url} does not answer: {error}") from None
+            raise SurroundingsError(f"Triton at {url} does not respond: {error}") from None
         return places
 
     def clear(self) -> None:
-        """Have the server forget the block, and remove it."""
+        """Unregister the block and remove it."""
         if self._path is None:
             return
         path, self._path = self._path, None

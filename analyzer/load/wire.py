@@ -1,4 +1,4 @@
-"""Requests as the bytes that go over the wire, by protocol; tritonclient makes them."""
+"""Serializes requests for each protocol, by tritonclient."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Ends = tuple[bool, bool]
 def for_http(
     described: ModelInputs, tensors: Tensors, ends: Ends | None, places: Places
 ) -> PreparedRequest:
-    """A request over HTTP; of a sequence where `ends` says what it is there."""
+    """A request over HTTP; part of a sequence where `ends` is given."""
     from tritonclient.http import InferenceServerClient, InferInput
 
     datatypes = {entry.name: entry.datatype for entry in described.inputs}
@@ -73,7 +73,7 @@ def for_grpc(
     method = "ModelInfer"
     if described.decoupled:
         method = "ModelStreamInfer"
-        # So that the end is told even where it comes with no response.
+        # So that the final response comes even when it is empty.
         message.parameters["triton_enable_empty_final_response"].bool_param = True
     body = message.SerializeToString()
     step = _step(described, body, varint(FIRST_ID), ends)
@@ -83,7 +83,7 @@ def for_grpc(
 def _step(
     described: ModelInputs, body: bytes, identity: bytes, ends: Ends | None
 ) -> SequenceStep | None:
-    """Where the id stands in the bytes of a request: behind its name, before any data."""
+    """The offset of the sequence id in a request: after its name, before any data."""
     if ends is None or described.idle_limit_s is None:
         return None
     at = body.index(identity, body.index(b"sequence_id"))
@@ -92,7 +92,7 @@ def _step(
 
 
 def for_perf_analyzer(described: ModelInputs, tensors: Tensors) -> list[PreparedRequest]:
-    """An entry per inference: perf_analyzer makes the batches of them."""
+    """An entry per inference; perf_analyzer makes batches of them."""
     import base64
     import json
 

@@ -1,1 +1,1 @@
-"""What is shown of measurements and layouts."""
+"""Measurements as text."""

@@ -1,4 +1,4 @@
-"""Why points failed: what failed for one reason is told once."""
+"""Why points failed: points that failed for the same reason are reported once."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ NUMBER = re.compile(r"\d+")
 
 @dataclass(frozen=True)
 class Failure:
-    """Points that failed, or were skipped, for one reason; the first ones tell it."""
+    """Points that failed or were skipped for the same reason."""
 
     reason: str  # of the first point, all lines of it
     points: tuple[Measurement, ...]
 
     @property
     def headline(self) -> str:
-        """The line of the reason that tells something."""
+        """The first line of the reason."""
         return self.reason.partition("\n")[0]
 
 
@@ -34,7 +34,7 @@ def by_reason(measurements: Iterable[Measurement]) -> list[Failure]:
 
 
 def kind_of_reason(measurement: Measurement) -> str:
-    """What reasons have in common that are told once."""
+    """The reason without the model's name and numbers, to group points by."""
     headline = (measurement.reason or "").partition("\n")[0]
     return NUMBER.sub("#", headline.replace(measurement.model, "<model>"))
 

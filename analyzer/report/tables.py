@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
-from analyzer.cli.options import text_table
 from analyzer.report.failures import by_reason
+from analyzer.report.text_table import text_table
 from profiles.instances import added_instances
 from profiles.measurement import Baseline, Measurement
 
@@ -26,10 +26,11 @@ def measurements_table(measurements: Sequence[Measurement]) -> str:
     parts += _added_instances(good)
     parts += _reasons("Failed", [m for m in measurements if m.status == "failed"])
     parts += _reasons("Skipped", [m for m in measurements if m.status == "skipped"])
-    parts += _notes("Answered in streams", ((m, stream_line(m)) for m in good if m.first_response))
+    parts += _notes("Streamed responses", ((m, stream_line(m)) for m in good if m.first_response))
     open_ones = sum(not settled(m) for m in good)
     if open_ones:
-        parts.append(f"{open_ones} points are known less well than was asked for: ±% ends in !")
+        points = "1 point" if open_ones == 1 else f"{open_ones} points"
+        parts.append(f"{points} did not reach the requested precision (marked ! in the ±% column).")
     parts += _notes("Doubtful", ((m, "; ".join(m.warnings)) for m in good if m.warnings))
     return "\n\n".join(parts) or "No measurements."
 
@@ -52,7 +53,7 @@ GPU_COLUMNS: dict[str, Callable[[Measurement], float | None]] = {
 
 
 def _gpu_table(good: Sequence[Measurement]) -> list[str]:
-    """What only GPUs tell, without the columns that none of them does; nothing for CPU hosts."""
+    """Figures of GPUs, without columns that are empty; nothing for CPU hosts."""
     rows = [m for m in good if m.environment.device_uuid]
     shown = {
         name: figure
@@ -92,7 +93,7 @@ def host_table(measurements: Iterable[Measurement]) -> str:
 
 
 def _figure(value: float | None) -> str:
-    """Three digits that count."""
+    """A number with three significant digits."""
     if value is None:
         return "–"
     return f"{value:.0f}" if abs(value) >= 100 or value == 0 else f"{value:.3g}"
@@ -108,7 +109,7 @@ def _added_instances(good: Sequence[Measurement]) -> list[str]:
 
 
 def settled(measurement: Measurement) -> bool:
-    """Whether throughput and latency are as well known as was asked for."""
+    """Whether throughput and latency reached the requested precision."""
     return measurement.confidence is None or measurement.confidence.reached
 
 

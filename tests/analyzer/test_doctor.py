@@ -14,7 +14,7 @@ from pretended_nvml import fleet as pretended
 from pretended_nvml.fleet import Fleet
 
 from analyzer import doctor
-from analyzer.server.runtime import Binary
+from analyzer.triton.runtime import Binary
 
 
 def a_program(directory: Path, name: str, script: str) -> None:
@@ -133,4 +133,4 @@ def test_gpus_are_listed_with_what_nvml_tells_of_them_and_who_uses_them(
     assert "not utilization" in slices[0].detail
     assert slices[0].remedy == ""
     assert (lost.name, lost.state) == ("GPU 2", "broken")
-    assert lost.detail == "NVML says: GPU is lost"
+    assert lost.detail == "NVML error: GPU is lost"

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from analyzer.server import http_api, local
-from analyzer.server.local import LocalServer
-from analyzer.server.runtime import Binary
+from analyzer.triton import http_api, local
+from analyzer.triton.own_server import OwnServer
+from analyzer.triton.runtime import Binary
 from profiles.repository import read_repository
 
 pytestmark = pytest.mark.triton
@@ -34,7 +34,7 @@ print(json.dumps([[i.name for i in session.get_inputs()], [o.name for o in sessi
 
 
 @pytest.fixture(scope="module")
-def server(embedded_triton: Binary) -> Iterator[LocalServer]:
+def server(embedded_triton: Binary) -> Iterator[OwnServer]:
     with local.launch(EXAMPLES, embedded_triton) as running:
         yield running
 
@@ -52,7 +52,7 @@ def some_data(datatype: str, shape: list[int]) -> np.ndarray:
 
 @pytest.mark.parametrize("model", MODELS)
 def test_outputs_equal_those_of_onnx_runtime(
-    model: str, server: LocalServer, embedded_triton: Binary, tmp_path: Path
+    model: str, server: OwnServer, embedded_triton: Binary, tmp_path: Path
 ) -> None:
     """A batch of three through Triton against the ONNX file run directly.
 
@@ -117,7 +117,7 @@ def one_of(batch: object, data: dict[str, np.ndarray]) -> object:
     return single
 
 
-def test_intra_op_threads_are_set_by_a_parameter(server: LocalServer) -> None:
+def test_intra_op_threads_are_set_by_a_parameter(server: OwnServer) -> None:
     """ONNX Runtime starts one thread less than it may use, since the caller's works too."""
     import psutil
 

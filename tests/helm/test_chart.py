@@ -14,7 +14,7 @@ import yaml
 from helm.conftest import CHART, NEEDED, Tools
 
 from analyzer.cli import cli
-from analyzer.shard import Shard
+from analyzer.measure.shard import Shard
 from placement.export.kubernetes import CLAIM, deployment
 from placement.export.servers import Server
 from placement.layout import PlacedDevice

@@ -21,7 +21,7 @@ from missing_part import missing
 from product_images.build import Images
 
 from analyzer.cli import cli
-from analyzer.server.docker import DEFAULT_IMAGE
+from analyzer.triton.options import DEFAULT_IMAGE
 from placement import export
 from placement.export.compose import TRITON_IMAGE
 from placement.layout import Layout, PlacedDevice, Resident

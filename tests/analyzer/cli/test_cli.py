@@ -11,7 +11,7 @@ import pytest
 from command_line import COMMAND, run
 
 from analyzer.cli import COMMANDS, cli
-from analyzer.server.runtime import Binary
+from analyzer.triton.runtime import Binary
 
 
 def test_every_command_says_what_it_does_and_shows_an_example():
@@ -46,15 +46,15 @@ def test_a_slip_in_the_configuration_files_models_is_placed(tmp_path: Path):
         (["profile"], "Missing option"),
         (["profile", "-m", "nowhere"], "nowhere does not exist"),
         (["profile", "-m", "."], "empty"),
-        (["profile", "-m", ".", "--batch-sizes", "1,x"], "'1,x' is not a list"),
-        (["profile", "-m", ".", "--batch-sizes", "0"], "'0' is not a list"),
+        (["profile", "-m", ".", "--batch-sizes", "1,x"], "'x' is not a positive integer"),
+        (["profile", "-m", ".", "--batch-sizes", "0"], "'0' is not a positive integer"),
         (["profile", "-m", ".", "--parameter", "threads"], "KEY=VALUE"),
         (["profile", "-m", ".", "--max-duration", "soon"], "not a duration"),
         (["profile", "-m", ".", "--rate-limiter", "R1"], "'R1' is not NAME:COUNT"),
         (["profile", "-m", ".", "--host-policy", "a:cores=1"], "cpu-cores, numa-node"),
-        (["profile", "-m", ".", "--warm-ups", "-1"], "'-1' is not a list"),
+        (["profile", "-m", ".", "--warm-ups", "-1"], "'-1' is not a non-negative integer"),
         (["profile", "-m", ".", "--with-models", "bert"], "MODEL=OTHER"),
-        (["profile", "-m", ".", "--confidence-interval", "200%"], "not a share"),
+        (["profile", "-m", ".", "--confidence-interval", "200%"], "not a percentage"),
         (["show", "--store", "none.db"], "no such profile store"),
         (["place", "--store", "none.db"], "no such profile store"),
         (["export", "none.yaml", "-m", "."], "none.yaml"),

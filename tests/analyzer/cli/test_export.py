@@ -37,7 +37,10 @@ def test_bad_input_ends_in_one_line_and_exit_code_2(tmp_path: Path, example_repo
     for arguments, word in (
         ((tmp_path / "none.yaml", "-m", example_repository), "none.yaml"),
         ((tmp_path / "layout.yaml", "-m", tmp_path / "no"), "does not exist"),
-        ((tmp_path / "layout.yaml", "-m", example_repository, "--format", "nginxx"), "not a form"),
+        (
+            (tmp_path / "layout.yaml", "-m", example_repository, "--format", "nginxx"),
+            "Unknown form",
+        ),
     ):
         made = model_placer("export", *arguments, "-o", tmp_path / "out")
         assert made.returncode == 2

@@ -20,7 +20,7 @@ import pytest
 from command_line import COMMAND
 from docker.models.containers import Container
 
-from analyzer.server.docker import connect
+from analyzer.triton.docker import connect
 from profiles.store import ProfileStore
 
 ROOT = Path(__file__).parents[3]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from analyzer import marker
+from analyzer.measure import completion
 from profiles.environment import Environment
 from profiles.errors import SurroundingsError
 from profiles.measurement import LoadPoint, Measurement
@@ -25,10 +25,10 @@ def shards(tmp_path: Path) -> Path:
     for index, model in enumerate(("bert", "vgg")):
         with ProfileStore(tmp_path / f"{index}.db") as store:
             store.add(Measurement(Variant(model), LoadPoint(1, 1), "Tesla T4", Environment()))
-    with marker.told(tmp_path / "0.done"):
+    with completion.told(tmp_path / "0.done"):
         pass
     for _ in range(2):
-        with pytest.raises(SurroundingsError), marker.told(tmp_path / "1.done"):
+        with pytest.raises(SurroundingsError), completion.told(tmp_path / "1.done"):
             raise SurroundingsError("GPU-a: GPU is lost")
     return tmp_path
 

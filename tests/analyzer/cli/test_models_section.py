@@ -7,7 +7,7 @@ import yaml
 
 from analyzer.cli import models_section
 from analyzer.cli.models_section import ModelEntry
-from analyzer.sweep import Sweep
+from analyzer.measure.sweep import Sweep
 from profiles.errors import InputError
 from profiles.variant import HostPolicy, RateLimiter, RateLimitResource
 
@@ -80,18 +80,21 @@ def test_members_may_be_names_alone():
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("bert: [1]", "models: bert: a mapping"),
+        ("bert: [1]", "models: bert: expected a mapping"),
         (
             "bert: {batch_size: [1]}",
             "models: bert: unknown field 'batch_size'. Did you mean 'batch",
         ),
-        ("bert: {batch_sizes: [0]}", "models: bert: batch_sizes: 0 is not a whole number above"),
-        ("bert: {concurrency: []}", "models: bert: concurrency: at least one value is needed"),
+        ("bert: {batch_sizes: [0]}", "models: bert: batch_sizes: 0 is not a positive integer"),
+        ("bert: {concurrency: []}", "models: bert: concurrency: expected at least one value"),
         ("bert: {kind: CPU}", "models: bert: kind: 'CPU' is not one of KIND_AUTO"),
-        ("bert: {shapes: {IDS: x}}", "models: bert: shapes: IDS: 'x' is not a whole number"),
-        ("bert: {shapes: [1]}", "models: bert: shapes: .* no mapping"),
-        ("bert: {input_data: 3}", "models: bert: input_data: 3 is not a text"),
-        ("bert: {members: 3}", "models: bert: members: names are expected"),
+        (
+            "bert: {shapes: {IDS: x}}",
+            "models: bert: shapes: IDS: 'x' is not a non-negative integer",
+        ),
+        ("bert: {shapes: [1]}", "models: bert: shapes: .* not a mapping"),
+        ("bert: {input_data: 3}", "models: bert: input_data: 3 is not a non-empty string"),
+        ("bert: {members: 3}", "models: bert: members: expected names"),
         (
             "bert: {members: {a: {concurrency: [1]}}}",
             "models: bert: members: a: unknown field 'concurrency'",

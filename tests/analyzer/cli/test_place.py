@@ -9,7 +9,7 @@ import yaml
 from click.testing import CliRunner
 
 from analyzer.cli import cli
-from analyzer.cli.place import Percent
+from analyzer.cli.options import PERCENT
 from placement.layout import layout as layouts
 from profiles.errors import InputError, ModelPlacerError, NoAnswerError
 
@@ -98,6 +98,7 @@ def test_demands_split_and_raise_the_hardware(store, tmp_path):
     assert sum(replicas) >= 59.2 * (1 - 1e-9)
 
 
+@pytest.mark.slow
 def test_most_throughput_on_three_gpus_names_what_clashes(store):
     """Memory alone needs four, so that three hold all models under no shares."""
     with pytest.raises(NoAnswerError, match="Nothing fits"):
@@ -194,10 +195,10 @@ def test_a_model_that_fits_nowhere_is_named_with_the_largest_device(store, tmp_p
 
 @pytest.mark.parametrize("given", ["80%", "80", "0.8", 0.8, 80])
 def test_a_limit_is_a_percentage_or_a_part(given):
-    assert Percent().convert(given, None, None) == pytest.approx(0.8)
+    assert PERCENT.convert(given, None, None) == pytest.approx(0.8)
 
 
 @pytest.mark.parametrize("given", ["130%", "0", "-5%", "half", "nan"])
 def test_a_limit_outside_0_to_100_percent_is_refused(given):
-    with pytest.raises(click.BadParameter, match="up to 100"):
-        Percent().convert(given, None, None)
+    with pytest.raises(click.BadParameter, match=r"not a percentage in \(0, 100\]"):
+        PERCENT.convert(given, None, None)

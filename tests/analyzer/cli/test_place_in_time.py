@@ -14,6 +14,7 @@ from placement.layout import check
 from placement.layout import layout as layouts
 from placement.problem.problem_file import problem_document
 
+pytestmark = pytest.mark.slow
 PLACE = (sys.executable, "-c", "from analyzer.cli import main; main()", "place")
 
 
@@ -76,7 +77,7 @@ def test_ctrl_c_gives_the_best_layout_so_far(hard, tmp_path):
         assert status == 130
         if output.exists():
             break
-    assert "Interrupted: here is the best so far." in stderr
+    assert "Interrupted: this is the best layout found so far." in stderr
     answer = json.loads(stdout)
     assert answer["status"] == "feasible"
     assert 0 < answer["value"] <= answer["bound"]

@@ -8,7 +8,7 @@ import pytest
 import yaml
 from command_line import run
 
-from analyzer.server.runtime import Binary
+from analyzer.triton.runtime import Binary
 
 pytestmark = pytest.mark.triton
 

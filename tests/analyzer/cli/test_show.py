@@ -84,7 +84,7 @@ def test_all_rows_of_a_model_are_withdrawn_at_once_its_colocations_too(store: Pa
         (["--withdraw", "a", "--restore", "a"], "Give one of --withdraw and --restore at a time"),
         (["--history", "--salvage", "new.db"], "Give one of --history and --salvage at a time"),
         (["--reason", "x"], "--reason is that of --withdraw or --restore"),
-        (["--models", "brt", "--withdraw", "all"], "did you mean 'bert'"),
+        (["--models", "brt", "--withdraw", "all"], "Did you mean 'bert'"),
         (["--salvage", "profiles.db"], "is there already"),
     ],
 )

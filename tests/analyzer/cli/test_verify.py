@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from analyzer.server.runtime import Binary
+from analyzer.triton.runtime import Binary
 from placement.layout import Layout, PlacedDevice, Resident
 from placement.layout import layout as layouts
 from profiles.measurement import LoadPoint
@@ -80,7 +80,7 @@ def test_what_models_did_to_each_other_goes_to_the_store(
     assert first.environment.triton.startswith("Triton")
     shown = model_placer("show", "--store", store, "--colocation")
     assert shown.returncode == 0
-    assert "One run alone" in shown.stdout
+    assert "One run only" in shown.stdout
     document = json.loads(
         model_placer("show", "--store", store, "--colocation", "--output-format", "json").stdout
     )
@@ -102,7 +102,7 @@ def test_a_url_of_no_device_is_bad_input(tmp_path: Path, example_repository: Pat
     layout = a_layout(tmp_path / "layout.yaml", "cpu-1", 1.0)
     run = model_placer("verify", layout, "-m", example_repository, "--url", "gpu=h:1")
     assert run.returncode == 2
-    assert "the layout has no such device; it has cpu-1" in run.stderr
+    assert "Unknown device in --url gpu. Devices of the layout: cpu-1" in run.stderr
     run = model_placer("verify", layout, "-m", example_repository, "--url", "nowhere")
     assert run.returncode == 2
 
@@ -121,4 +121,4 @@ def test_apply_says_which_server_does_not_answer(tmp_path: Path, example_reposit
     urls = ("--url", "a=127.0.0.1:1", "--url", "b=127.0.0.1:2")
     run = model_placer("apply", new, "--from", old, "-m", example_repository, *urls, "--dry-run")
     assert run.returncode == 3
-    assert "127.0.0.1:1 does not answer" in run.stderr
+    assert "127.0.0.1:1 does not respond" in run.stderr

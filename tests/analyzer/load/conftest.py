@@ -12,13 +12,13 @@ import pytest
 from product_images.build import Images
 
 from analyzer.load import perf_analyzer
-from analyzer.server import local
-from analyzer.server.local import LocalServer
-from analyzer.server.runtime import Binary
+from analyzer.triton import local
+from analyzer.triton.own_server import OwnServer
+from analyzer.triton.runtime import Binary
 
 
 @pytest.fixture(scope="package")
-def triton(embedded_triton: Binary) -> Iterator[LocalServer]:
+def triton(embedded_triton: Binary) -> Iterator[OwnServer]:
     with local.launch(Path(__file__).parent / "models", embedded_triton) as running:
         running.load("picky")
         running.load("add_one")

@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from analyzer.load import pump, shared_memory
+from analyzer.load import shared_memory, worker_pool
 from analyzer.load.generator import PreparedRequest, Via
 from analyzer.load.inputs import make_requests
-from analyzer.server.local import LocalServer
-from analyzer.steady_state import SteadyStateRule
+from analyzer.load.steady_state import SteadyStateRule
+from analyzer.triton.own_server import OwnServer
 from profiles.measurement import LoadPoint
 
 LARGEST: dict[str, tuple[Any, Any]] = {
@@ -57,8 +57,8 @@ def a_file(path: Path) -> Path:
     return path
 
 
-def refusals(triton: LocalServer, via: Via, requests: list[PreparedRequest], batch: int) -> object:
-    with pump.start(via) as generator:
+def refusals(triton: OwnServer, via: Via, requests: list[PreparedRequest], batch: int) -> object:
+    with worker_pool.start(via) as generator:
         generator.aim(triton.http_url if via == "http" else triton.grpc_url, requests)
         result = generator.run(LoadPoint(batch, 2), SteadyStateRule(0.9, max_duration_s=1))
     assert result.requests > len(requests)
@@ -69,7 +69,7 @@ def refusals(triton: LocalServer, via: Via, requests: list[PreparedRequest], bat
 @pytest.mark.parametrize("shared", [False, True])
 @pytest.mark.parametrize("via", ["http", "grpc"])
 def test_every_type_arrives_as_the_file_has_it(
-    triton: LocalServer, tmp_path: Path, via: Via, shared: bool
+    triton: OwnServer, tmp_path: Path, via: Via, shared: bool
 ):
     with shared_memory.open_blocks() as blocks:
         requests = make_requests(
@@ -85,18 +85,18 @@ def test_every_type_arrives_as_the_file_has_it(
 
 @pytest.mark.triton
 @pytest.mark.parametrize("data", ["random", "zero"])
-def test_made_data_is_valid_for_every_type(triton: LocalServer, data: str):
+def test_made_data_is_valid_for_every_type(triton: OwnServer, data: str):
     shapes = dict.fromkeys([*LARGEST, "BYTES"], (3, 2))
     requests = make_requests(triton.http_url, "every_type", 3, data=data, shapes=shapes)
     assert refusals(triton, "http", requests, 3) == ()
 
 
 @pytest.mark.triton
-def test_the_model_does_refuse(triton: LocalServer):
+def test_the_model_does_refuse(triton: OwnServer):
     """Else the tests above would hold nothing."""
     shapes = dict.fromkeys([*LARGEST, "BYTES"], (1, 2))
     requests = make_requests(triton.http_url, "every_type", 1, shapes=shapes)
-    with pump.start("http") as generator:
+    with worker_pool.start("http") as generator:
         generator.aim(triton.http_url, requests)
         result = generator.run(LoadPoint(1, 1), SteadyStateRule(0.9, max_duration_s=1))
     assert result.requests == 0

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import pytest
 
-from analyzer.load import grpc
+from analyzer.load import worker_pool
 from analyzer.load.inputs import make_requests
-from analyzer.sampling import statistics
-from analyzer.server.local import LocalServer
-from analyzer.steady_state import SteadyStateRule
+from analyzer.load.steady_state import SteadyStateRule
+from analyzer.triton import statistics
+from analyzer.triton.own_server import OwnServer
 from profiles.errors import SurroundingsError
 from profiles.measurement import LoadPoint
 
 
 @pytest.mark.triton
-def test_the_server_counts_what_the_client_does(triton: LocalServer):
+def test_the_server_counts_what_the_client_does(triton: OwnServer):
     requests = make_requests(triton.http_url, "add_one", 2, shapes={"IN": (16,)}, via="grpc")
     before = statistics.snapshot(triton.http_url, "add_one")
-    with grpc.start() as generator:
+    with worker_pool.start("grpc") as generator:
         generator.aim(triton.grpc_url, requests)
         result = generator.run(LoadPoint(2, 4), SteadyStateRule(0.5, max_duration_s=1.0))
     after = statistics.snapshot(triton.http_url, "add_one", before, result.completed)
@@ -31,7 +31,7 @@ def test_the_server_counts_what_the_client_does(triton: LocalServer):
 
 
 def test_no_server_is_said(unused_address: str):
-    with grpc.start() as generator:
+    with worker_pool.start("grpc") as generator:
         generator.aim(unused_address, [])
         with pytest.raises(SurroundingsError, match="no gRPC server"):
             generator.run(LoadPoint(1, 1), SteadyStateRule())

@@ -14,9 +14,9 @@ from queue import Queue
 import psutil
 import pytest
 
-from analyzer.load import http, pump
+from analyzer.load import worker_pool
 from analyzer.load.generator import PreparedRequest
-from analyzer.steady_state import SteadyStateRule
+from analyzer.load.steady_state import SteadyStateRule
 from profiles.errors import SurroundingsError
 from profiles.measurement import LoadPoint
 
@@ -93,7 +93,7 @@ def a_server(
 def test_latency_and_throughput_are_the_servers():
     """10 ms on 2 workers, 4 in flight: both always busy, and latency by Little."""
     spent_s: list[float] = []
-    with a_server(0.010, workers=2, spent_s=spent_s) as url, http.start() as generator:
+    with a_server(0.010, workers=2, spent_s=spent_s) as url, worker_pool.start("http") as generator:
         generator.aim(url, REQUEST)
         result = generator.run(LoadPoint(1, 4), RULE)
     assert result.failures == 0
@@ -104,14 +104,14 @@ def test_latency_and_throughput_are_the_servers():
 
 
 def test_batch_size_multiplies_inferences_not_requests():
-    with a_server(0.005, workers=1) as url, http.start() as generator:
+    with a_server(0.005, workers=1) as url, worker_pool.start("http") as generator:
         generator.aim(url, REQUEST)
         result = generator.run(LoadPoint(8, 1), RULE)
     assert result.throughput == pytest.approx(8 * result.requests / result.duration_s)
 
 
 def test_what_the_server_refuses_is_counted_and_quoted():
-    with a_server(0.002, workers=1, fail_every=10) as url, http.start() as generator:
+    with a_server(0.002, workers=1, fail_every=10) as url, worker_pool.start("http") as generator:
         generator.aim(url, REQUEST)
         result = generator.run(LoadPoint(1, 1), RULE)
     assert result.failures >= 1
@@ -121,7 +121,7 @@ def test_what_the_server_refuses_is_counted_and_quoted():
 def test_bodies_larger_than_a_socket_takes_arrive_whole():
     """20 MB at a time, two in flight: the server reads every byte before it answers."""
     large = [PreparedRequest("/v2/models/bert/infer", b"x" * (20 << 20))]
-    with a_server(0.001, workers=2) as url, http.start() as generator:
+    with a_server(0.001, workers=2) as url, worker_pool.start("http") as generator:
         generator.aim(url, large)
         result = generator.run(LoadPoint(1, 2), SteadyStateRule(0.5, max_duration_s=2.0))
     assert result.failure_texts == ()
@@ -131,7 +131,7 @@ def test_bodies_larger_than_a_socket_takes_arrive_whole():
 def test_a_refusal_between_successes_is_seen():
     """Successes are known by the last one's head; a refusal in between is none of them."""
     rule = SteadyStateRule(relative_half_width=0.0, max_duration_s=1.0)
-    with a_server(0.001, workers=1, fail_every=50) as url, http.start() as generator:
+    with a_server(0.001, workers=1, fail_every=50) as url, worker_pool.start("http") as generator:
         generator.aim(url, REQUEST)
         result = generator.run(LoadPoint(1, 1), rule)
     assert result.completed is not None
@@ -139,14 +139,14 @@ def test_a_refusal_between_successes_is_seen():
 
 
 def test_no_server_is_said():
-    with http.start() as generator:
+    with worker_pool.start("http") as generator:
         generator.aim("127.0.0.1:1", REQUEST)
         with pytest.raises(SurroundingsError, match="cannot be reached"):
             generator.run(LoadPoint(1, 1), RULE)
 
 
 def test_one_generator_drives_one_server_after_another():
-    with http.start() as generator:
+    with worker_pool.start("http") as generator:
         for service_s in (0.002, 0.020):
             with a_server(service_s, workers=1) as url:
                 generator.aim(url, REQUEST)
@@ -156,7 +156,7 @@ def test_one_generator_drives_one_server_after_another():
 
 
 def test_it_stops_when_told():
-    with a_server(0.005, workers=1) as url, http.start() as generator:
+    with a_server(0.005, workers=1) as url, worker_pool.start("http") as generator:
         generator.aim(url, REQUEST)
         result = generator.run(LoadPoint(1, 1), SteadyStateRule(1e-9), stop=lambda: True)
     assert result.duration_s < 1
@@ -164,7 +164,7 @@ def test_it_stops_when_told():
 
 def test_connections_that_the_server_ends_are_replaced():
     """A proxy ends a connection every so many requests: no failure, and four stay in flight."""
-    with a_server(0.002, workers=8, close_every=10) as url, http.start() as generator:
+    with a_server(0.002, workers=8, close_every=10) as url, worker_pool.start("http") as generator:
         generator.aim(url, REQUEST)
         result = generator.run(LoadPoint(1, 4), RULE)
     assert result.failure_texts == ()
@@ -174,7 +174,7 @@ def test_connections_that_the_server_ends_are_replaced():
 
 
 def test_a_rate_is_kept_and_what_completes_is_counted():
-    with a_server(0.002, workers=8) as url, http.start() as generator:
+    with a_server(0.002, workers=8) as url, worker_pool.start("http") as generator:
         generator.aim(url, REQUEST)
         result = generator.run(LoadPoint(1, None, request_rate=200.0), RULE)
     assert result.throughput == pytest.approx(200, rel=0.05)
@@ -188,7 +188,10 @@ def test_a_stall_counts_for_all_who_would_have_called_meanwhile():
     Counted from when they were sent it would be one request that took long.
     """
     rule = SteadyStateRule(relative_half_width=0.0)
-    with a_server(0.001, 8, stall_at=50, stall_s=0.5) as url, http.start() as generator:
+    with (
+        a_server(0.001, 8, stall_at=50, stall_s=0.5) as url,
+        worker_pool.start("http") as generator,
+    ):
         generator.aim(url, REQUEST)
         end = time.monotonic() + 1.5
         load = LoadPoint(1, None, request_rate=100.0)
@@ -202,7 +205,7 @@ def test_two_workers_share_the_load():
     """With 0 % of a core as the mark, the first run always asks for another worker."""
     with (
         a_server(0.010, workers=4) as url,
-        pump.start("http", most_workers=2, busy_share=0.0) as generator,
+        worker_pool.start("http", most_workers=2, busy_share=0.0) as generator,
     ):
         generator.aim(url, REQUEST)
         result = generator.run(LoadPoint(1, 4), SteadyStateRule(0.5, max_duration_s=1.0))
@@ -215,7 +218,7 @@ def test_two_workers_share_the_load():
 
 @pytest.mark.parametrize("load", [LoadPoint(1, 5), LoadPoint(1, None, request_rate=30.0)])
 def test_shares_add_up_to_the_load(load: LoadPoint):
-    parts = pump.shares(load, 3)
+    parts = worker_pool.shares(load, 3)
     if load.concurrency:
         assert [part.concurrency for part in parts] == [2, 2, 1]
     else:
@@ -225,8 +228,8 @@ def test_shares_add_up_to_the_load(load: LoadPoint):
 def test_workers_end_when_their_parent_is_killed():
     script = (
         "import psutil, time\n"
-        "from analyzer.load import http\n"
-        "with http.start():\n"
+        "from analyzer.load import worker_pool\n"
+        "with worker_pool.start('http'):\n"
         "    print(psutil.Process().children()[0].pid, flush=True)\n"
         "    time.sleep(60)\n"
     )
@@ -241,7 +244,10 @@ def test_workers_end_when_their_parent_is_killed():
 
 def test_what_is_no_http_is_said():
     """Where something else listens, the first bytes of its answer say so."""
-    with socket.create_server(("127.0.0.1", 0)) as listening, http.start() as generator:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listening,
+        worker_pool.start("http") as generator,
+    ):
 
         def answer() -> None:
             with suppress(OSError):
@@ -255,12 +261,12 @@ def test_what_is_no_http_is_said():
         generator.aim(f"127.0.0.1:{listening.getsockname()[1]}", REQUEST)
         result = generator.run(LoadPoint(1, 1), RULE)
     assert result.requests == 0
-    assert "not an HTTP answer" in result.failure_texts[0]
+    assert "not an HTTP response" in result.failure_texts[0]
 
 
 def test_a_worker_that_is_killed_costs_its_run_only():
     """Once in the middle of a run, once between two."""
-    with a_server(0.010, workers=2) as url, http.start() as generator:
+    with a_server(0.010, workers=2) as url, worker_pool.start("http") as generator:
         generator.aim(url, REQUEST)
 
         def kill() -> None:

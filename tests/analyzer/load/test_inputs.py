@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from analyzer.load import pump
+from analyzer.load import worker_pool
 from analyzer.load.generator import Via
 from analyzer.load.inputs import make_requests, make_tensors
 from analyzer.load.model_inputs import ModelInput, ModelInputs, describe, describe_config
-from analyzer.server.local import LocalServer
-from analyzer.steady_state import SteadyStateRule
+from analyzer.load.steady_state import SteadyStateRule
+from analyzer.triton.own_server import OwnServer
 from profiles import model_config
 from profiles.errors import InputError, SurroundingsError
 from profiles.measurement import LoadPoint
@@ -51,7 +51,7 @@ def test_an_open_dim_needs_a_shape_and_the_message_says_which():
 
 @pytest.mark.parametrize("dims", [(4, 2), (3,), (3, 2, 1)])
 def test_a_shape_that_the_model_does_not_take_is_refused(dims: tuple[int, ...]):
-    with pytest.raises(InputError, match="does not fit"):
+    with pytest.raises(InputError, match="does not match dims"):
         tensors(a_model(IMAGE), shapes={"IMAGE": dims})
 
 
@@ -73,7 +73,7 @@ def test_a_configuration_tells_what_the_server_would():
 
 
 @pytest.mark.triton
-def test_a_real_server_says_what_the_configuration_does(triton: LocalServer):
+def test_a_real_server_says_what_the_configuration_does(triton: OwnServer):
     for model in ("picky", "every_type"):
         config = model_config.read(Path(__file__).parent / "models" / model / "config.pbtxt")
         assert describe(triton.http_url, model) == describe_config(config)
@@ -160,16 +160,16 @@ def test_the_datas_own_shape_fixes_an_open_dim(tmp_path: Path):
     ("document", "words"),
     [
         ("{", "is not JSON"),
-        ("[]", 'no list "data"'),
-        ('{"data": []}', 'no list "data"'),
+        ("[]", 'the list "data" is missing or empty'),
+        ('{"data": []}', 'the list "data" is missing or empty'),
         ('{"data": [1]}', "entry 0 is not an object"),
-        ('{"data": [{"IMGAE": [1]}]}', "'IMGAE', which is no input"),
-        ('{"data": [{}]}', "input IMAGE lacks"),
+        ('{"data": [{"IMGAE": [1]}]}', "unknown input 'IMGAE'"),
+        ('{"data": [{}]}', "input IMAGE of .* is missing"),
         ('{"data": [{"IMAGE": [1, 2]}]}', r"not a FP32 tensor of shape \[3, 2\]"),
         ('{"data": [{"IMAGE": ["a","b","c","d","e","f"]}]}', "not a FP32 tensor"),
         ('{"data": [{"IMAGE": {"b64": "%%"}}]}', "not base64"),
         ('{"data": [{"IMAGE": {"b64": "AAAA"}}]}', "not a FP32 tensor"),
-        ('{"data": [{"IMAGE": {"content": [1], "shape": "3"}}]}', "not a list of whole numbers"),
+        ('{"data": [{"IMAGE": {"content": [1], "shape": "3"}}]}', "not a list of integers"),
         ('{"data": [{"IMAGE": null}]}', "neither a list of values"),
     ],
 )
@@ -212,7 +212,7 @@ def test_no_server_is_said():
 
 @pytest.mark.triton
 @pytest.mark.parametrize("via", ["http", "grpc"])
-def test_a_real_model_gets_what_the_file_says(triton: LocalServer, tmp_path: Path, via: Via):
+def test_a_real_model_gets_what_the_file_says(triton: OwnServer, tmp_path: Path, via: Via):
     """The model refuses a request that mixes entries up or loses the optional mask."""
     mask = {"b64": base64.b64encode(b"\x01\x00").decode()}
     file = a_file(
@@ -220,7 +220,7 @@ def test_a_real_model_gets_what_the_file_says(triton: LocalServer, tmp_path: Pat
         {"TEXT": ["hello"], "IDS": {"content": [1, 2, 3], "shape": [3]}, "MASK": mask},
         {"TEXT": ["wörld"], "IDS": {"content": [4, 5, 6], "shape": [3]}, "MASK": [True, False]},
     )
-    with pump.start(via) as generator:
+    with worker_pool.start(via) as generator:
         for batch_size, data in ((1, file), (2, file), (3, "random")):
             shapes = {"IDS": (4,)} if data == "random" else None
             requests = make_requests(
@@ -234,11 +234,11 @@ def test_a_real_model_gets_what_the_file_says(triton: LocalServer, tmp_path: Pat
 
 @pytest.mark.triton
 @pytest.mark.parametrize("via", ["http", "grpc"])
-def test_what_a_real_model_refuses_is_quoted(triton: LocalServer, tmp_path: Path, via: Via):
+def test_what_a_real_model_refuses_is_quoted(triton: OwnServer, tmp_path: Path, via: Via):
     file = a_file(
         tmp_path / "bad.json", {"TEXT": ["hello"], "IDS": {"content": [7, 8], "shape": [2]}}
     )
-    with pump.start(via) as generator:
+    with worker_pool.start(via) as generator:
         requests = make_requests(triton.http_url, "picky", 1, data=file, via=via)
         generator.aim(triton.http_url if via == "http" else triton.grpc_url, requests)
         result = generator.run(LoadPoint(1, 1), SteadyStateRule())

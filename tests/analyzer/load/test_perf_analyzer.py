@@ -10,8 +10,8 @@ import pytest
 from analyzer.load import perf_analyzer
 from analyzer.load.inputs import make_requests
 from analyzer.load.perf_analyzer import half_width, read_result
-from analyzer.server.local import LocalServer
-from analyzer.steady_state import SteadyStateRule
+from analyzer.load.steady_state import SteadyStateRule
+from analyzer.triton.own_server import OwnServer
 from profiles.errors import InputError
 from profiles.measurement import LoadPoint
 
@@ -68,7 +68,7 @@ def test_where_it_is_not_there_the_way_out_is_said(monkeypatch: pytest.MonkeyPat
 @pytest.mark.docker
 @pytest.mark.timeout(900)  # it may be the first that builds the images
 def test_the_real_one_drives_a_real_model(
-    triton: LocalServer, perf_analyzer_folder: Path, monkeypatch: pytest.MonkeyPatch
+    triton: OwnServer, perf_analyzer_folder: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("PATH", str(perf_analyzer_folder), prepend=os.pathsep)
     with perf_analyzer.start() as generator:

@@ -7,22 +7,15 @@ import numpy as np
 import pytest
 from tritonclient.http import InferenceServerClient, InferInput
 
-from analyzer.load import pump
+from analyzer.load import worker_pool
 from analyzer.load.inputs import make_requests
-from analyzer.load.sequences import (
-    FIRST_ID,
-    LAST_ID,
-    MOST_WORKERS,
-    Sequences,
-    SequenceStep,
-    lengths,
-    varint,
-)
-from analyzer.load.worker import Request
-from analyzer.server import local
-from analyzer.server.local import LocalServer
-from analyzer.server.runtime import Binary
-from analyzer.steady_state import SteadyStateRule
+from analyzer.load.sequences import FIRST_ID, LAST_ID, SequenceStep, lengths, varint
+from analyzer.load.steady_state import SteadyStateRule
+from analyzer.load.worker.request import Request
+from analyzer.load.worker.sequences import MOST_WORKERS, Sequences
+from analyzer.triton import local
+from analyzer.triton.own_server import OwnServer
+from analyzer.triton.runtime import Binary
 from profiles.errors import InputError
 from profiles.measurement import LoadPoint
 
@@ -94,7 +87,7 @@ def test_lengths_differ_about_their_mean():
 
 
 @pytest.fixture(scope="module")
-def triton(embedded_triton: Binary) -> Iterator[LocalServer]:
+def triton(embedded_triton: Binary) -> Iterator[OwnServer]:
     with local.launch(MODELS, embedded_triton) as running:
         running.load("counter")
         running.load("oldest_counter")
@@ -117,12 +110,12 @@ def most_and_left(url: str, model: str) -> tuple[int, int]:
 @pytest.mark.parametrize("model", ["counter", "oldest_counter"])
 @pytest.mark.parametrize("via", ["http", "grpc"])
 def test_a_stateful_model_sees_whole_sequences_as_many_as_the_concurrency(
-    triton: LocalServer, model: str, via: str
+    triton: OwnServer, model: str, via: str
 ):
     """From two workers at once; the model refuses a start too many, or a step without one."""
     url = triton.http_url if via == "http" else triton.grpc_url
     requests = make_requests(triton.http_url, model, 1, via=via, sequence_length=5)
-    with pump.start(via, most_workers=2, busy_share=0.0) as generator:
+    with worker_pool.start(via, most_workers=2, busy_share=0.0) as generator:
         generator.aim(url, requests)
         result = generator.run(LoadPoint(1, 4, sequence_length=5), QUICK)
     assert (result.failures, result.failure_texts) == (0, ())
@@ -131,9 +124,9 @@ def test_a_stateful_model_sees_whole_sequences_as_many_as_the_concurrency(
 
 
 @pytest.mark.triton
-def test_at_a_rate_sequences_are_whole_too(triton: LocalServer):
+def test_at_a_rate_sequences_are_whole_too(triton: OwnServer):
     requests = make_requests(triton.http_url, "counter", 1, sequence_length=3)
-    with pump.start("http") as generator:
+    with worker_pool.start("http") as generator:
         generator.aim(triton.http_url, requests)
         result = generator.run(LoadPoint(1, None, 100.0, "poisson", 3), QUICK)
     assert (result.failures, result.failure_texts) == (0, ())
@@ -142,7 +135,7 @@ def test_at_a_rate_sequences_are_whole_too(triton: LocalServer):
 
 @pytest.mark.triton
 def test_given_sequences_are_sent_as_they_are_and_single_inferences(
-    triton: LocalServer, tmp_path: Path
+    triton: OwnServer, tmp_path: Path
 ):
     step = '{"IN": [1, 2, 3, 4]}'
     data = tmp_path / "data.json"
@@ -152,5 +145,5 @@ def test_given_sequences_are_sent_as_they_are_and_single_inferences(
     assert ends == [(True, False), (False, True), (True, True)]
     data.write_text(f'{{"data": [{step}, {step}]}}')
     assert len(make_requests(triton.http_url, "counter", 1, data=data, sequence_length=10)) == 50
-    with pytest.raises(InputError, match="one inference each"):
+    with pytest.raises(InputError, match="one inference per request"):
         make_requests(triton.http_url, "counter", 4)

@@ -5,7 +5,7 @@ from array import array
 import pytest
 
 from analyzer.load.series import Series
-from analyzer.steady_state import SteadyStateRule
+from analyzer.load.steady_state import SteadyStateRule
 from profiles.measurement import LoadPoint
 
 

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from analyzer.load import pump, shared_memory
+from analyzer.load import shared_memory, worker_pool
 from analyzer.load.generator import Via
 from analyzer.load.inputs import make_requests
-from analyzer.server.local import SHARED_MEMORY, SHM_PREFIX, LocalServer
-from analyzer.steady_state import SteadyStateRule
+from analyzer.load.steady_state import SteadyStateRule
+from analyzer.triton.local import SHARED_MEMORY, SHM_PREFIX
+from analyzer.triton.own_server import OwnServer
 from profiles.errors import InputError
 from profiles.measurement import LoadPoint
 
@@ -26,7 +27,7 @@ def inputs_of(pid: int | None = None) -> list[Path]:
 
 @pytest.mark.triton
 @pytest.mark.parametrize("via", ["http", "grpc"])
-def test_a_real_model_reads_what_lies_there(triton: LocalServer, tmp_path: Path, via: Via):
+def test_a_real_model_reads_what_lies_there(triton: OwnServer, tmp_path: Path, via: Via):
     """The model refuses any other tensor. Requests of 40 kB shrink to some hundred bytes."""
     file = tmp_path / "good.json"
     file.write_text(
@@ -34,7 +35,7 @@ def test_a_real_model_reads_what_lies_there(triton: LocalServer, tmp_path: Path,
         ' "MASK": [true, false]},'
         ' {"TEXT": ["wörld"], "IDS": {"content": [4, 5, 6], "shape": [3]}, "MASK": [true, false]}]}'
     )
-    with pump.start(via) as generator, shared_memory.open_blocks() as blocks:
+    with worker_pool.start(via) as generator, shared_memory.open_blocks() as blocks:
         for batch_size, data, shape in ((1, file, 3), (2, file, 3), (1, "random", 5000)):
             requests = make_requests(
                 triton.http_url,
@@ -55,7 +56,7 @@ def test_a_real_model_reads_what_lies_there(triton: LocalServer, tmp_path: Path,
 
 
 @pytest.mark.triton
-def test_a_killed_run_leaves_a_block_that_the_next_start_removes(triton: LocalServer):
+def test_a_killed_run_leaves_a_block_that_the_next_start_removes(triton: OwnServer):
     script = (
         "import sys, time\n"
         "from analyzer.load import shared_memory\n"
@@ -76,10 +77,10 @@ def test_a_killed_run_leaves_a_block_that_the_next_start_removes(triton: LocalSe
 
 
 @pytest.mark.triton
-def test_a_server_that_cannot_see_it_is_said(triton: LocalServer, tmp_path: Path):
+def test_a_server_that_cannot_see_it_is_said(triton: OwnServer, tmp_path: Path):
     """As in a container: where our blocks are made is not where it looks for them."""
     with shared_memory.open_blocks(tmp_path) as blocks:
-        with pytest.raises(InputError, match="does not see this machine's shared memory"):
+        with pytest.raises(InputError, match="cannot access this machine's shared memory"):
             blocks.place(triton.http_url, [b"x"])
         assert len(list(tmp_path.iterdir())) == 1
     assert list(tmp_path.iterdir()) == []
@@ -90,6 +91,6 @@ def test_more_than_there_is_room_for_is_said():
     full = Path("/proc")
     with (
         shared_memory.open_blocks(full) as blocks,
-        pytest.raises(InputError, match="/proc: 64 bytes are more than is free"),
+        pytest.raises(InputError, match="/proc: 64 bytes needed, more than is free"),
     ):
         blocks.place("127.0.0.1:1", [b"x"])

@@ -6,7 +6,7 @@ import pytest
 
 from analyzer.report.failures import by_reason, nothing_measured
 from analyzer.report.tables import measurements_table
-from analyzer.server.log import telling_first
+from analyzer.triton.log import telling_first
 from profiles.environment import Environment
 from profiles.errors import NoAnswerError, SurroundingsError
 from profiles.measurement import LoadPoint, Measurement, Status

@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from analyzer.load.inputs import make_requests
-from analyzer.server import http_api, local
+from analyzer.triton import http_api, local
 from placement import export
 from placement.layout import Layout, PlacedDevice, Resident
 

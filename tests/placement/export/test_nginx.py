@@ -19,10 +19,10 @@ import echo_model
 import numpy as np
 import pytest
 
-from analyzer.apply import apply, plan, survey
-from analyzer.server import http_api, local
-from analyzer.server.local import LocalServer
-from analyzer.server.runtime import Binary
+from analyzer.deploy.apply import apply, plan, survey
+from analyzer.triton import http_api, local
+from analyzer.triton.own_server import OwnServer
+from analyzer.triton.runtime import Binary
 from placement import export
 from placement.export import nginx
 from placement.export.nginx import Address
@@ -80,7 +80,7 @@ def test_the_files_are_the_same_each_time(tmp_path: Path):
 class FrontDoor:
     http: str
     grpc: str
-    servers: dict[str, LocalServer]
+    servers: dict[str, OwnServer]
     folder: Path
     process: subprocess.Popen[bytes]
 

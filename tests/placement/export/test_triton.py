@@ -8,9 +8,9 @@ from pathlib import Path
 import echo_model
 import pytest
 
-from analyzer.server import http_api, local
-from analyzer.server.runtime import Binary
-from analyzer.smoke import check_repository
+from analyzer.deploy.smoke_test import check_repository
+from analyzer.triton import http_api, local
+from analyzer.triton.runtime import Binary
 from placement import export
 from placement.export.servers import servers
 from placement.layout import Layout, PlacedDevice, Resident
@@ -274,7 +274,7 @@ def test_one_server_cannot_hold_two_variants_of_a_model(models, tmp_path):
 
 
 def test_an_unknown_model_is_named_with_the_nearest(models, tmp_path):
-    with pytest.raises(InputError, match="did you mean 'bert'"):
+    with pytest.raises(InputError, match="Did you mean 'bert'"):
         export.export(Layout((a_device("g", a_resident("bret")),)), models, tmp_path)
 
 

@@ -1,0 +1,142 @@
+"""What all commands share: sources of options, configuration file, output formats, logging.
+
+A value comes from the flag, else from `MODEL_PLACER_<OPTION>` in the environment, else from the
+configuration file (`model-placer.yaml`, or `-f FILE`), else from the option's default.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+import yaml
+
+from profiles.document import read_yaml
+from profiles.errors import InputError
+
+CONFIG_FILE = "model-placer.yaml"
+COMMAND_SECTIONS = ("profile", "place", "export", "verify", "run", "report", "show")
+
+log = logging.getLogger("model_placer")
+
+
+def command(name: str, **settings: Any) -> Callable[[Callable[..., Any]], click.Command]:
+    """A click command with the options that every command takes.
+
+    The function gets `output_format`, besides its own options.
+    """
+
+    def decorate(function: Callable[..., Any]) -> click.Command:
+        settings.setdefault("context_settings", {"show_default": True})
+        made = click.decorators.command(name, click.Command, **settings)(function)
+        made.params += _common_options()
+        for parameter in made.params:
+            if isinstance(parameter, click.Option) and parameter.name and not parameter.envvar:
+                parameter.envvar = "MODEL_PLACER_" + parameter.name.upper()
+        return made
+
+    return decorate
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """` Did you mean 'x'?`, or nothing when no known word is near."""
+    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+    return f" Did you mean {near[0]!r}?" if near else ""
+
+
+def emit(document: Any, output_format: str, table: Callable[[], str]) -> None:
+    """Print a result to stdout: the document as JSON or YAML, or the text that `table` makes."""
+    if output_format == "json":
+        click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+    elif output_format == "yaml":
+        click.echo(yaml.safe_dump(document, sort_keys=False, allow_unicode=True), nl=False)
+    else:
+        click.echo(table())
+
+
+def _read_config(ctx: click.Context, _param: click.Parameter, value: str | None) -> None:
+    path = Path(value or CONFIG_FILE)
+    if value is None and not path.is_file():
+        return
+    document = read_yaml(path) or {}
+    if not isinstance(document, Mapping):
+        raise InputError(f"{path}: expected a mapping, e.g. `store: profiles.db`.")
+    names = {p.name for p in ctx.command.params if p.name}
+    shared = {k: v for k, v in document.items() if k not in COMMAND_SECTIONS}
+    own = document.get(ctx.command.name or "", None) or {}
+    if not isinstance(own, Mapping):
+        raise InputError(f"{path}: {ctx.command.name}: expected a mapping of options.")
+    for key in own:
+        if str(key).replace("-", "_") not in names:
+            hint = nearest(str(key).replace("-", "_"), names)
+            raise InputError(f"{path}: {ctx.command.name}: unknown option {key!r}.{hint}")
+    known = SHARED_KEYS | set(COMMAND_SECTIONS)
+    for key in shared:
+        if str(key).replace("-", "_") not in known:
+            raise InputError(f"{path}: unknown key {key!r}.{nearest(str(key), known)}")
+    values = {str(k).replace("-", "_"): v for k, v in {**shared, **own}.items()}
+    if isinstance(values.get("models"), Mapping):  # names, each with what is particular to it
+        ctx.meta["model_placer.models"] = values["models"]
+        values["models"] = [str(name) for name in values["models"]]
+    ctx.default_map = {k: v for k, v in values.items() if k in names}
+    ctx.meta["model_placer.config"] = document
+    ctx.meta["model_placer.config_file"] = path
+
+
+SHARED_KEYS = {"store", "model_repository", "output_format", "models", "layout"}
+
+
+def _set_verbosity(ctx: click.Context, param: click.Parameter, value: int) -> None:
+    if not value:
+        return
+    level = logging.DEBUG if param.name == "verbose" else logging.ERROR
+    log.setLevel(level)
+
+
+def log_to_stderr() -> None:
+    """Send progress and logs to stderr; results alone go to stdout."""
+    handler = logging.StreamHandler()  # stderr
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    log.propagate = False
+
+
+def _common_options() -> list[click.Parameter]:
+    return [
+        click.Option(
+            ["--output-format"],
+            type=click.Choice(["table", "json", "yaml"]),
+            default="table",
+            help="How results are printed to stdout.",
+        ),
+        click.Option(
+            ["-f", "--config-file"],
+            metavar="FILE",
+            is_eager=True,
+            expose_value=False,
+            callback=_read_config,
+            help=f"Configuration file  [default: {CONFIG_FILE} if it is there]",
+        ),
+        click.Option(
+            ["-v", "--verbose"],
+            is_flag=True,
+            is_eager=True,
+            expose_value=False,
+            callback=_set_verbosity,
+            help="Say more on stderr.",
+        ),
+        click.Option(
+            ["-q", "--quiet"],
+            is_flag=True,
+            is_eager=True,
+            expose_value=False,
+            callback=_set_verbosity,
+            help="Say only errors on stderr.",
+        ),
+    ]

@@ -1,0 +1,1 @@
+"""Layouts on real servers: start, verify under load, calibrate, and apply changes."""

@@ -1,0 +1,1 @@
+"""Devices to measure on: GPUs through NVML, CPU hosts, and the limits of control groups."""

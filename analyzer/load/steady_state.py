@@ -1,0 +1,148 @@
+"""When a measurement may end: warm-up, confidence intervals, drift, Little's law.
+
+Methods, for a series of completed requests in order of completion:
+
+- Warm-up: MSER-5 (White, "An effective truncation heuristic for bias reduction in simulation
+  output", Simulation 69(6), 1997): leave out as many leading batches of five latencies as make the
+  standard error of the rest smallest.
+- Throughput: its inverse is the mean time between completions, whose confidence interval comes
+  from non-overlapping batch means with Student's t (Law, "Simulation Modeling and Analysis",
+  section 9.5). Batches hold at least as many requests as are in flight, since those that are
+  served together complete together.
+- Latency percentile: the order statistics whose ranks enclose it with 95 % by the binomial
+  distribution's normal approximation (Conover, "Practical Nonparametric Statistics", section 3.2),
+  with the number of requests reduced to that of independent ones by lag-one autocorrelation.
+- Drift: the slope of the batch means of latency, by least squares with Student's t.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from profiles.measurement import Confidence
+
+Floats = NDArray[np.float64]
+
+MSER_BATCH = 5
+BATCHES = 20
+Z_95 = 1.959964  # two-sided 95 % of the normal distribution
+T_95 = 2.093024  # of Student's t with 19 degrees of freedom: 20 batches
+T_99_SLOPE = 2.878440  # two-sided 99 % of Student's t with 18 degrees of freedom
+DRIFT = 0.10  # a change within the span that matters
+LITTLE = 0.03  # how far throughput times latency may be from the concurrency
+
+
+@dataclass(frozen=True)
+class SteadyStateRule:
+    """When a measurement may end."""
+
+    relative_half_width: float = 0.05  # of the 95 % intervals of throughput and latency
+    latency_percentile: int = 50  # the tail needs many times the requests of the median
+    min_duration_s: float = 0.5
+    max_duration_s: float = 10.0  # then the measurement ends, with the precision reached
+    min_requests: int = 40
+    answer_timeout_s: float = 60.0  # without any answer for so long the server hangs
+
+
+def warm_up(latencies: Floats, in_flight: int) -> int | None:
+    """The number of leading requests that are warm-up (MSER-5); None while not yet settled.
+
+    The first `in_flight` requests always are: they met an idle server together.
+    """
+    batches = (len(latencies) - in_flight) // MSER_BATCH
+    if batches < 4:
+        return None
+    means = latencies[in_flight : in_flight + batches * MSER_BATCH].reshape(-1, MSER_BATCH).mean(1)
+    left = np.arange(batches, 0, -1)
+    sums = np.cumsum(means[::-1])[::-1]
+    squares = np.cumsum(means[::-1] ** 2)[::-1]
+    errors = np.maximum(squares - sums**2 / left, 0.0) / left**2
+    candidates = errors[: batches // 2 + 1]
+    cut = int(np.argmin(candidates))
+    if cut == batches // 2 and batches > 8:
+        return None  # the best cut is the last one allowed: it is still settling
+    return in_flight + cut * MSER_BATCH
+
+
+def throughput_half_width(ends: Floats, in_flight: int) -> float:
+    """Relative half-width of the 95 % interval of the completion rate; infinite if unknown."""
+    size = (len(ends) - 1) // BATCHES
+    if size < 1 or size * BATCHES < 2 * in_flight:
+        return math.inf
+    edges = ends[-(size * BATCHES + 1) :: size]
+    spans = np.diff(edges)
+    mean = float(spans.mean())
+    if mean <= 0:
+        return math.inf
+    return T_95 * float(spans.std(ddof=1)) / math.sqrt(BATCHES) / mean
+
+
+def percentile_half_width(latencies: Floats, percentile: int) -> float:
+    """Relative half-width of the 95 % interval of a latency percentile; infinite if unknown."""
+    share = percentile / 100
+    total = len(latencies)
+    effective = total * _independence(latencies)
+    if effective < 2:
+        return math.inf
+    spread = Z_95 * math.sqrt(share * (1 - share) / effective)
+    low, high = share - spread, share + spread
+    if high >= 1 + 0.5 / total or low <= 0:
+        return math.inf  # too few requests beyond the percentile to enclose it
+    ordered = np.sort(latencies)
+    bounds = np.quantile(ordered, [low, min(high, 1.0), share])
+    return float((bounds[1] - bounds[0]) / 2 / bounds[2])
+
+
+def _independence(series: Floats) -> float:
+    """Share of independent observations in a series, from its lag-one autocorrelation."""
+    centred = series - series.mean()
+    variance = float((centred * centred).sum())  # `@` would wake threads of BLAS's for long series
+    if len(series) < 3 or variance <= 0:
+        return 1.0
+    lag_one = float((centred[:-1] * centred[1:]).sum()) / variance
+    return (1 - lag_one) / (1 + lag_one) if lag_one > 0 else 1.0
+
+
+def confidence(
+    ends: Floats, latencies: Floats, in_flight: int, rule: SteadyStateRule
+) -> Confidence:
+    """Confidence intervals of throughput and of the rule's latency percentile."""
+    throughput = throughput_half_width(ends, in_flight)
+    latency = percentile_half_width(latencies, rule.latency_percentile)
+    return Confidence(
+        throughput=min(throughput, 1.0),
+        latency=min(latency, 1.0),
+        latency_percentile=rule.latency_percentile,
+        windows=BATCHES,
+        reached=max(throughput, latency) <= rule.relative_half_width,
+    )
+
+
+def in_flight_by_littles_law(ends: Floats, latencies: Floats) -> float:
+    """Requests in flight as throughput times mean latency; the first completion opens the span.
+
+    It equals the concurrency up to what the requests in flight at both ends of the span differ
+    in age, so that a span which is too short, or in which latency drifts, shows here.
+    """
+    return float(latencies[1:].sum() / (ends[-1] - ends[0]))
+
+
+def drift(latencies: Floats) -> str | None:
+    """A note when latency drifted significantly and by more than `DRIFT`, else None."""
+    size = len(latencies) // BATCHES
+    if size < 1:
+        return None
+    means = latencies[-size * BATCHES :].reshape(BATCHES, size).mean(1)
+    x = np.arange(BATCHES) - (BATCHES - 1) / 2
+    slope = float(x @ means / (x @ x))
+    residuals = means - means.mean() - slope * x
+    error = math.sqrt(float(residuals @ residuals) / (BATCHES - 2) / float(x @ x))
+    change = slope * BATCHES / float(means.mean())
+    if abs(change) < DRIFT or abs(slope) < T_99_SLOPE * error:
+        return None
+    way = "rose" if change > 0 else "fell"
+    return f"latency {way} by {abs(change):.0%} during the measurement"

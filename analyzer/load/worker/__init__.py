@@ -1,0 +1,1 @@
+"""Code of the load generator's worker processes: `python -m analyzer.load.worker`."""

@@ -1,1 +1,0 @@
-"""Sampling what a server uses: the host, Triton's own statistics, NVML."""
