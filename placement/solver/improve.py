@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from placement.solver.incumbent import Incumbent
+from placement.solver.refill import QUICK, put_chosen, refill
 from placement.solver.result import Deadline
 
 DRAWN = (1, 2, 2, 3, 3, 4, 5)  # devices that are emptied in a step
@@ -29,6 +30,9 @@ WARM = 0.012  # of a device's worth: temperature at the start of a cycle
 CYCLE = 3000  # steps
 REPLICAS = 6  # more of one item are left where they are, but for those on emptied devices
 REDRAW = 16  # steps for which the weights of devices hold
+REFILL = 12  # steps from one refill to the next
+REFILLED = (2, 2, 3, 3, 4)  # devices
+REFILL_S = 0.5
 TABLE = 1 << 17  # random factors that are drawn at once
 EPSILON = 1e-9
 
@@ -56,7 +60,10 @@ def improve(
         steps += 1
         since += 1
         heat = WARM * (1.0 - (steps % CYCLE) / CYCLE)
-        search.step(heat)
+        if search.refills and steps % REFILL == 0:
+            search.refill(deadline)
+        else:
+            search.step(heat)
         cost = incumbent.cost
         if cost < best - EPSILON and search.within():
             best, since = cost, 0
@@ -116,6 +123,7 @@ class _Search:
         ]
         self.flexible = incumbent.flexible
         self.age = REDRAW
+        self.refills = incumbent.flexible and not incumbent.instance.slowed
         self.table = 1.0 + NOISE * self.numbers.random(TABLE)
         self.typical = (
             float(np.median(incumbent.worth[incumbent.worth > 0]))
@@ -204,6 +212,34 @@ class _Search:
                     if incumbent.unmet[i] > 0:
                         incumbent.top_up(i)
         if good and self._keeps(before, packed, involved, candidates, heat):
+            incumbent.log = None
+        else:
+            incumbent.undo()
+
+    def refill(self, deadline: Deadline) -> None:
+        """A few devices filled anew by a mixed integer program: kept unless that is worse."""
+        incumbent = self.incumbent
+        seats = incumbent.seats()
+        if not len(seats):
+            return
+        number = min(len(seats), self.random.choice(REFILLED))
+        emptied = [int(d) for d in self.numbers.choice(seats, number, replace=False)]
+        items = dict.fromkeys(i for d in emptied for i in incumbent.residents[d])
+        items.update(dict.fromkeys(self._unmet()))
+        before = incumbent.cost
+        incumbent.log = []
+        for d in emptied:
+            for i in list(incumbent.residents[d]):
+                incumbent.take(i, d, keep=True)
+        worth = {i: float(incumbent.penalties[i]) for i in items}
+        limit_s = max(0.01, min(REFILL_S, deadline.left_s))
+        chosen = refill(incumbent, dict.fromkeys(items, emptied), worth, limit_s, QUICK)
+        put_chosen(incumbent, chosen)
+        for i in items:
+            incumbent.top_up(i)
+        for d in emptied:
+            incumbent.close_empty(d)
+        if incumbent.cost <= before + EPSILON:
             incumbent.log = None
         else:
             incumbent.undo()

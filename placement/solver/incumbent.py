@@ -305,12 +305,15 @@ class Incumbent:
         if instance.slowed:
             self._felt(d)
 
-    def take(self, i: int, d: int) -> None:
-        """Take the item's replica from the seat, which closes when nothing is left on it."""
+    def take(self, i: int, d: int, *, keep: bool = False) -> None:
+        """Take the item's replica from the seat, which closes when nothing is left on it.
+
+        With `keep` it stays open.
+        """
         j, share = self._take(i, d)
         if self.log is not None:
             self.log.append(("take", i, d, j, share))
-        if not self.residents[d]:
+        if not self.residents[d] and not keep:
             gpu, kind, name = self.gpu_of[d], int(self.type[d]), self.name_of[d]
             self._close(d)
             if self.log is not None:
@@ -358,7 +361,10 @@ class Incumbent:
     def close_empty(self, d: int) -> None:
         """Close a seat that was opened for a replica that did not come."""
         if self.open[d] and not self.residents[d]:
+            gpu, kind, name = self.gpu_of[d], int(self.type[d]), self.name_of[d]
             self._close(d)
+            if self.log is not None:
+                self.log.append(("close", d, gpu, kind, name))
 
     def fits(self, i: int, d: int, j: int, share: float) -> bool:
         """Whether the seat has room for the replica and the rules allow it there."""

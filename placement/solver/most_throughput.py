@@ -20,6 +20,7 @@ from placement.solver.improve import improve
 from placement.solver.incumbent import Incumbent
 from placement.solver.instance import compile_instance
 from placement.solver.least_hardware import Answer
+from placement.solver.plan import pack, plan
 from placement.solver.relaxation import Relaxation, relax
 from placement.solver.result import Deadline
 from placement.solver.shares import settle
@@ -30,6 +31,8 @@ EFFORT = 3.0  # CP-SAT's deterministic seconds for that
 LOOKED_AT = 20_000
 CLOSE = 1e-5  # relative: values and bounds that are called equal; the result says so
 STEP = 0.01  # of a factor, at which bisection ends
+TIGHT, LOOSE = (0.02, 0.01, 0.005), (0.04, 0.07, 0.12, 0.2)  # parts left free by plans
+PART = 0.25  # of the time left, for one packing
 LITTLE = 0.02  # of every reference, of a layout to start from
 LEAST = 1e-4  # of the bound: about standing by
 
@@ -97,7 +100,7 @@ def _weighted_sum(best: Best, deadline: Deadline, seed: int, *, first: bool) -> 
     relaxation = relax(instance, deadline.part(0.2), close=1e-5)
     bound = weight - relaxation.bound
     work = Incumbent(instance, relaxation, free_devices=True)
-    _build(work, relaxation, deadline)
+    work = _planned(work, deadline.part(0.4), seed)
     if work.absent.any():
         _stand_by(work, best, deadline.part(0.3), seed)
     _offer(best, work, "insertion by dual prices")
@@ -116,6 +119,28 @@ def _stand_by(work: Incumbent, best: Best, deadline: Deadline, seed: int) -> Non
         seat_replicas(work, standing.replicas())
         for i in by_value(work):
             work.top_up(i)
+
+
+def _planned(work: Incumbent, deadline: Deadline, seed: int) -> Incumbent:
+    """The best of some plans, each of which leaves more air than the one before, that is packed."""
+    instance, relaxation = work.instance, work.relaxation
+    best: Incumbent | None = None
+    for airs in (TIGHT, LOOSE):
+        for air in airs:
+            planned = plan(instance, air, deadline) if deadline.left_s > 0 else None
+            if planned is None:
+                break
+            packed = Incumbent(instance, relaxation, free_devices=True)
+            part = deadline.part(PART)
+            found = pack(packed, planned, part, seed, first=True)
+            if found and (best is None or packed.cost < best.cost):
+                best = packed
+            if found == (airs is LOOSE):
+                break
+        if best is not None:
+            return best
+    _build(work, relaxation, deadline)
+    return work
 
 
 def _build(work: Incumbent, relaxation: Relaxation, deadline: Deadline) -> None:

@@ -1,4 +1,4 @@
-"""Layouts from plans: a linear program fixes each item's row and what it carries; then it is packed.
+"""Layouts from plans: a linear program fixes rows and shares, and the rest is a packing.
 
     y[i,j] >= 0   the part of item i that runs as row j, by as many replicas as its rate needs
     z[i,j] >= 0   the part that stands by as row j and is not carried, at its penalty
