@@ -20,6 +20,8 @@ from placement.solver.improve import improve
 from placement.solver.incumbent import Incumbent
 from placement.solver.instance import Instance, compile_instance, exclusive
 from placement.solver.packing.reduction import is_packing, is_plain, pack
+from placement.solver.plan import pack as pack_plan
+from placement.solver.plan import plan
 from placement.solver.relaxation import Relaxation, relax
 from placement.solver.result import Deadline, Status
 from placement.solver.running import stay
@@ -32,6 +34,8 @@ PACKING = 0.95  # part of the time for a problem that is a packing
 RELAXED = 0.7  # part of the time for a packing that only relaxes the problem
 EFFORT = 2.0  # CP-SAT's deterministic seconds for that
 ASKED = 0.6  # part of the time for the compact model, where a layout is known
+FEW, MANY = 60, 20_000  # items, and replicas, between which plans are packed
+PLANNING = 0.12  # part of the time for a plan, and for its packing
 GLANCE = 1_500  # steps of the search before the compact model is asked
 
 
@@ -151,8 +155,26 @@ def _start(best: Best, work: Incumbent, deadline: Deadline, bound: float, seed: 
         construct(fresh, by_value(fresh), deadline)
         _offer(best, fresh, "insertion by dual prices")
         if fresh.cost < work.cost:
-            return fresh
+            work = fresh
+        packed = _packed(work, deadline, seed)
+        if packed is not None and packed.cost < work.cost:
+            work = packed
+            _offer(best, work, "packed plan")
     return work
+
+
+def _packed(work: Incumbent, deadline: Deadline, seed: int) -> Incumbent | None:
+    """A plan, packed, where models have rates and are many."""
+    items = work.instance.items
+    if len(items) < FEW or not any(model.rate for i in items for _, model in i.members):
+        return None
+    planned = plan(work, 0.0, deadline.part(PLANNING))
+    if planned is None or sum(way.replicas for way in planned) > MANY:
+        return None
+    packed = Incumbent(work.instance, work.relaxation, free_devices=False)
+    if pack_plan(packed, planned, deadline.part(PLANNING), seed, first=False):
+        return packed
+    return None
 
 
 def _repair(best: Best, work: Incumbent, deadline: Deadline, bound: float, seed: int) -> None:

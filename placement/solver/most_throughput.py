@@ -127,7 +127,7 @@ def _planned(work: Incumbent, deadline: Deadline, seed: int) -> Incumbent:
     best: Incumbent | None = None
     for airs in (TIGHT, LOOSE):
         for air in airs:
-            planned = plan(instance, air, deadline) if deadline.left_s > 0 else None
+            planned = plan(work, air, deadline) if deadline.left_s > 0 else None
             if planned is None:
                 break
             packed = Incumbent(instance, relaxation, free_devices=True)

@@ -28,7 +28,8 @@ from placement.solver.start import by_value, construct
 
 UNITS = 1_000_000  # of a device's room
 PRICES = 1_000  # units of the dearest device's price
-MOST = 60_000  # rows up to which the program is solved
+MOST = 20_000  # items up to which the program is solved
+NEAR = 1.1  # times the cheapest way's cost at the dual prices: what is dearer is left out
 
 
 @dataclass(frozen=True)
@@ -41,11 +42,12 @@ class Planned:
     share: float
 
 
-def plan(instance: Instance, air: float, deadline: Deadline) -> list[Planned] | None:
+def plan(incumbent: Incumbent, air: float, deadline: Deadline) -> list[Planned] | None:
     """The rounded optimum with so much of every device left free; None where there is none."""
     from ortools.linear_solver import pywraplp
 
-    if len(instance.base) > MOST or any(cls.partitions for cls in instance.classes):
+    instance = incumbent.instance
+    if len(instance.items) > MOST or any(cls.partitions for cls in instance.classes):
         return None
     lp = pywraplp.Solver.CreateSolver("GLOP")
     lp.SetTimeLimit(int(1000 * deadline.left_s) + 1)
@@ -66,19 +68,23 @@ def plan(instance: Instance, air: float, deadline: Deadline) -> list[Planned] | 
         if not item.replicas and item.rate <= 0:
             continue
         whole = lp.Constraint(1.0, 1.0)
-        for j in range(item.rows.start, item.rows.stop):
-            if instance.type_of[j] not in offered:
-                continue
-            for planned in _ways(instance, i, j):
-                column = lp.NumVar(0.0, infinity, "")
-                whole.SetCoefficient(column, 1.0)
-                if not planned.share and instance.flexible:
-                    goal.SetCoefficient(column, item.penalty)
-                use = planned.replicas * (instance.base[j] + planned.share * instance.slope[j])
-                for r in range(resources):
-                    if use[r]:
-                        room[instance.type_of[j]][r].SetCoefficient(column, -float(use[r]))
-                columns.append((planned, column))
+        ways = [
+            way
+            for j in range(item.rows.start, item.rows.stop)
+            if instance.type_of[j] in offered
+            for way in _ways(instance, i, j)
+        ]
+        for planned in _near(incumbent, ways):
+            j = planned.row
+            column = lp.NumVar(0.0, infinity, "")
+            whole.SetCoefficient(column, 1.0)
+            if not planned.share and instance.flexible:
+                goal.SetCoefficient(column, item.penalty)
+            use = planned.replicas * (instance.base[j] + planned.share * instance.slope[j])
+            for r in range(resources):
+                if use[r]:
+                    room[instance.type_of[j]][r].SetCoefficient(column, -float(use[r]))
+            columns.append((planned, column))
         if instance.flexible and not item.replicas:
             column = lp.NumVar(0.0, infinity, "")
             whole.SetCoefficient(column, 1.0)
@@ -91,6 +97,20 @@ def plan(instance: Instance, air: float, deadline: Deadline) -> list[Planned] | 
         if value > best.get(planned.item, (0.0,))[0]:
             best[planned.item] = value, planned
     return [planned for _, planned in best.values()]
+
+
+def _near(incumbent: Incumbent, ways: list[Planned]) -> list[Planned]:
+    """The ways that cost little more than the cheapest of their kind, carrying or standing by."""
+    kept: list[Planned] = []
+    for kind in (True, False):
+        mine = [way for way in ways if (way.share > 0) is kind]
+        costs = [
+            way.replicas * float(incumbent.h[way.row] + way.share * incumbent.c[way.row])
+            for way in mine
+        ]
+        least = min(costs, default=0.0)
+        kept += [w for w, cost in zip(mine, costs, strict=True) if cost <= NEAR * least + 1e-9]
+    return kept
 
 
 def _ways(instance: Instance, i: int, j: int) -> list[Planned]:
