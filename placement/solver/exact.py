@@ -242,6 +242,7 @@ def run(cp: Any, deadline: Deadline, seed: int, workers: int, effort: float | No
     solver.parameters.random_seed = seed
     solver.parameters.num_workers = workers
     solver.parameters.linearization_level = 2
+    solver.parameters.use_lns = False  # what is far from proven has neighbourhoods of our own
     solver.parameters.catch_sigint_signal = False  # the deadline is told instead
     deadline.watch(solver.stop_search)
     try:

@@ -77,7 +77,10 @@ def _can_run(problem: PlacementProblem, model: object) -> bool:
 
 
 def _close(best: Best, bound: float) -> bool:
-    return best.value is not None and best.value >= bound - CLOSE * max(abs(bound), 1e-300)
+    if best.value is None:
+        return False
+    grain = 2.0 / exact.FACTOR if best.problem.fairness == "max-min" else 0.0
+    return best.value >= bound - max(CLOSE * abs(bound), grain)
 
 
 def _offer(best: Best, work: Incumbent, method: str) -> bool:
