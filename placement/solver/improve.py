@@ -30,6 +30,7 @@ WARM = 0.012  # of a device's worth: temperature at the start of a cycle
 CYCLE = 3000  # steps
 REPLICAS = 6  # more of one item are left where they are, but for those on emptied devices
 REDRAW = 16  # steps for which the weights of devices hold
+EXCHANGED = 0.05  # part of the steps that exchange the device type of an item
 REFILL = 12  # steps from one refill to the next
 REFILLED = (2, 2, 3, 3, 4)  # devices
 REFILL_S = 0.5
@@ -172,6 +173,9 @@ class _Search:
         emptied = self._gpu_seats(self._draw(self.random.choice(DRAWN)))
         receivers = self._draw(RECEIVERS)
         items: dict[int, None] = {}
+        moved, kind = self._exchanged()
+        if moved is not None:
+            items[moved] = None
         for d in emptied:
             items.update(dict.fromkeys(incumbent.residents[d]))
         items.update(dict.fromkeys(self._unmet()))
@@ -189,17 +193,27 @@ class _Search:
         incumbent.log = []
         for i in items:
             here = incumbent.of[i]
-            everywhere = len(here) <= REPLICAS
+            everywhere = len(here) <= REPLICAS or i == moved
             for d in list(here):
                 if everywhere or d in gone:
                     incumbent.take(i, d)
         order = sorted(items, key=self._key)
+        if moved is not None:
+            order.remove(moved)
+            order.insert(0, moved)
         candidates = [d for d in seats if incumbent.open[d]]
         opening = self.random.uniform(*OPENING)
         limit = math.inf if self.flexible else before + EPSILON + heat * self.typical
         good = True
         for i in order:
-            met = incumbent.insert(i, candidates, noise=self._noise, opening=opening, limit=limit)
+            met = incumbent.insert(
+                i,
+                candidates,
+                noise=self._noise,
+                opening=opening,
+                limit=limit,
+                kind=kind if i == moved else None,
+            )
             if not met and incumbent.price > limit:
                 good = False
                 break
@@ -249,6 +263,20 @@ class _Search:
         if self.flexible:
             value = float(self.incumbent.penalties[i]) / value
         return -float(value) * (1 + ORDER * self.random.random())
+
+    def _exchanged(self) -> tuple[int | None, int | None]:
+        """At times an item with several replicas, and another device type to run it on."""
+        if self.random.random() > EXCHANGED:
+            return None, None
+        incumbent = self.incumbent
+        several = [i for i, here in enumerate(incumbent.of) if len(here) > 1]
+        if not several:
+            return None, None
+        drawn = self.random.sample(several, min(2, len(several)))
+        i = max(drawn, key=lambda i: len(incumbent.of[i]))
+        rows = incumbent.instance.items[i].rows
+        kinds = sorted(set(incumbent.instance.type_of[rows].tolist()))
+        return i, self.random.choice(kinds)
 
     def _unmet(self) -> list[int]:
         """Some of the items whose demand is not met."""

@@ -577,20 +577,22 @@ class Incumbent:
         opening: float | None = 1.25,
         limit: float = np.inf,
         part: float = 1.0,
+        kind: int | None = None,
     ) -> bool:
         """Insert all that is missing of the item; whether that succeeded.
 
         `seats`: open seats to look at, to which new ones are added; `noise`: gives so many factors
         on prices; `opening`: how much dearer a
         replica on a new device is taken to be, None: no new device; `limit`: the price of GPUs at
-        which to give up; `part`: of the rate that is to be carried.
+        which to give up; `part`: of the rate that is to be carried; `kind`: the only
+        device type that will do.
         """
         item = self.instance.items[i]
         unused = (1.0 - part) * item.rate
         left, replicas = self.missing(i)
         left = max(0.0, left - unused)
         while left > 0 or replicas > 0:
-            if not self._insert_one(i, item, left, replicas, seats, noise, opening):
+            if not self._insert_one(i, item, left, replicas, seats, noise, opening, kind):
                 break
             if self.price > limit:
                 return False
@@ -601,7 +603,7 @@ class Incumbent:
 
     def _insert_one(
         self, i: int, item: Any, left: float, replicas: int, seats: list[int],
-        noise: Callable[[int], Any] | None, opening: float | None,
+        noise: Callable[[int], Any] | None, opening: float | None, kind: int | None,
     ) -> bool:  # fmt: skip
         instance = self.instance
         if item.rows.stop == item.rows.start:
@@ -625,6 +627,8 @@ class Incumbent:
             share = np.minimum(share, spare[:, :, r])
         bad = share < 0.0
         bad |= self.type[index][:, None] != types
+        if kind is not None:
+            bad |= types != kind
         share = np.minimum(share, np.minimum(1.0, left / throughput))
         if instance.slowed:
             self._beside(chosen, item.rows, share, bad, paced=self._paced(i))

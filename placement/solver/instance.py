@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice, product
 from typing import Any
 
@@ -31,7 +31,8 @@ from placement.problem.options import reference, worthwhile
 
 SLACK = 1e-10  # of a device, by which floats may exceed it; a tenth of the checker's tolerance
 SLOT_GROUP = 8  # members from which an `apart` group is counted as a resource
-SLOTS = 4  # such resources at most
+SLOTS = 5  # such resources at most
+HEAVY = 4.0  # replicas from which a model's own slot, one to a device, is counted
 COMBINATIONS = 60  # rows of models that are kept together, at most for each device type
 MANDATORY = 1e7  # times the dearest device: what a demand that must be met costs when it is not
 
@@ -130,6 +131,33 @@ def compile_instance(problem: PlacementProblem, factor: float | None = None) -> 
         )
     flexible = problem.objective == "max-throughput" and factor is None
     return _finish(problem, kinds, table, items, [set(groups[g]) for g in slots], flexible)
+
+
+def with_own_slots(instance: Instance) -> Instance | None:
+    """The instance with a slot for each of the models that need most replicas; None without such.
+
+    A device holds one replica of a model, which the aggregated relaxation does not see by itself.
+    """
+    heavy = []
+    for item in instance.items:
+        if item.rows.start == item.rows.stop or not item.rate:
+            continue
+        use = (instance.base[item.rows] + instance.slope[item.rows]).max(axis=1)
+        lean = int((use / instance.throughput[item.rows]).argmin()) + item.rows.start
+        replicas = item.rate / float(instance.throughput[lean])
+        if replicas >= HEAVY:
+            heavy.append((-replicas, item.rows.start, item.rows))
+    if not heavy:
+        return None
+    own = np.zeros((len(instance.base), min(SLOTS, len(heavy))))
+    for column, (_, _, rows) in enumerate(sorted(heavy, key=lambda h: h[:2])[:SLOTS]):
+        own[rows, column] = 1.0
+    return replace(
+        instance,
+        base=np.hstack([instance.base, own]),
+        slope=np.hstack([instance.slope, np.zeros_like(own)]),
+        limited=np.hstack([instance.limited, np.ones((len(instance.types), own.shape[1]), bool)]),
+    )
 
 
 @dataclass

@@ -18,7 +18,7 @@ from placement.solver.best import GRAIN, Best
 from placement.solver.counts import count_devices
 from placement.solver.improve import improve
 from placement.solver.incumbent import Incumbent
-from placement.solver.instance import Instance, compile_instance, exclusive
+from placement.solver.instance import Instance, compile_instance, exclusive, with_own_slots
 from placement.solver.packing.reduction import is_packing, is_plain, pack
 from placement.solver.plan import pack as pack_plan
 from placement.solver.plan import plan
@@ -34,8 +34,10 @@ PACKING = 0.95  # part of the time for a problem that is a packing
 RELAXED = 0.7  # part of the time for a packing that only relaxes the problem
 EFFORT = 2.0  # CP-SAT's deterministic seconds for that
 ASKED = 0.6  # part of the time for the compact model, where a layout is known
+ALONE = 2_000  # items up to which every device type alone is tried
 FEW, MANY = 60, 20_000  # items, and replicas, between which plans are packed
 PLANNING = 0.12  # part of the time for a plan, and for its packing
+BUILT = 2_500  # 0/1 variables of the compact model for each second left
 GLANCE = 1_500  # steps of the search before the compact model is asked
 
 
@@ -65,7 +67,11 @@ def least_hardware(best: Best, deadline: Deadline, seed: int, *, first: bool = F
     ):
         return Answer("infeasible", 0.0)
     relaxation = relax(instance, deadline.part(0.2))
-    bound = next_price(problem, relaxation.bound)
+    least_cost = relaxation.bound
+    slotted = with_own_slots(instance)
+    if slotted is not None:
+        least_cost = max(least_cost, relax(slotted, deadline.part(0.1)).bound)
+    bound = next_price(problem, least_cost)
     work = Incumbent(instance, relaxation, free_devices=False)
     work = _start(best, work, deadline, bound, seed)
     if first and best.value is not None:
@@ -156,11 +162,28 @@ def _start(best: Best, work: Incumbent, deadline: Deadline, bound: float, seed: 
         _offer(best, fresh, "insertion by dual prices")
         if fresh.cost < work.cost:
             work = fresh
+        for kind in sorted(set(work.instance.type_of.tolist())):
+            alone = _alone(work, kind, deadline)
+            if alone is not None and alone.cost < work.cost:
+                work = alone
+                _offer(best, work, f"{work.instance.types[kind]} alone")
         packed = _packed(work, deadline, seed)
         if packed is not None and packed.cost < work.cost:
             work = packed
             _offer(best, work, "packed plan")
     return work
+
+
+def _alone(work: Incumbent, kind: int, deadline: Deadline) -> Incumbent | None:
+    """Every model on devices of one type, as far as it runs there."""
+    items = work.instance.items
+    if len(items) > ALONE or len(work.instance.types) < 2 or deadline.left_s <= 0:
+        return None
+    runs = [bool((work.instance.type_of[item.rows] == kind).any()) for item in items]
+    alone = Incumbent(work.instance, work.relaxation, free_devices=False)
+    kinds = {i: kind for i, there in enumerate(runs) if there}
+    construct(alone, by_value(alone), deadline.part(0.1), kinds=kinds)
+    return None if len(alone.lacking()) else alone
 
 
 def _packed(work: Incumbent, deadline: Deadline, seed: int) -> Incumbent | None:
@@ -230,7 +253,7 @@ def _search(best: Best, work: Incumbent, deadline: Deadline, bound: float, seed:
             return Answer("infeasible", 0.0)
     fleet = _fleet(problem, best.value)
     number = exact.size(problem, fleet) if fleet is not None else EXACT + 1
-    if fleet is not None and number <= EXACT:
+    if fleet is not None and number <= min(EXACT, BUILT * deadline.left_s):
         hard = number > SMALL
         if hard and best.value is not None:
             improve(work, deadline.part(0.4), seed + 1, target=bound, allowed_moves=allowed)

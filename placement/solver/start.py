@@ -23,16 +23,19 @@ def construct(
     *,
     opening: float = 1.25,
     parts: Mapping[int, float] | None = None,
+    kinds: Mapping[int, int] | None = None,
 ) -> bool:
     """Insert the items one after the other; False when the deadline came first.
 
-    `parts`: of their rates that are inserted.
+    `parts`: of their rates that are inserted; `kinds`: the only device type of an item.
     """
     active = [int(d) for d in incumbent.seats()]
     for number, i in enumerate(items):
         if number % LATE == LATE - 1 and deadline.left_s <= 0:
             return False
-        incumbent.insert(i, active, opening=opening, part=1.0 if parts is None else parts[i])
+        part = 1.0 if parts is None else parts[i]
+        kind = None if kinds is None else kinds.get(i)
+        incumbent.insert(i, active, opening=opening, part=part, kind=kind)
         if len(active) > LOOKED:
             seats = np.array(active)
             left = incumbent.slack(seats) / np.maximum(
