@@ -20,6 +20,7 @@ from placement.solver.shares import settle
 from placement.solver.tidy import renumber, tidy
 
 CUT = "The search was cut by its time limit: another run may end with another layout."
+TO_A_GRAIN = "Optimal to 0.001 %: shares and factors are counted in parts of a million."
 ROOMIEST = 3_000  # 0/1 variables up to which the second goal is looked at
 EFFORT_S = 4.0  # CP-SAT's deterministic time for the second goal
 
@@ -61,8 +62,16 @@ def solve(
         time_s=deadline.spent_s,
         method=best.method,
         headroom=None if best.layout is None else headroom(best.layout),
-        notes=(*(() if answer.status in {"optimal", "infeasible"} else (CUT,)), *best.dropped),
+        notes=(*_notes(problem, answer), *best.dropped),
     )
+
+
+def _notes(problem: PlacementProblem, answer: Answer) -> tuple[str, ...]:
+    if answer.status in {"feasible", "unknown"}:
+        return (CUT,)
+    if answer.status == "optimal" and problem.objective == "max-throughput":
+        return (TO_A_GRAIN,)
+    return ()
 
 
 def _repair(
