@@ -32,6 +32,7 @@ LOOKED_AT = 20_000
 CLOSE = 1e-5  # relative: values and bounds that are called equal; the result says so
 STEP = 0.01  # of a factor, at which bisection ends
 TIGHT, LOOSE = (0.02, 0.01, 0.005), (0.04, 0.07, 0.12, 0.2)  # parts left free by plans
+AIRS = (0.02, 0.0)  # likewise, of plans for a factor
 PART = 0.25  # of the time left, for one packing
 LITTLE = 0.02  # of every reference, of a layout to start from
 LEAST = 1e-4  # of the bound: about standing by
@@ -229,6 +230,13 @@ def _standing(best: Best, factor: float, deadline: Deadline, seed: int) -> Incum
     relaxation = relax(instance, deadline.part(0.1))
     work = Incumbent(instance, relaxation, free_devices=True)
     construct(work, by_value(work), deadline)
+    for air in AIRS:
+        planned = plan(work, air, deadline) if len(work.lacking()) else None
+        if planned is not None:
+            packed = Incumbent(instance, relaxation, free_devices=True)
+            found = pack(packed, planned, deadline.part(PART), seed, first=True)
+            if found and packed.cost < work.cost:
+                work = packed
     if len(work.lacking()):
         improve(work, deadline, seed, target=0.0, patience=4000)
     return None if len(work.lacking()) else work
