@@ -121,7 +121,7 @@ def left_by(pid: int, children: list[psutil.Process]) -> list[str]:
     try:
         with closing(connect()) as engine:
             label = f"{OWNER_PID}={pid}"
-            found = engine.containers.list(all=True, filters={"label": label})
+            found = engine.containers.list(all=True, ignore_removed=True, filters={"label": label})
             left += [str(container.name) for container in found]
     except OSError:
         pass  # no engine here, and so no containers

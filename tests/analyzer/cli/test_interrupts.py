@@ -145,7 +145,12 @@ def a_silent_registry() -> Iterator[str]:
 
 def of_owner(pid: int) -> list[Container]:
     with closing(connect()) as engine:
-        return engine.containers.list(all=True, filters={"label": f"model-placer.owner-pid={pid}"})
+        # One that goes away while they are listed is none.
+        return engine.containers.list(
+            all=True,
+            ignore_removed=True,
+            filters={"label": f"model-placer.owner-pid={pid}"},
+        )
 
 
 def while_the_image_is_pulled(process: subprocess.Popen[str]) -> None:

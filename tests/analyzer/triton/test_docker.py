@@ -41,7 +41,10 @@ def server(triton_image: str, repository: Path) -> Iterator[OwnServer]:
 
 def ours(engine: docker.DockerClient, owner: int) -> list[str]:
     label = f"{OWNER_PID}={owner}"
-    return [each.name for each in engine.containers.list(all=True, filters={"label": label})]
+    return [
+        each.name
+        for each in engine.containers.list(all=True, ignore_removed=True, filters={"label": label})
+    ]
 
 
 def infer(server: OwnServer, number: int) -> int:
