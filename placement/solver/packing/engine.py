@@ -15,7 +15,7 @@ from placement.solver.packing.closing import close
 from placement.solver.packing.compact import SMALL, compact, size
 from placement.solver.packing.cover import cover
 from placement.solver.packing.diving import dive
-from placement.solver.packing.filling import Values, fill
+from placement.solver.packing.filling import MANY, Values, fill
 from placement.solver.packing.generation import Generation, Master
 from placement.solver.packing.instance import PackingInstance, PackingResult, price_of
 from placement.solver.packing.neighbourhood import repack
@@ -27,6 +27,7 @@ from placement.solver.result import Deadline, Status
 
 PASSES = 40  # of filling before column generation, at most
 NARROW, WIDE = (4, 60), (10, 240)  # width and window of the first passes, and of later ones
+SIDE_BY_SIDE = (4, 120), (6, 240)  # the same where bins are filled side by side
 FEW = 400  # item types up to which filling soon gives way to column generation
 DISTINCT = 1600  # item types up to which packings are generated
 ROUNDS = 10_000
@@ -146,7 +147,9 @@ def _fill(search: Progress, rough: Surrogate, y: list[Any]) -> None:
         if search.over or failed >= patience or (number > 0 and part.left_s <= 0):
             return
         values = passes.next(search.random, 0.03)
-        width, window = NARROW if number < 4 or len(values) > DISTINCT else WIDE
+        quick, thorough = SIDE_BY_SIDE if len(values) > MANY else (NARROW, WIDE)
+        first = number < 2 if len(values) > MANY else number < 4 or len(values) > DISTINCT
+        width, window = quick if first else thorough
         until = part if number and search.bins else search.deadline
         bins = fill(
             table, values, table.counts, search.left, y, search.random, until, width, window=window
