@@ -30,6 +30,7 @@ from placement.problem import Model, Option, PlacementProblem, Pool
 from placement.problem.options import reference, worthwhile
 
 SLACK = 1e-10  # of a device, by which floats may exceed it; a tenth of the checker's tolerance
+LEAST = 1e-3  # of a rate: a smaller part is not worth a replica
 SLOT_GROUP = 8  # members from which an `apart` group is counted as a resource
 SLOTS = 4  # such resources at most
 COMBINATIONS = 60  # rows of models that are kept together, at most for each device type
@@ -89,6 +90,15 @@ class Instance:
     def resources(self) -> int:
         """How many there are, slots included."""
         return int(self.base.shape[1])
+
+
+def most_share(instance: Instance) -> Any:
+    """By row: the greatest share for which an empty device has room, at most 1."""
+    spare = np.maximum(0.0, 1.0 + SLACK - instance.base)
+    slope = instance.slope
+    with np.errstate(divide="ignore", invalid="ignore"):
+        share = np.where(slope > 0, spare / slope, 1.0)
+    return np.minimum(1.0, share.min(axis=1, initial=1.0))
 
 
 def compile_instance(problem: PlacementProblem, factor: float | None = None) -> Instance:
