@@ -100,7 +100,7 @@ def _is_number(text: str) -> bool:
 def _model(model: Model, types: set[str], resources: set[str]) -> None:
     at = f"models.{model.name}"
     names = {(o.name, o.device_type) for o in model.options}
-    if len(names) < len(model.options) or ("", "") in names:
+    if len(names) < len(model.options):
         _unique(f"{at}.options", (f"{o.name} on {o.device_type}" for o in model.options))
     for option in model.options:
         if _is_sound(option, types, resources):

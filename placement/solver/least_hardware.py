@@ -21,7 +21,7 @@ from placement.solver.incumbent import Incumbent
 from placement.solver.instance import Instance, compile_instance, exclusive
 from placement.solver.packing.reduction import is_packing, is_plain, pack
 from placement.solver.plan import pack as pack_plan
-from placement.solver.plan import cheapest, plan
+from placement.solver.plan import MOST, cheapest, plan
 from placement.solver.relaxation import Relaxation, relax
 from placement.solver.result import Deadline, Status
 from placement.solver.running import stay
@@ -155,11 +155,15 @@ def _start(best: Best, work: Incumbent, deadline: Deadline, bound: float, seed: 
         fresh = work
         if problem.current:
             fresh = Incumbent(work.instance, work.relaxation, free_devices=False)
-        construct(fresh, by_value(fresh), deadline)
-        _offer(best, fresh, "insertion by dual prices")
-        if fresh.cost < work.cost:
-            work = fresh
-        packed = _packed(work, deadline, seed)
+        packed = None
+        if len(work.instance.items) > MOST:  # a packing is there sooner
+            packed = _packed(fresh, deadline, seed)
+        if packed is None:
+            construct(fresh, by_value(fresh), deadline)
+            _offer(best, fresh, "insertion by dual prices")
+            if fresh.cost < work.cost:
+                work = fresh
+            packed = _packed(work, deadline, seed)
         if packed is not None and packed.cost < work.cost:
             work = packed
             _offer(best, work, "packed plan")

@@ -36,15 +36,36 @@ def fill_batches(
     """Bins for most of the copies, which are taken off `rest` and `left`; None past the time."""
     order = np.argsort(-values, kind="stable")
     order = np.repeat(order, rest[order])
-    bins: list[Packing] = []
     kinds = [_Kind(table, b, values, np.asarray(w, float)) for b, w in enumerate(weights)]
+    # Items of the same bin types go together: what cannot go into a bin has no place in its window.
+    fitting = np.zeros(len(rest), np.int64)
+    for b, entries in enumerate(table.entries):
+        fitting[np.unique(entries.owner)] += 1 << b
+    bins: list[Packing] = []
+    for which in np.unique(fitting[order]).tolist():
+        found = _fill(
+            table, {b: kind for b, kind in enumerate(kinds) if which >> b & 1},
+            order[fitting[order] == which], rest, left, random, deadline, width, window,
+        )  # fmt: skip
+        if found is None:
+            return None
+        bins += found
+    return bins
+
+
+def _fill(
+    table: Table, kinds: dict[int, _Kind], order: Any, rest: Any, left: list[int | None],
+    random: np.random.Generator, deadline: Deadline, width: int, window: int,
+) -> list[Packing] | None:  # fmt: skip
+    """The same for copies in `order`, all of which fit the same kinds of bins."""
+    bins: list[Packing] = []
     while len(order) > LEFT:
         if deadline.left_s <= 0:
             return None
         number = min(BATCH, len(order) // (2 * window))
-        open_kinds = [b for b in range(len(kinds)) if left[b] != 0]
+        open_kinds = [b for b in kinds if left[b] != 0]
         number = min([number, *(n for b in open_kinds if (n := left[b]) is not None)])
-        if number < 1:
+        if number < 1 or not open_kinds:
             break
         places = _deal(len(order), number, window, random)
         items = order[places]
