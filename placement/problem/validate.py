@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from math import isfinite
 
-from placement.problem import Model, PlacementProblem, Pool
+from placement.problem import Model, Option, PlacementProblem, Pool
 from profiles.errors import InputError
 
 # What no fleet means, and what would make exact integers needlessly long. Generous by far.
@@ -99,8 +99,12 @@ def _is_number(text: str) -> bool:
 
 def _model(model: Model, types: set[str], resources: set[str]) -> None:
     at = f"models.{model.name}"
-    _unique(f"{at}.options", (f"{o.name} on {o.device_type}" for o in model.options))
+    names = {(o.name, o.device_type) for o in model.options}
+    if len(names) < len(model.options):
+        _unique(f"{at}.options", (f"{o.name} on {o.device_type}" for o in model.options))
     for option in model.options:
+        if _is_sound(option, types, resources):
+            continue
         here = f"{at}.options.{option.name}"
         if option.device_type not in types:
             raise InputError(
@@ -132,6 +136,17 @@ def _model(model: Model, types: set[str], resources: set[str]) -> None:
             f"{at}.rate: {model.rate:g} inferences per second would take more than "
             f"{MOST_REPLICAS} replicas; its best option carries {best:g}."
         )
+
+
+def _is_sound(option: Option, types: set[str], resources: set[str]) -> bool:
+    """Whether nothing is wrong with the option; most have nothing, and need no words for it."""
+    figures = (option.throughput, option.busy, option.sensitivity, option.latency_ms or 0.0)
+    return (
+        option.device_type in types
+        and option.needs.keys() <= resources
+        and all(f == 0 or SMALLEST_FIGURE <= f <= LARGEST_AMOUNT for f in option.needs.values())
+        and all(f == 0 or SMALLEST_FIGURE <= f <= LARGEST_FIGURE for f in figures)
+    )
 
 
 def _copies(problem: PlacementProblem) -> None:

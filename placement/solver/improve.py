@@ -35,6 +35,7 @@ REFILL = 12  # steps from one refill to the next
 REFILLED = (2, 2, 3, 3, 4)  # devices
 REFILL_S = 0.5
 TABLE = 1 << 17  # random factors that are drawn at once
+LARGE = 20_000  # items from which the search only descends
 EPSILON = 1e-9
 
 
@@ -55,12 +56,14 @@ def improve(
     """
     search = _Search(incumbent, seed, allowed_moves)
     best = incumbent.cost
-    kept = snapshot(incumbent)
+    # Of so many a snapshot takes longer than a step: nothing dearer is taken, and none is needed.
+    descending = len(incumbent.instance.items) > LARGE and allowed_moves is None
+    kept = [] if descending else snapshot(incumbent)
     since = steps = 0
     while deadline.left_s > 0 and since < patience and best > target + EPSILON:
         steps += 1
         since += 1
-        heat = WARM * (1.0 - (steps % CYCLE) / CYCLE)
+        heat = 0.0 if descending else WARM * (1.0 - (steps % CYCLE) / CYCLE)
         if search.refills and steps % REFILL == 0:
             search.refill(deadline)
         else:
@@ -68,12 +71,12 @@ def improve(
         cost = incumbent.cost
         if cost < best - EPSILON and search.within():
             best, since = cost, 0
-            kept = snapshot(incumbent)
+            kept = kept if descending else snapshot(incumbent)
             if on_better is not None:
                 on_better()
-        elif steps % CYCLE == 0 and cost > best + EPSILON:
+        elif steps % CYCLE == 0 and cost > best + EPSILON and not descending:
             restore(incumbent, kept)
-    if incumbent.cost > best + EPSILON or not search.within():
+    if not descending and (incumbent.cost > best + EPSILON or not search.within()):
         restore(incumbent, kept)
     return steps
 

@@ -18,11 +18,10 @@ import numpy as np
 
 from placement.layout.replica import Replica
 from placement.problem import Pool
-from placement.solver.instance import MANDATORY, SLACK, DeviceClass, Instance, owns
+from placement.solver.instance import LEAST, MANDATORY, SLACK, DeviceClass, Instance, owns
 from placement.solver.relaxation import Relaxation
 
 REST = 1e-11  # of a rate: what floats leave over
-LEAST = 1e-3  # of a rate: a smaller part is not worth a replica
 DEARER = 1.15  # what is left over of a rate is priced so much above the relaxation's price
 SPREAD = 0.1  # part of the dual prices that is spread evenly over a device's resources
 

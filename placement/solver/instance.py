@@ -28,8 +28,9 @@ import numpy as np
 
 from placement.problem import Model, Option, PlacementProblem, Pool
 from placement.problem.options import reference, worthwhile
+from placement.solver.rows import SLACK, SingleRows, free_room, joined, single_rows
 
-SLACK = 1e-10  # of a device, by which floats may exceed it; a tenth of the checker's tolerance
+LEAST = 1e-3  # of a rate: a smaller part is not worth a replica
 SLOT_GROUP = 8  # members from which an `apart` group is counted as a resource
 SLOTS = 5  # such resources at most
 HEAVY = 4.0  # replicas from which a model's own slot, one to a device, is counted
@@ -92,6 +93,15 @@ class Instance:
         return int(self.base.shape[1])
 
 
+def most_share(instance: Instance) -> Any:
+    """By row: the greatest share for which an empty device has room, at most 1."""
+    spare = np.maximum(0.0, 1.0 + SLACK - instance.base)
+    slope = instance.slope
+    with np.errstate(divide="ignore", invalid="ignore"):
+        share = np.where(slope > 0, spare / slope, 1.0)
+    return np.minimum(1.0, share.min(axis=1, initial=1.0))
+
+
 def compile_instance(problem: PlacementProblem, factor: float | None = None) -> Instance:
     """The arrays of a problem.
 
@@ -110,12 +120,25 @@ def compile_instance(problem: PlacementProblem, factor: float | None = None) -> 
     items = []
     must = MANDATORY * max([1.0, *(pool.price for pool in problem.pools)])
     rules = _Rules(problem)
+    single = single_rows(
+        problem, {m.name: _rate(problem, m, factor) for m in problem.models}, kinds
+    )
+    places: list[Any] = []  # of each item's rows in the table of single models, or after it
+    number = 0
+    flexible = problem.objective == "max-throughput" and factor is None
     for members in _bundles(problem):
-        rows, rate, replicas = table.add(members, factor)
         apart = [g for name, _ in members for g in group_of[name]]
+        if len(members) == 1:
+            place, rate, replicas = single.of(members[0][1])
+        else:
+            start = len(table.base)
+            rate, replicas = table.bundle(members, factor)
+            place = len(single.type_of) + np.arange(start, len(table.base))
         if len(set(apart)) < len(apart):  # members that exclude each other
-            rows = table.drop(rows)
-        flexible = problem.objective == "max-throughput" and factor is None
+            place = place[:0]
+        places.append(place)
+        rows = slice(number, number + len(place))
+        number = rows.stop
         penalty = sum(model.weight for _, model in members) if flexible else must
         items.append(
             Item(
@@ -129,8 +152,10 @@ def compile_instance(problem: PlacementProblem, factor: float | None = None) -> 
                 *rules.of(members),
             )
         )
-    flexible = problem.objective == "max-throughput" and factor is None
-    return _finish(problem, kinds, table, items, [set(groups[g]) for g in slots], flexible)
+    order = np.concatenate(places) if places else np.zeros(0, int)
+    return _finish(
+        problem, kinds, table, single, order, items, [set(groups[g]) for g in slots], flexible
+    )
 
 
 def with_own_slots(instance: Instance) -> Instance | None:
@@ -162,7 +187,7 @@ def with_own_slots(instance: Instance) -> Instance | None:
 
 @dataclass
 class _Table:
-    """Rows as they are gathered."""
+    """Rows of models that are kept together, as they are gathered."""
 
     problem: PlacementProblem
     kinds: dict[str, int]
@@ -176,46 +201,11 @@ class _Table:
     def __post_init__(self) -> None:
         self.room: list[list[float | None]] = []
         for kind in self.problem.types:
-            room: list[float | None] = []
-            for resource in self.problem.resources:
-                limit = kind.capacity.get(resource.name)
-                free = None
-                if limit is not None:
-                    free = limit - kind.baseline.get(resource.name, 0.0)
-                    # What decimals leave of nothing: 0.3 - 0.1 - 0.2.
-                    free = 0.0 if abs(free) < 1e-12 * limit else free
-                room.append(free)
+            room = free_room(self.problem, kind)
             self.room.append(room)
         self.names = [(r.name, r.scales) for r in self.problem.resources]
 
-    def add(
-        self, members: tuple[tuple[str, Model], ...], factor: float | None
-    ) -> tuple[slice, float, int]:
-        """The rows of an item, its rate and its least number of replicas."""
-        first = len(self.base)
-        if len(members) == 1:
-            rate, replicas = self._single(members[0][1], factor)
-        else:
-            rate, replicas = self._bundle(members, factor)
-        return slice(first, len(self.base)), rate, replicas
-
-    def drop(self, rows: slice) -> slice:
-        """Forget the rows that were added last."""
-        for column in (
-            self.type_of, self.base, self.slope, self.throughput, self.options, self.slowdown
-        ):  # fmt: skip
-            del column[rows.start :]
-        return slice(rows.start, rows.start)
-
-    def _single(self, model: Model, factor: float | None) -> tuple[float, int]:
-        rate = _rate(self.problem, model, factor)
-        for k, option in worthwhile(self.problem, model):
-            if rate is not None and option.throughput <= 0:
-                continue
-            self._row((k,), [(option, rate, 1.0)], option.throughput, model)
-        return (rate if rate is not None else float(model.min_replicas)), model.min_replicas
-
-    def _bundle(
+    def bundle(
         self, members: tuple[tuple[str, Model], ...], factor: float | None
     ) -> tuple[float, int]:
         """Models on the same devices: each device carries the same part of every rate."""
@@ -378,16 +368,17 @@ def _finish(
     problem: PlacementProblem,
     kinds: dict[str, int],
     table: _Table,
+    single: SingleRows,
+    order: Any,
     items: list[Item],
     slots: list[set[str]],
     flexible: bool,
 ) -> Instance:
-    n, resources = len(table.base), len(problem.resources)
+    n, resources = len(order), len(problem.resources)
     base = np.zeros((n, max(1, resources + len(slots))))
     slope = np.zeros_like(base)
-    if n and resources:
-        base[:, :resources] = table.base
-        slope[:, :resources] = table.slope
+    base[:, :resources] = joined(single.base, table.base, order)
+    slope[:, :resources] = joined(single.slope, table.slope, order)
     limited = np.zeros((len(kinds), base.shape[1]), bool)
     for t, room in enumerate(table.room):
         limited[t, :resources] = [free is not None for free in room]
@@ -396,17 +387,18 @@ def _finish(
         for item in items:
             if any(name in group for name, _ in item.members):
                 base[item.rows, resources + number] = 1.0
-    slowdown = np.array(table.slowdown).reshape(n, 3)
+    slowdown = joined(single.slowdown, table.slowdown, order)
+    options = [*single.options, *table.options]
     return Instance(
         problem,
         tuple(items),
         tuple(kinds),
         _classes(problem, kinds),
-        np.array(table.type_of, dtype=int),
+        joined(single.type_of, table.type_of, order),
         base,
         slope,
-        np.array(table.throughput, dtype=float),
-        tuple(table.options),
+        joined(single.throughput, table.throughput, order),
+        tuple(options[place] for place in order.tolist()),
         limited,
         slowdown[:, 0],
         slowdown[:, 1],

@@ -20,8 +20,8 @@ from placement.solver.improve import improve
 from placement.solver.incumbent import Incumbent
 from placement.solver.instance import Instance, compile_instance, exclusive, with_own_slots
 from placement.solver.packing.reduction import is_packing, is_plain, pack
+from placement.solver.plan import MOST, cheapest, plan
 from placement.solver.plan import pack as pack_plan
-from placement.solver.plan import plan
 from placement.solver.relaxation import Relaxation, relax
 from placement.solver.result import Deadline, Status
 from placement.solver.running import stay
@@ -35,9 +35,10 @@ RELAXED = 0.7  # part of the time for a packing that only relaxes the problem
 EFFORT = 2.0  # CP-SAT's deterministic seconds for that
 ASKED = 0.6  # part of the time for the compact model, where a layout is known
 ALONE = 2_000  # items up to which every device type alone is tried
-FEW, MANY = 60, 20_000  # items, and replicas, between which plans are packed
-PLANNING = 0.12  # part of the time for a plan, and for its packing
 BUILT = 2_500  # 0/1 variables of the compact model for each second left
+FEW = 60  # items from which plans are packed
+PLANNING = 0.12  # part of the time for a plan, and for its packing
+PLANNED = 0.5  # for the packing of so many that other searches find little
 GLANCE = 1_500  # steps of the search before the compact model is asked
 
 
@@ -53,7 +54,9 @@ def least_hardware(best: Best, deadline: Deadline, seed: int, *, first: bool = F
     """Search; layouts are offered to `best`. With `first` any layout will do."""
     problem = best.problem
     if is_packing(problem):
-        packed = pack(problem, deadline.part(PACKING), seed)
+        packed = pack(
+            problem, deadline.part(PACKING), seed, lambda found: best.offer(found, "best fit")
+        )
         best.offer(packed.replicas, packed.method)
         if packed.status == "infeasible":
             return Answer("infeasible", packed.bound)
@@ -158,16 +161,20 @@ def _start(best: Best, work: Incumbent, deadline: Deadline, bound: float, seed: 
         fresh = work
         if problem.current:
             fresh = Incumbent(work.instance, work.relaxation, free_devices=False)
-        construct(fresh, by_value(fresh), deadline)
-        _offer(best, fresh, "insertion by dual prices")
-        if fresh.cost < work.cost:
-            work = fresh
-        for kind in sorted(set(work.instance.type_of.tolist())):
-            alone = _alone(work, kind, deadline)
-            if alone is not None and alone.cost < work.cost:
-                work = alone
-                _offer(best, work, f"{work.instance.types[kind]} alone")
-        packed = _packed(work, deadline, seed)
+        packed = None
+        if len(work.instance.items) > MOST:  # a packing is there sooner
+            packed = _packed(fresh, deadline, seed)
+        if packed is None:
+            construct(fresh, by_value(fresh), deadline)
+            _offer(best, fresh, "insertion by dual prices")
+            if fresh.cost < work.cost:
+                work = fresh
+            for kind in sorted(set(work.instance.type_of.tolist())):
+                alone = _alone(work, kind, deadline)
+                if alone is not None and alone.cost < work.cost:
+                    work = alone
+                    _offer(best, work, f"{work.instance.types[kind]} alone")
+            packed = _packed(work, deadline, seed)
         if packed is not None and packed.cost < work.cost:
             work = packed
             _offer(best, work, "packed plan")
@@ -192,10 +199,11 @@ def _packed(work: Incumbent, deadline: Deadline, seed: int) -> Incumbent | None:
     if len(items) < FEW or not any(model.rate for i in items for _, model in i.members):
         return None
     planned = plan(work, 0.0, deadline.part(PLANNING))
-    if planned is None or sum(way.replicas for way in planned) > MANY:
-        return None
+    part = PLANNING
+    if planned is None:
+        planned, part = cheapest(work), PLANNED
     packed = Incumbent(work.instance, work.relaxation, free_devices=False)
-    if pack_plan(packed, planned, deadline.part(PLANNING), seed, first=False):
+    if pack_plan(packed, planned, deadline.part(part), seed, first=False):
         return packed
     return None
 
@@ -272,6 +280,9 @@ def _search(best: Best, work: Incumbent, deadline: Deadline, bound: float, seed:
 
 def _fleet(problem: PlacementProblem, value: float | None) -> list[Unit] | None:
     """The devices that the compact model names; None where these are far too many."""
+    copies = sum(model.count for model in problem.models)
+    if copies * min(copies, _least_devices(problem, value)) > EXACT:
+        return None
     most = wanted(problem)
     if value is not None and all(pool.count is None and pool.price > 0 for pool in problem.pools):
         cheapest = min((pool.price for pool in problem.pools), default=1.0)
@@ -280,6 +291,14 @@ def _fleet(problem: PlacementProblem, value: float | None) -> list[Unit] | None:
         return None
     fleet = units(problem, most)
     return fleet if value is None else exact.enough(problem, fleet, value)
+
+
+def _least_devices(problem: PlacementProblem, value: float | None) -> float:
+    """As many devices as the compact model names at least."""
+    if any(pool.count is None for pool in problem.pools):
+        dearest = max(pool.price for pool in problem.pools)
+        return inf if value is None else value / dearest if dearest > 0 else 1.0
+    return sum(pool.count or 0 for pool in problem.pools) if value is None else 1.0
 
 
 def _prove(

@@ -19,8 +19,10 @@ from dataclasses import dataclass
 from math import ceil
 from typing import Any
 
+import numpy as np
+
 from placement.solver.incumbent import Incumbent
-from placement.solver.instance import Instance
+from placement.solver.instance import LEAST, Instance, most_share
 from placement.solver.packing.engine import solve_packing
 from placement.solver.packing.instance import BinType, Choice, ItemType, PackingInstance
 from placement.solver.result import Deadline
@@ -40,6 +42,45 @@ class Planned:
     row: int
     replicas: int
     share: float
+
+
+def cheapest(incumbent: Incumbent) -> list[Planned]:
+    """Each item by its cheapest way at the dual prices: the plan for as many items as there are."""
+    instance = incumbent.instance
+    asked = [
+        (i, item)
+        for i, item in enumerate(instance.items)
+        if (item.replicas or item.rate > 0) and item.rows.start < item.rows.stop
+    ]
+    if not asked:
+        return []
+    firsts = np.array([item.rows.start for _, item in asked])
+    lengths = np.array([item.rows.stop - item.rows.start for _, item in asked])
+    starts = np.cumsum(lengths) - lengths
+    rows = np.arange(int(lengths.sum())) + np.repeat(firsts - starts, lengths)
+    rates = np.repeat([item.rate for _, item in asked], lengths)
+    least = np.repeat([max(1, item.replicas) for _, item in asked], lengths)
+    full = most_share(instance)[rows]
+    part = rates / instance.throughput[rows]
+    with np.errstate(divide="ignore"):
+        number = np.where(full > LEAST, np.maximum(least, np.ceil(part / full - 1e-9)), np.inf)
+    offered = np.isin(instance.type_of[rows], [cls.type for cls in instance.classes])
+    number[~offered] = np.inf
+    finite = np.isfinite(number)
+    cost = np.full(len(rows), np.inf)
+    cost[finite] = (
+        number[finite] * incumbent.h[rows[finite]] + part[finite] * incumbent.c[rows[finite]]
+    )
+    best = np.minimum.reduceat(cost, starts)
+    chosen = np.flatnonzero(cost <= np.repeat(best, lengths))
+    owner = np.repeat(np.arange(len(asked)), lengths)[chosen]
+    _, place = np.unique(owner, return_index=True)
+    chosen = chosen[place]
+    return [
+        Planned(asked[o][0], int(rows[p]), int(number[p]), min(1.0, float(part[p] / number[p])))
+        for o, p in zip(owner[place].tolist(), chosen.tolist(), strict=True)
+        if np.isfinite(cost[p])
+    ]
 
 
 def plan(incumbent: Incumbent, air: float, deadline: Deadline) -> list[Planned] | None:
@@ -64,6 +105,7 @@ def plan(incumbent: Incumbent, air: float, deadline: Deadline) -> list[Planned] 
             room[cls.type][r].SetCoefficient(n, 1.0 - air)
     offered = {cls.type for cls in instance.classes}
     columns: list[tuple[Planned, Any]] = []
+    full = most_share(instance)
     for i, item in enumerate(instance.items):
         if not item.replicas and item.rate <= 0:
             continue
@@ -71,8 +113,8 @@ def plan(incumbent: Incumbent, air: float, deadline: Deadline) -> list[Planned] 
         ways = [
             way
             for j in range(item.rows.start, item.rows.stop)
-            if instance.type_of[j] in offered
-            for way in _ways(instance, i, j)
+            if instance.type_of[j] in offered and full[j] > LEAST
+            for way in _ways(instance, i, j, float(full[j]))
         ]
         for planned in _near(incumbent, ways):
             j = planned.row
@@ -113,10 +155,10 @@ def _near(incumbent: Incumbent, ways: list[Planned]) -> list[Planned]:
     return kept
 
 
-def _ways(instance: Instance, i: int, j: int) -> list[Planned]:
+def _ways(instance: Instance, i: int, j: int, full: float) -> list[Planned]:
     item = instance.items[i]
     part = item.rate / float(instance.throughput[j])
-    number = max(item.replicas, ceil(part - 1e-9), 1)
+    number = max(item.replicas, ceil(part / full - 1e-9), 1)
     ways = [Planned(i, j, number, min(1.0, part / number))]
     if instance.flexible and item.replicas:
         ways.append(Planned(i, j, item.replicas, 0.0))

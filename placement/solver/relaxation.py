@@ -23,12 +23,12 @@ models.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from placement.solver.instance import Instance
+from placement.solver.instance import Instance, most_share
 from placement.solver.result import Deadline
 
 MARGIN = 1e-9
@@ -65,6 +65,7 @@ def relax(
     if not len(instance.throughput):
         nothing = np.zeros(instance.limited.shape)
         return Relaxation(0.0, nothing, np.zeros(len(instance.items)), nothing.sum(axis=1))
+    instance = _full(instance)
     dual = _Dual(instance, feasibility=feasibility)
     values = ItemValues(instance, dual.move_price)
     best, best_bound = dual.start(), -np.inf
@@ -89,6 +90,17 @@ def relax(
     each = values.values(prices, moves, fine=True)
     best_bound = float(each.sum()) * (1 - MARGIN) - dual.cost(best) * (1 + MARGIN)
     return Relaxation(max(0.0, best_bound), prices, each, prices.sum(axis=1))
+
+
+def _full(instance: Instance) -> Instance:
+    """The instance with shares counted of the most that an empty device has room for."""
+    # The checker's tolerance, and ten times that.
+    most = np.minimum(1.0, most_share(instance) * (1 + 1e-8) + 1e-8)
+    return replace(
+        instance,
+        slope=instance.slope * most[:, None],
+        throughput=instance.throughput * most,
+    )
 
 
 class _Dual:

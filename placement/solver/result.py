@@ -47,16 +47,30 @@ class Result:
 class Deadline:
     """When to stop: at a time, or when another thread says so (Ctrl-C)."""
 
-    def __init__(self, time_limit_s: float) -> None:
+    def __init__(self, time_limit_s: float, parent: Deadline | None = None) -> None:
         self.started = time.monotonic()
         self._end = self.started + time_limit_s
+        self._parent = parent
+        self._kept_s = 0.0
         self._stopped = threading.Event()
         self._running: list[Callable[[], None]] = []
 
     @property
     def left_s(self) -> float:
-        """Seconds left; never negative."""
-        return 0.0 if self._stopped.is_set() else max(0.0, self._end - time.monotonic())
+        """Seconds left to the search; never negative."""
+        if self._stopped.is_set():
+            return 0.0
+        left = max(0.0, self._end - self._kept_s - time.monotonic())
+        return left if self._parent is None else min(left, self._parent.left_s)
+
+    @property
+    def final_s(self) -> float:
+        """Seconds left, with those that are kept for what follows the search."""
+        return max(0.0, self._end - time.monotonic())
+
+    def keep(self, seconds: float) -> None:
+        """Keep at least so much for what follows the search: building the layout, checking it."""
+        self._kept_s = max(self._kept_s, seconds)
 
     @property
     def spent_s(self) -> float:
@@ -74,7 +88,7 @@ class Deadline:
 
     def at_most(self, seconds: float) -> Deadline:
         """A deadline in so many seconds, which ends with this one."""
-        child = Deadline(min(seconds, self.left_s))
+        child = Deadline(min(seconds, self.left_s), self)
         self.watch(child.stop)
         return child
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from fractions import Fraction
 
@@ -21,7 +24,9 @@ from placement.solver.tidy import renumber, tidy
 
 CUT = "The search was cut by its time limit: another run may end with another layout."
 TO_A_GRAIN = "Optimal to 0.001 %: shares and factors are counted in parts of a million."
+COLLECTED = 200_000  # new objects from one search for circles among them to the next
 ROOMIEST = 3_000  # 0/1 variables up to which the second goal is looked at
+SOON_S = 0.1  # time to build and check a layout from which its tidying may have to be left out
 EFFORT_S = 4.0  # CP-SAT's deterministic time for the second goal
 
 
@@ -40,12 +45,34 @@ def solve(
     Without `tie_break` any layout of the best value will do, which is quicker; with `first` any
     layout at all. Raises InputError when the problem contradicts itself.
     """
-    validate(problem)
     deadline = deadline or Deadline(time_limit_s)
+    with _rarely_collected():
+        validate(problem)
+        return _solve(problem, deadline, seed, tie_break=tie_break, first=first)
+
+
+@contextmanager
+def _rarely_collected() -> Iterator[None]:
+    """Python's search for circles among objects left to few occasions.
+
+    The solver makes millions of objects and next to no circles: looking for them takes half of the
+    time where models are many.
+    """
+    before = gc.get_threshold()
+    gc.set_threshold(COLLECTED, *before[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+
+
+def _solve(
+    problem: PlacementProblem, deadline: Deadline, seed: int, *, tie_break: bool, first: bool
+) -> Result:
     if problem.repair and problem.current and problem.objective == "min-hardware":
         best, answer = _repair(problem, deadline, seed, first=first)
     else:
-        best = Best(problem)
+        best = Best(problem, deadline)
         find = least_hardware if problem.objective == "min-hardware" else most_throughput
         answer = find(best, deadline, seed, first=first)
     if answer.status == "infeasible" and best.value is not None:
@@ -80,11 +107,11 @@ def _repair(
     """The fewest moves; then the least price at that number of moves."""
     pools = tuple(replace(pool, price=0.0) for pool in problem.pools)
     counting = replace(problem, repair=False, pools=pools, move_price=1.0)
-    fewest = Best(counting)
+    fewest = Best(counting, deadline)
     moves = least_hardware(fewest, deadline.part(0.5), seed, first=first)
     if fewest.replicas is None or fewest.value is None:
-        return Best(replace(problem, repair=False)), moves
-    best = Best(replace(problem, repair=False, max_moves=round(fewest.value)))
+        return Best(replace(problem, repair=False), deadline), moves
+    best = Best(replace(problem, repair=False, max_moves=round(fewest.value)), deadline)
     best.offer(fewest.replicas, fewest.method)
     answer = least_hardware(best, deadline, seed, first=first)
     if moves.status != "optimal" and answer.status == "optimal":
@@ -99,7 +126,10 @@ def _second_goal(best: Best, deadline: Deadline, seed: int) -> None:
     if deadline.left_s > 0 and len(best.replicas) <= ROOMIEST:
         for found in _roomier(best, deadline, seed):
             best.prefer(found)
-    best.prefer(tidy(problem, best.replicas, best.holds))
+    if best.took_s > SOON_S and deadline.final_s < 2 * best.took_s:
+        return
+    if deadline.final_s > 4 * best.took_s or best.took_s < SOON_S:
+        best.prefer(tidy(problem, best.replicas, best.holds))
     best.prefer(renumber(problem, best.replicas))
 
 

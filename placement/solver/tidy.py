@@ -31,38 +31,49 @@ def tidy(
     models = dict(problem.copies())
     bound = {name for group in problem.rules.together for name in group}
     kept = {(r.model, r.seat): r for r in replicas}
-    number = Counter(r.model for r in replicas)
-    carried: dict[str, float] = defaultdict(float)
+    seats: dict[str, list[str]] = defaultdict(list)
     for r in replicas:
-        carried[r.model] += models[r.model].options[r.k].throughput * r.share
+        seats[r.model].append(r.seat)
+    several = {name for name, mine in seats.items() if len(mine) > 1}
     at_seat = Counter(r.seat for r in replicas)
+    rest = dict(kept)
+    idle = 0
     for place in sorted(kept, key=lambda place: kept[place].share):
         name, seat = place
-        if number[name] < 2:
+        if name not in several:
             continue
-        model, small = models[name], kept[place]
-        others = [other for other in kept if other[0] == name and other != place]
+        model, small = models[name], rest[place]
+        others = [(name, other) for other in seats[name] if other != seat and (name, other) in rest]
         alone = at_seat[seat] < 2
         if len(others) < max(1, model.min_replicas) or {name, model.name} & bound or alone:
             continue
-        rest = {other: r for other, r in kept.items() if other != place}
         if small.share <= 0:
-            if holds(tuple(rest.values())):
-                kept = rest
-                at_seat[seat] -= 1
+            del rest[place]
+            at_seat[seat] -= 1
+            idle += 1
             continue
+        if idle and not holds(tuple(rest.values())):
+            return replicas
+        idle = 0
+        carried = sum(
+            models[name].options[r.k].throughput * r.share
+            for r in (kept[name, other] for other in seats[name])
+        )
         amount = model.options[small.k].throughput * small.share
-        if amount > DUST * carried[name] or len(replicas) > MOST or not model.rate:
+        if amount > DUST * carried or len(replicas) > MOST or not model.rate:
             continue
         for other in others:
-            throughput = model.options[kept[other].k].throughput
-            share = kept[other].share + amount / throughput if throughput else 2.0
-            merged = {**rest, other: replace(kept[other], share=share)}
+            throughput = model.options[rest[other].k].throughput
+            share = rest[other].share + amount / throughput if throughput else 2.0
+            merged = {**rest, other: replace(rest[other], share=share)}
+            del merged[place]
             if share <= 1 and holds(tuple(merged.values())):
-                kept = merged
+                rest = merged
                 at_seat[seat] -= 1
                 break
-    return tuple(kept.values())
+    if idle and not holds(tuple(rest.values())):
+        return replicas
+    return tuple(rest.values())
 
 
 def renumber(problem: PlacementProblem, replicas: tuple[Replica, ...]) -> tuple[Replica, ...]:

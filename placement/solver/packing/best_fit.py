@@ -14,6 +14,7 @@ from placement.solver.packing.table import Table
 from placement.solver.result import Deadline
 
 CHEAPEST = 4  # options looked at for an item in open bins, those of least surrogate size
+PART = 1000  # copies that are placed at once; of more, every so manieth, which keeps all sizes
 
 
 def best_fit(
@@ -27,20 +28,49 @@ def best_fit(
     """Bins for the copies `rest`; None where the bins of a type, or the time, run out.
 
     `sizes` rank the items; `weights` are those per bin type and resource that make one size of
-    needs, in money, so that sizes compare across bin types.
+    needs, in money, so that sizes compare across bin types. Many copies are placed in parts, on
+    bins of their own, so that the time grows as their number does.
     """
-    bins = table.instance.bins
-    capacity = [np.maximum(e.capacity, 0).astype(np.int64) for e in table.entries]
-    room = [np.empty((64, len(c)), np.int64) for c in capacity]
-    used = [0] * len(bins)
-    inside: list[list[list[int]]] = [[] for _ in bins]
     cost = [e.needs @ np.asarray(w, float) for e, w in zip(table.entries, weights, strict=True)]
     choices: dict[int, list[tuple[float, int, int]]] = {}
     for b, entries in enumerate(table.entries):
         for e, (i, size) in enumerate(zip(entries.owner.tolist(), cost[b].tolist(), strict=True)):
             choices.setdefault(i, []).append((size, b, e))
+    order = np.argsort(-sizes, kind="stable")
+    copies = int(rest.sum())
+    if copies <= 2 * PART or any(number is not None for number in left):
+        return _placed(table, choices, order, rest, left, weights, deadline)
+    copy = np.repeat(order, rest[order])
+    found: list[Packing] = []
+    parts = copies // PART
+    for number in range(parts):
+        mine, times = np.unique(copy[number::parts], return_counts=True)
+        part = np.zeros_like(rest)
+        part[mine] = times
+        items = order[part[order] > 0]
+        bins = _placed(table, choices, items, part, left, weights, deadline)
+        if bins is None:
+            return None
+        found += bins
+    return found
+
+
+def _placed(
+    table: Table,
+    choices: dict[int, list[tuple[float, int, int]]],
+    order: Any,
+    rest: Any,
+    left: list[int | None],
+    weights: list[Any],
+    deadline: Deadline,
+) -> list[Packing] | None:
+    bins = table.instance.bins
+    capacity = [np.maximum(e.capacity, 0).astype(np.int64) for e in table.entries]
+    room = [np.empty((64, len(c)), np.int64) for c in capacity]
+    used = [0] * len(bins)
+    inside: list[list[list[int]]] = [[] for _ in bins]
     placed = 0
-    for i in np.argsort(-sizes, kind="stable").tolist():
+    for i in order.tolist():
         ways = sorted(choices.get(i, ()))
         for _ in range(int(rest[i])):
             placed += 1

@@ -15,9 +15,9 @@ from placement.solver.packing.closing import close
 from placement.solver.packing.compact import SMALL, compact, size
 from placement.solver.packing.cover import cover
 from placement.solver.packing.diving import dive
-from placement.solver.packing.filling import Values, fill
+from placement.solver.packing.filling import MANY, Values, fill
 from placement.solver.packing.generation import Generation, Master
-from placement.solver.packing.instance import PackingInstance, PackingResult, price_of
+from placement.solver.packing.instance import Packing, PackingInstance, PackingResult, price_of
 from placement.solver.packing.neighbourhood import repack
 from placement.solver.packing.progress import Progress
 from placement.solver.packing.subset_sum import fill_up
@@ -27,6 +27,7 @@ from placement.solver.result import Deadline, Status
 
 PASSES = 40  # of filling before column generation, at most
 NARROW, WIDE = (4, 60), (10, 240)  # width and window of the first passes, and of later ones
+SIDE_BY_SIDE = (4, 120), (6, 240)  # the same where bins are filled side by side
 FEW = 400  # item types up to which filling soon gives way to column generation
 DISTINCT = 1600  # item types up to which packings are generated
 ROUNDS = 10_000
@@ -42,22 +43,24 @@ def solve_packing(
     deadline: Deadline,
     seed: int = 0,
     on_progress: Callable[[int | None, int], None] | None = None,
+    on_first: Callable[[tuple[Packing, ...]], None] | None = None,
 ) -> PackingResult:
     """The cheapest bins for all items that are found before the deadline, with a proven bound.
 
-    `on_progress` is called with the price and the bound whenever one gets better. The same
+    `on_progress` is called with the price and the bound whenever one gets better, `on_first` with
+    the first bins, which are there soon. The same
     instance and seed give the same answer when the search ends before the deadline. Figures too
     large for 64 bits are counted in larger units; what these round may leave a proof open.
     """
     units, unit = need_units(instance), price_unit(instance)
     if unit == 1 and all(u == 1 for u in units):
-        return _solve(instance, deadline, seed, on_progress)
+        return _solve(instance, deadline, seed, on_progress, on_first)
 
     def tell(price: int | None, bound: int) -> None:
         if on_progress is not None:
             on_progress(None if price is None else price * unit, bound * unit)
 
-    result = _solve(in_units(instance, units, unit), deadline, seed, tell)
+    result = _solve(in_units(instance, units, unit), deadline, seed, tell, on_first)
     bound = result.bound * unit
     if not measured(instance, units):
         loose = in_units(instance, units, unit, loose=True)
@@ -78,6 +81,7 @@ def _solve(
     deadline: Deadline,
     seed: int,
     on_progress: Callable[[int | None, int], None] | None,
+    on_first: Callable[[tuple[Packing, ...]], None] | None,
 ) -> PackingResult:
     wanted = [item for item in instance.items if item.count > 0]
     if not wanted:
@@ -90,6 +94,8 @@ def _solve(
     y = _weights(search.table, rough)
     bins = best_fit(search.table, rough.sizes, search.table.counts, search.left, y, deadline)
     search.offer(bins, "best fit")
+    if bins is not None and on_first is not None:
+        on_first(tuple(bins))
     fill_up(search)
     if not search.over:
         count(search, y)
@@ -146,7 +152,9 @@ def _fill(search: Progress, rough: Surrogate, y: list[Any]) -> None:
         if search.over or failed >= patience or (number > 0 and part.left_s <= 0):
             return
         values = passes.next(search.random, 0.03)
-        width, window = NARROW if number < 4 or len(values) > DISTINCT else WIDE
+        quick, thorough = SIDE_BY_SIDE if len(values) > MANY else (NARROW, WIDE)
+        first = number < 2 if len(values) > MANY else number < 4 or len(values) > DISTINCT
+        width, window = quick if first else thorough
         until = part if number and search.bins else search.deadline
         bins = fill(
             table, values, table.counts, search.left, y, search.random, until, width, window=window

@@ -7,11 +7,13 @@ are worth more in the next pass.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from placement.solver.packing.batch import fill_batches
 from placement.solver.packing.instance import Packing
 from placement.solver.packing.knapsack import Entries, search
 from placement.solver.packing.table import Table
@@ -19,6 +21,7 @@ from placement.solver.result import Deadline
 
 LEARNING = 0.8  # of what a bin lacks, the part by which its items gain value
 WINDOW = 240  # items looked at for one bin: the most valuable quarter, the rest evenly
+MANY = 4000  # items from which many bins are filled at once
 
 
 def fill(
@@ -41,6 +44,12 @@ def fill(
     bins: list[Packing] = []
     order = np.argsort(-values, kind="stable")
     order = order[rest[order] > 0]
+    if len(order) > MANY:
+        batched = fill_batches(table, values, rest, left, weights, random, deadline, width, window)
+        if batched is None:
+            return None
+        bins += batched
+        order = order[rest[order] > 0]
     while len(order):
         if deadline.left_s <= 0:
             return None
@@ -73,14 +82,13 @@ def fill(
         _, kind, chosen = best
         chosen = _closed(table.entries[kind], chosen, rest, table.rows(kind, items))
         # Copies are many at times: the same bin once more, as often as it can be.
-        need = np.bincount(table.entries[kind].owner[chosen], minlength=len(rest))
-        inside = np.flatnonzero(need)
-        times = int((rest[inside] // need[inside]).min())
+        inside, need = np.unique(table.entries[kind].owner[chosen], return_counts=True)
+        times = int((rest[inside] // need).min())
         number = left[kind]
         if number is not None:
             times = min(times, number)
             left[kind] = number - times
-        rest -= times * need
+        rest[inside] -= times * need
         order = order[rest[order] > 0]
         bins += [table.packing(kind, chosen)] * times
     return bins
@@ -90,17 +98,17 @@ def _closed(entries: Entries, chosen: list[int], rest: Any, rows: Any) -> list[i
     """The packing with what else of these rows fits: items without value, or left by the search."""
     chosen = list(chosen)
     room = entries.capacity - entries.needs[chosen].sum(axis=0)
-    left = rest.copy()
-    np.subtract.at(left, entries.owner[chosen], 1)
-    candidates = rows[(entries.needs[rows] <= room).all(axis=1) & (left[entries.owner[rows]] > 0)]
+    inside = Counter(entries.owner[chosen].tolist())
+    candidates = rows[(entries.needs[rows] <= room).all(axis=1)]
     if not len(candidates):
         return chosen
     size = (entries.needs[candidates] / np.maximum(entries.capacity, 1)).sum(axis=1)
-    for entry in candidates[np.argsort(-size, kind="stable")]:
-        while left[entries.owner[entry]] > 0 and (entries.needs[entry] <= room).all():
-            chosen.append(int(entry))
+    for entry in candidates[np.argsort(-size, kind="stable")].tolist():
+        item = int(entries.owner[entry])
+        while rest[item] > inside[item] and (entries.needs[entry] <= room).all():
+            chosen.append(entry)
             room = room - entries.needs[entry]
-            left[entries.owner[entry]] -= 1
+            inside[item] += 1
     return chosen
 
 

@@ -9,7 +9,7 @@ become one item with a count, pools of one device type at one price one bin type
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from math import ceil, floor, gcd, lcm
@@ -24,12 +24,13 @@ from placement.solver.packing.instance import (
     BinType,
     Choice,
     ItemType,
+    Packing,
     PackingInstance,
-    PackingResult,
 )
 from placement.solver.result import Deadline, Status
 
 NOTHING = (0,)  # the need of an item where no resource counts
+MANY = 2000  # models from which the first packing is told
 FINEST = 2**50  # times a figure: denominators beyond are not multiplied out
 
 
@@ -66,8 +67,16 @@ def is_packing(problem: PlacementProblem) -> bool:
     )
 
 
-def pack(problem: PlacementProblem, deadline: Deadline, seed: int = 0) -> Packed:
-    """The best packing of a problem that `is_plain`, rules and moves left out."""
+def pack(
+    problem: PlacementProblem,
+    deadline: Deadline,
+    seed: int = 0,
+    on_first: Callable[[tuple[Replica, ...]], object] | None = None,
+) -> Packed:
+    """The best packing of a problem that `is_plain`, rules and moves left out.
+
+    `on_first` is called with the first packing where models are many.
+    """
     bins = _bins(problem)
     if not bins:
         wanted = any(model.min_replicas for model in problem.models)
@@ -75,11 +84,17 @@ def pack(problem: PlacementProblem, deadline: Deadline, seed: int = 0) -> Packed
     prices = [fraction(price) for _, price in bins]
     denominator = lcm(*(price.denominator for price in prices))
     instance, copies = _instance(problem, bins, prices, denominator)
-    result = solve_packing(instance, deadline, seed)
+
+    def first(found: tuple[Packing, ...]) -> None:
+        if on_first is not None and len(copies) > MANY:
+            on_first(_replicas(problem, bins, copies, found))
+
+    result = solve_packing(instance, deadline, seed, on_first=first)
     bound = float(Fraction(result.bound, denominator))
     if result.bins is None or result.price is None:
         return Packed(result.status, bound, None, result.method)
-    return Packed(result.status, bound, _replicas(problem, bins, copies, result), result.method)
+    replicas = _replicas(problem, bins, copies, result.bins)
+    return Packed(result.status, bound, replicas, result.method)
 
 
 Bins = dict[tuple[str, float], list[Pool]]
@@ -220,12 +235,12 @@ def names(problem: PlacementProblem, pools: list[Pool]) -> Iterator[str]:
 
 
 def _replicas(
-    problem: PlacementProblem, bins: Bins, copies: Copies, result: PackingResult
+    problem: PlacementProblem, bins: Bins, copies: Copies, packings: tuple[Packing, ...]
 ) -> tuple[Replica, ...]:
     free = [names(problem, pools) for pools in bins.values()]
     left = [list(reversed(mine)) for mine, _ in copies]
     replicas = []
-    for packing in result.bins or ():
+    for packing in packings:
         seat = next(free[packing.bin])
         for item, option in packing.contents:
             replicas.append(Replica(left[item].pop(), copies[item][1][option], seat))
