@@ -52,6 +52,7 @@ class Case:
     limit_s: float
     move: str = ""
     factor: int = 1  # of ParvaGPU's rates
+    workers: int | None = None
 
     def __str__(self) -> str:
         if self.kind.startswith("parvagpu"):
@@ -155,7 +156,7 @@ def _solve(case: Case) -> dict[str, Any]:
 
     problem, stay = _problem(case)
     started_s = time.monotonic()
-    result = solve(problem, time_limit_s=case.limit_s, seed=0)
+    result = solve(problem, time_limit_s=case.limit_s, seed=0, workers=case.workers)
     wall_s = time.monotonic() - started_s
     faults = []
     if result.layout is not None:

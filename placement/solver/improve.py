@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -45,12 +44,12 @@ def improve(
     target: float = -math.inf,
     patience: int = 12_000,
     allowed_moves: int | None = None,
-    on_better: Callable[[], None] | None = None,
+    cycle: int = CYCLE,
 ) -> int:
     """Improve the layout in place until `target` is reached, or the deadline; returns the steps.
 
     The best layout is what is there at the end. The search also ends after `patience` steps
-    without a better one. `on_better` is called at every better layout.
+    without a better one. It cools down over `cycle` steps, time and again.
     """
     search = _Search(incumbent, seed, allowed_moves)
     best = incumbent.cost
@@ -59,7 +58,7 @@ def improve(
     while deadline.left_s > 0 and since < patience and best > target + EPSILON:
         steps += 1
         since += 1
-        heat = WARM * (1.0 - (steps % CYCLE) / CYCLE)
+        heat = WARM * (1.0 - (steps % cycle) / cycle)
         if search.refills and steps % REFILL == 0:
             search.refill(deadline)
         else:
@@ -68,9 +67,7 @@ def improve(
         if cost < best - EPSILON and search.within():
             best, since = cost, 0
             kept = snapshot(incumbent)
-            if on_better is not None:
-                on_better()
-        elif steps % CYCLE == 0 and cost > best + EPSILON:
+        elif steps % cycle == 0 and cost > best + EPSILON:
             restore(incumbent, kept)
     if incumbent.cost > best + EPSILON or not search.within():
         restore(incumbent, kept)
