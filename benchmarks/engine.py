@@ -52,6 +52,7 @@ class Case:
     limit_s: float
     move: str = ""
     factor: int = 1  # of ParvaGPU's rates
+    workers: int | None = None
 
     def __str__(self) -> str:
         if self.kind.startswith("parvagpu"):
@@ -72,6 +73,7 @@ def main() -> int:
     parser.add_argument("--parvagpu", action="store_true", help="published scenarios instead")
     parser.add_argument("--factors", type=int, nargs="+", default=[1, 10, 100])
     parser.add_argument("--plain", type=int, metavar="N", help="N models without rates instead")
+    parser.add_argument("--workers", type=int, help="cores; without, all that there are")
     parser.add_argument("--json", action="store_true", help="JSON lines")
     parser.add_argument("--case", help=argparse.SUPPRESS)  # solve this one and print JSON
     arguments = parser.parse_args()
@@ -80,7 +82,7 @@ def main() -> int:
         return 0
     found = []
     for case in _cases(arguments):
-        told = _run(case, arguments.compact)
+        told = _run(replace(case, workers=arguments.workers), arguments.compact)
         found.append(told)
         print(json.dumps(told) if arguments.json else _line(told), flush=True)
     if not arguments.json:
@@ -155,7 +157,7 @@ def _solve(case: Case) -> dict[str, Any]:
 
     problem, stay = _problem(case)
     started_s = time.monotonic()
-    result = solve(problem, time_limit_s=case.limit_s, seed=0)
+    result = solve(problem, time_limit_s=case.limit_s, seed=0, workers=case.workers)
     wall_s = time.monotonic() - started_s
     faults = []
     if result.layout is not None:

@@ -84,6 +84,11 @@ SLOWED = 10  # notes of replicas that are slowed, at most
 @click.option("--time-limit", type=DURATION, default="30s")
 @click.option("--seed", type=int, default=0)
 @click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    help="Cores to search on; with 1 a seed gives the same answer.  [default: all, at most 8]",
+)
+@click.option(
     "--frontier",
     type=click.Choice(["throughput", "price"]),
     is_flag=False,
@@ -342,7 +347,7 @@ def _measured_types(measurements: list[Any]) -> tuple[Any, ...]:
 def _solve(problem: PlacementProblem, options: dict[str, Any], deadline: Deadline) -> Result:
     from placement.solver.solve import solve
 
-    return solve(problem, seed=options["seed"], deadline=deadline)
+    return solve(problem, seed=options["seed"], deadline=deadline, workers=options["workers"])
 
 
 def _with_slowdown(problem: PlacementProblem, result: Result) -> Result:
@@ -397,7 +402,9 @@ def _frontier(
 
     objective: Any = "min-hardware" if options["frontier"] == "price" else "max-throughput"
     problem = replace(problem, objective=objective)
-    points = _interruptible(lambda: frontier(problem, deadline, options["seed"]), deadline)
+    points = _interruptible(
+        lambda: frontier(problem, deadline, options["seed"], options["workers"]), deadline
+    )
     what = "price" if options["frontier"] == "price" else "relative throughput"
 
     def table() -> str:

@@ -28,7 +28,9 @@ class Point:
     used: dict[str, int] = field(default_factory=dict)  # devices in use, by pool type
 
 
-def frontier(problem: PlacementProblem, deadline: Deadline, seed: int = 0) -> list[Point]:
+def frontier(
+    problem: PlacementProblem, deadline: Deadline, seed: int = 0, workers: int | None = None
+) -> list[Point]:
     """A point for every number of devices up to the fleet's size.
 
     Without such a size the curve ends where more devices do no more. A layout for fewer devices
@@ -51,7 +53,8 @@ def frontier(problem: PlacementProblem, deadline: Deadline, seed: int = 0) -> li
     size = sum(pool.count or 0 for pool in problem.pools) if finite or flexible else MOST
     size = min(size, problem.max_devices or size)
     # The whole fleet first: nothing does better than its bound.
-    best = solve(problem, seed=seed, deadline=deadline.part(1 / 3), tie_break=False)
+    part = deadline.part(1 / 3)
+    best = solve(problem, seed=seed, deadline=part, tie_break=False, workers=workers)
     results: list[Result] = []
     for devices in range(1, size + 1):
         asked = replace(problem, max_devices=devices)
@@ -62,7 +65,7 @@ def frontier(problem: PlacementProblem, deadline: Deadline, seed: int = 0) -> li
             results.append(before)
             continue
         part = deadline.part(1 / (size - devices + 1))
-        result = solve(asked, seed=seed, deadline=part, tie_break=False)
+        result = solve(asked, seed=seed, deadline=part, tie_break=False, workers=workers)
         for other in (before, best if best.layout and best.layout.gpu_count <= devices else None):
             result = _better(result, other, flexible)
         results.append(result)

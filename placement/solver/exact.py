@@ -47,6 +47,7 @@ LARGEST = 2**27  # figures stay below, where shares are multiplied in
 DEAREST = 2**42  # prices stay below
 HEADROOM = 1000  # headroom is counted in thousandths
 FACTOR = 10**7  # parts in which throughput relative to the reference is counted
+PORTFOLIO = 8  # threads with which CP-SAT has all of its ways to search and to prove
 MOST_FACTOR = 10**10  # a replica carries a thousand times its reference at most
 
 Key = tuple[str, int, str]  # model, option, seat
@@ -240,7 +241,7 @@ def run(cp: Any, deadline: Deadline, seed: int, workers: int, effort: float | No
     if effort is not None:
         solver.parameters.max_deterministic_time = effort
     solver.parameters.random_seed = seed
-    solver.parameters.num_workers = workers
+    solver.parameters.num_workers = workers if workers == 1 else max(PORTFOLIO, workers)
     solver.parameters.linearization_level = 2
     solver.parameters.use_lns = False  # what is far from proven has neighbourhoods of our own
     solver.parameters.catch_sigint_signal = False  # the deadline is told instead

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -47,12 +46,12 @@ def improve(
     target: float = -math.inf,
     patience: int = 12_000,
     allowed_moves: int | None = None,
-    on_better: Callable[[], None] | None = None,
+    cycle: int = CYCLE,
 ) -> int:
     """Improve the layout in place until `target` is reached, or the deadline; returns the steps.
 
     The best layout is what is there at the end. The search also ends after `patience` steps
-    without a better one. `on_better` is called at every better layout.
+    without a better one. It cools down over `cycle` steps, time and again.
     """
     search = _Search(incumbent, seed, allowed_moves)
     best = incumbent.cost
@@ -63,7 +62,7 @@ def improve(
     while deadline.left_s > 0 and since < patience and best > target + EPSILON:
         steps += 1
         since += 1
-        heat = 0.0 if descending else WARM * (1.0 - (steps % CYCLE) / CYCLE)
+        heat = 0.0 if descending else WARM * (1.0 - (steps % cycle) / cycle)
         if search.refills and steps % REFILL == 0:
             search.refill(deadline)
         else:
@@ -72,9 +71,7 @@ def improve(
         if cost < best - EPSILON and search.within():
             best, since = cost, 0
             kept = kept if descending else snapshot(incumbent)
-            if on_better is not None:
-                on_better()
-        elif steps % CYCLE == 0 and cost > best + EPSILON and not descending:
+        elif steps % cycle == 0 and cost > best + EPSILON and not descending:
             restore(incumbent, kept)
     if not descending and (incumbent.cost > best + EPSILON or not search.within()):
         restore(incumbent, kept)

@@ -112,6 +112,8 @@ class Incumbent:
         self.closed: list[dict[str, list[Gpu]]] = []  # by class and pool
         self.number: dict[str, int] = {}
         self.excluded = excluded
+        self.barred: set[str] = set()  # pools of which no new GPU is taken
+        self.may_open: Callable[[str, str], bool] | None = None  # pool, name; None: any
         self.named: list[dict[str, Gpu]] = []  # by class: such GPUs that are not in use
         self.kinds_open: dict[int, set[str]] = defaultdict(set)  # class: sliced GPUs in use
         for cls in self.instance.classes:
@@ -129,6 +131,8 @@ class Incumbent:
 
     def _new(self, c: int, pool: Pool) -> Gpu | None:
         """A GPU of the pool that was never in use; None when there is none left."""
+        if pool.name in self.barred:
+            return None
         most = pool.count
         while most is None or self.number[pool.name] < most:
             self.number[pool.name] += 1
@@ -136,10 +140,25 @@ class Incumbent:
             name = pool.name if pool.count == 1 else f"{pool.name}-{number}"
             if name in self.known or name in self.excluded:
                 continue
+            if self.may_open is not None and not self.may_open(pool.name, name):
+                continue
             gpu = Gpu(pool, c, name, {}, Counter())
             self.known[name] = gpu
             return gpu
         return None
+
+    def gpu_named(self, pool_name: str, name: str) -> Gpu:
+        """The pool's GPU of that name, as one that is not in use if it never was."""
+        known = self.known.get(name)
+        if known is not None:
+            return known
+        for c, cls in enumerate(self.instance.classes):
+            for pool in cls.pools:
+                if pool.name == pool_name:
+                    gpu = self.known[name] = Gpu(pool, c, name, {}, Counter())
+                    self.closed[c][pool.name].append(gpu)
+                    return gpu
+        raise KeyError(pool_name)
 
     def any_closed(self, c: int) -> Gpu | None:
         """A GPU of the class that is not in use."""

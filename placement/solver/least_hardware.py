@@ -20,6 +20,7 @@ from placement.solver.improve import improve
 from placement.solver.incumbent import Incumbent
 from placement.solver.instance import Instance, compile_instance, exclusive, with_own_slots
 from placement.solver.packing.reduction import is_packing, is_plain, pack
+from placement.solver.parallel import improve_on
 from placement.solver.plan import MOST, cheapest, plan
 from placement.solver.plan import pack as pack_plan
 from placement.solver.relaxation import Relaxation, relax
@@ -50,7 +51,9 @@ class Answer:
     bound: float
 
 
-def least_hardware(best: Best, deadline: Deadline, seed: int, *, first: bool = False) -> Answer:
+def least_hardware(
+    best: Best, deadline: Deadline, seed: int, workers: int, *, first: bool = False
+) -> Answer:
     """Search; layouts are offered to `best`. With `first` any layout will do."""
     problem = best.problem
     if is_packing(problem):
@@ -61,7 +64,7 @@ def least_hardware(best: Best, deadline: Deadline, seed: int, *, first: bool = F
         if packed.status == "infeasible":
             return Answer("infeasible", packed.bound)
         if not _done(best, packed.bound) and deadline.left_s > 0:
-            return _small(best, deadline, packed.bound, seed)
+            return _small(best, deadline, packed.bound, seed, workers)
         return _answer(best, packed.bound)
     instance = compile_instance(problem)
     if any(
@@ -93,7 +96,7 @@ def least_hardware(best: Best, deadline: Deadline, seed: int, *, first: bool = F
             return _answer(best, bound)
     fleet = _fleet(problem, best.value)
     if fleet is not None and exact.size(problem, fleet) <= SMALL:
-        status, bound = _prove(best, fleet, deadline.part(0.4), bound, seed, EFFORT)
+        status, bound = _prove(best, fleet, deadline.part(0.4), bound, seed, EFFORT, 1)
         if status is not None:
             return Answer(status, bound)
     if is_plain(problem):
@@ -105,14 +108,14 @@ def least_hardware(best: Best, deadline: Deadline, seed: int, *, first: bool = F
             _from_packing(best, instance, relaxation, packed.replicas, deadline, bound, seed)
         if _done(best, bound):
             return _answer(best, bound)
-    return _search(best, work, deadline, bound, seed)
+    return _search(best, work, deadline, bound, seed, workers)
 
 
-def _small(best: Best, deadline: Deadline, bound: float, seed: int) -> Answer:
+def _small(best: Best, deadline: Deadline, bound: float, seed: int, workers: int) -> Answer:
     """What figures too fine for the packing's integers left open."""
     fleet = _fleet(best.problem, best.value)
     if fleet is not None and exact.size(best.problem, fleet) <= SMALL:
-        status, bound = _prove(best, fleet, deadline, bound, seed, None)
+        status, bound = _prove(best, fleet, deadline, bound, seed, None, workers)
         if status is not None:
             return Answer(status, bound)
     return _answer(best, bound)
@@ -247,7 +250,9 @@ def _from_packing(
     _offer(best, work, "packing, repaired")
 
 
-def _search(best: Best, work: Incumbent, deadline: Deadline, bound: float, seed: int) -> Answer:
+def _search(
+    best: Best, work: Incumbent, deadline: Deadline, bound: float, seed: int, workers: int
+) -> Answer:
     """Neighbourhoods and the compact model in turn."""
     problem = best.problem
     allowed = problem.max_moves
@@ -264,16 +269,20 @@ def _search(best: Best, work: Incumbent, deadline: Deadline, bound: float, seed:
     if fleet is not None and number <= min(EXACT, BUILT * deadline.left_s):
         hard = number > SMALL
         if hard and best.value is not None:
-            improve(work, deadline.part(0.4), seed + 1, target=bound, allowed_moves=allowed)
+            part = deadline.part(0.4)
+            improve_on(workers, work, part, seed + 1, target=bound, allowed_moves=allowed)
             _offer(best, work, "large neighbourhood search")
             if _done(best, bound):
                 return _answer(best, bound)
             fleet = exact.enough(problem, fleet, best.value)
-        status, bound = _prove(best, fleet, deadline, bound, seed, None)
+        status, bound = _prove(best, fleet, deadline, bound, seed, None, workers)
         if status is not None:
             return Answer(status, bound)
     if deadline.left_s > 0:
-        improve(work, deadline, seed + 2, target=bound, patience=10**9, allowed_moves=allowed)
+        improve_on(
+            workers, work, deadline, seed + 2,
+            target=bound, patience=10**9, allowed_moves=allowed,
+        )  # fmt: skip
         _offer(best, work, "large neighbourhood search")
     return _answer(best, bound)
 
@@ -302,7 +311,13 @@ def _least_devices(problem: PlacementProblem, value: float | None) -> float:
 
 
 def _prove(
-    best: Best, fleet: list[Unit], deadline: Deadline, bound: float, seed: int, effort: float | None
+    best: Best,
+    fleet: list[Unit],
+    deadline: Deadline,
+    bound: float,
+    seed: int,
+    effort: float | None,
+    workers: int,
 ) -> tuple[Status | None, float]:
     """Ask the compact model for something better, until there is nothing."""
     problem = best.problem
@@ -321,7 +336,7 @@ def _prove(
             better_than=None if value is None else _better(value),
             at_least=Fraction(bound) if bound else None,
             forbidden=forbidden,
-            workers=8 if effort is None else 1,
+            workers=workers,
             effort=effort,
         )
         if found.status == "infeasible":

@@ -20,6 +20,7 @@ from placement.solver.improve import improve
 from placement.solver.incumbent import Incumbent
 from placement.solver.instance import compile_instance
 from placement.solver.least_hardware import Answer
+from placement.solver.parallel import improve_on
 from placement.solver.plan import pack, plan
 from placement.solver.relaxation import Relaxation, relax
 from placement.solver.result import Deadline
@@ -38,7 +39,9 @@ LITTLE = 0.02  # of every reference, of a layout to start from
 LEAST = 1e-4  # of the bound: about standing by
 
 
-def most_throughput(best: Best, deadline: Deadline, seed: int, *, first: bool = False) -> Answer:
+def most_throughput(
+    best: Best, deadline: Deadline, seed: int, workers: int, *, first: bool = False
+) -> Answer:
     """Search; layouts are offered to `best`. With `first` any layout will do."""
     problem = best.problem
     if not all(model.min_replicas == 0 or _can_run(problem, model) for model in problem.models):
@@ -47,7 +50,7 @@ def most_throughput(best: Best, deadline: Deadline, seed: int, *, first: bool = 
     number = exact.size(problem, fleet)
     bound = inf
     if number <= EXACT:
-        status, bound = _prove(best, fleet, deadline.part(0.5), bound, seed, EFFORT)
+        status, bound = _prove(best, fleet, deadline.part(0.5), bound, seed, EFFORT, 1)
         if status == "infeasible":
             return Answer("infeasible", 0.0)
         if _close(best, bound) or (first and best.value is not None):
@@ -55,12 +58,12 @@ def most_throughput(best: Best, deadline: Deadline, seed: int, *, first: bool = 
     if problem.fairness == "max-min":
         relaxed = _raise_factor(best, deadline, seed, first=first)
     else:
-        relaxed = _weighted_sum(best, deadline, seed, first=first)
+        relaxed = _weighted_sum(best, deadline, seed, workers, first=first)
     bound = min(bound, relaxed)
     if best.value is None and bound < 0:
         return Answer("infeasible", 0.0)
     if not first and not _close(best, bound) and number <= LOOKED_AT:
-        status, bound = _prove(best, fleet, deadline, bound, seed, None)
+        status, bound = _prove(best, fleet, deadline, bound, seed, None, workers)
         if status == "infeasible":
             return Answer("infeasible", 0.0)
     return _answer(best, bound)
@@ -96,7 +99,7 @@ def _offer(best: Best, work: Incumbent, method: str) -> bool:
     return best.offer(settled or replicas, method)
 
 
-def _weighted_sum(best: Best, deadline: Deadline, seed: int, *, first: bool) -> float:
+def _weighted_sum(best: Best, deadline: Deadline, seed: int, workers: int, *, first: bool) -> float:
     """The bound; below zero when there is no layout."""
     problem = best.problem
     weight = math.fsum(model.weight for _, model in problem.copies())
@@ -110,7 +113,8 @@ def _weighted_sum(best: Best, deadline: Deadline, seed: int, *, first: bool) -> 
     _offer(best, work, "insertion by dual prices")
     if first and best.value is not None:
         return bound
-    improve(work, deadline.part(0.8), seed, target=relaxation.bound, patience=20_000)
+    part = deadline.part(0.8)
+    improve_on(workers, work, part, seed, target=relaxation.bound, patience=20_000)
     _offer(best, work, "large neighbourhood search")
     return bound
 
@@ -249,11 +253,11 @@ def _prove(
     bound: float,
     seed: int,
     effort: float | None,
+    workers: int,
 ) -> tuple[str, float]:
     """The compact model, for what is better than the best layout."""
     problem = best.problem
     places = Places(problem)
-    workers = 8 if effort is None else 1
     found = exact.search(problem, fleet, deadline, seed, effort=effort, workers=workers)
     if found.status == "infeasible":
         return "infeasible", bound

@@ -18,6 +18,7 @@ from placement.solver import exact
 from placement.solver.best import Best
 from placement.solver.least_hardware import Answer, least_hardware
 from placement.solver.most_throughput import most_throughput
+from placement.solver.parallel import available
 from placement.solver.result import Deadline, Result
 from placement.solver.shares import settle
 from placement.solver.tidy import renumber, tidy
@@ -38,17 +39,21 @@ def solve(
     *,
     tie_break: bool = True,
     first: bool = False,
+    workers: int | None = None,
 ) -> Result:
     """The best placement found within the time limit, with its proof.
 
-    The same problem and seed give the same answer, unless the time limit cuts the search short.
+    `workers`: processes that search, and threads of CP-SAT; None: the cores that there are, at
+    most 8. With one the same problem and seed give the same answer, unless the time limit cuts the
+    search short.
     Without `tie_break` any layout of the best value will do, which is quicker; with `first` any
     layout at all. Raises InputError when the problem contradicts itself.
     """
     deadline = deadline or Deadline(time_limit_s)
+    workers = available() if workers is None else workers
     with _rarely_collected():
         validate(problem)
-        return _solve(problem, deadline, seed, tie_break=tie_break, first=first)
+        return _solve(problem, deadline, seed, workers, tie_break=tie_break, first=first)
 
 
 @contextmanager
@@ -67,14 +72,20 @@ def _rarely_collected() -> Iterator[None]:
 
 
 def _solve(
-    problem: PlacementProblem, deadline: Deadline, seed: int, *, tie_break: bool, first: bool
+    problem: PlacementProblem,
+    deadline: Deadline,
+    seed: int,
+    workers: int,
+    *,
+    tie_break: bool,
+    first: bool,
 ) -> Result:
     if problem.repair and problem.current and problem.objective == "min-hardware":
-        best, answer = _repair(problem, deadline, seed, first=first)
+        best, answer = _repair(problem, deadline, seed, workers, first=first)
     else:
         best = Best(problem, deadline)
         find = least_hardware if problem.objective == "min-hardware" else most_throughput
-        answer = find(best, deadline, seed, first=first)
+        answer = find(best, deadline, seed, workers, first=first)
     if answer.status == "infeasible" and best.value is not None:
         best.dropped.append("A proof that there is no layout was contradicted by one.")
         answer = Answer("feasible", 0.0)
@@ -102,18 +113,18 @@ def _notes(problem: PlacementProblem, answer: Answer) -> tuple[str, ...]:
 
 
 def _repair(
-    problem: PlacementProblem, deadline: Deadline, seed: int, *, first: bool
+    problem: PlacementProblem, deadline: Deadline, seed: int, workers: int, *, first: bool
 ) -> tuple[Best, Answer]:
     """The fewest moves; then the least price at that number of moves."""
     pools = tuple(replace(pool, price=0.0) for pool in problem.pools)
     counting = replace(problem, repair=False, pools=pools, move_price=1.0)
     fewest = Best(counting, deadline)
-    moves = least_hardware(fewest, deadline.part(0.5), seed, first=first)
+    moves = least_hardware(fewest, deadline.part(0.5), seed, workers, first=first)
     if fewest.replicas is None or fewest.value is None:
         return Best(replace(problem, repair=False), deadline), moves
     best = Best(replace(problem, repair=False, max_moves=round(fewest.value)), deadline)
     best.offer(fewest.replicas, fewest.method)
-    answer = least_hardware(best, deadline, seed, first=first)
+    answer = least_hardware(best, deadline, seed, workers, first=first)
     if moves.status != "optimal" and answer.status == "optimal":
         answer = Answer("feasible", answer.bound)
     return best, answer
