@@ -22,7 +22,7 @@ from placement.solver.instance import MANDATORY, SLACK, DeviceClass, Instance, o
 from placement.solver.relaxation import Relaxation
 
 REST = 1e-11  # of a rate: what floats leave over
-LEAST = 1e-3  # of a rate: a smaller part is not worth a replica
+LEAST = 1e-3  # of a rate, or of a full replica: a smaller part is not worth a replica
 DEARER = 1.15  # what is left over of a rate is priced so much above the relaxation's price
 SPREAD = 0.1  # part of the dual prices that is spread evenly over a device's resources
 
@@ -633,7 +633,7 @@ class Incumbent:
         rest[rest <= REST * item.rate] = 0.0
         partial = rest > 0
         if not (replicas and self.flexible):  # what has to be there may stand by
-            bad |= (carried <= LEAST * item.rate) & partial
+            bad |= (carried <= LEAST * np.minimum(item.rate, throughput)) & partial
         score = share * c
         score += h
         rest *= DEARER * self.unit[i]

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import ceil, inf
 
 from placement.layout import check
 from placement.layout.prediction import build_layout
 from placement.layout.replica import Replica
-from placement.problem import PlacementProblem
+from placement.problem import Model, PlacementProblem, Rules
 from placement.problem.fleet import Places, Unit, highest_number, units, wanted
 from placement.problem.numbers import common_unit, fraction
 from placement.solver import exact
@@ -18,7 +18,7 @@ from placement.solver.best import GRAIN, Best
 from placement.solver.counts import count_devices
 from placement.solver.improve import improve
 from placement.solver.incumbent import Incumbent
-from placement.solver.instance import Instance, compile_instance, exclusive
+from placement.solver.instance import Instance, compile_instance, exclusive, owns
 from placement.solver.packing.reduction import is_packing, is_plain, pack
 from placement.solver.plan import pack as pack_plan
 from placement.solver.plan import plan
@@ -36,6 +36,8 @@ EFFORT = 2.0  # CP-SAT's deterministic seconds for that
 ASKED = 0.6  # part of the time for the compact model, where a layout is known
 FEW, MANY = 60, 20_000  # items, and replicas, between which plans are packed
 PLANNING = 0.12  # part of the time for a plan, and for its packing
+PROOF = 1e-7  # a bound of the feasibility problem that no rounding explains
+CROWD = 0.1  # part of the time for models that are pinned to one place
 GLANCE = 1_500  # steps of the search before the compact model is asked
 
 
@@ -66,8 +68,12 @@ def least_hardware(best: Best, deadline: Deadline, seed: int, *, first: bool = F
         return Answer("infeasible", 0.0)
     relaxation = relax(instance, deadline.part(0.2))
     bound = next_price(problem, relaxation.bound)
+    if (first and _refuted(instance, deadline)) or _crowded(problem, deadline, seed):
+        return Answer("infeasible", 0.0)
     work = Incumbent(instance, relaxation, free_devices=False)
     work = _start(best, work, deadline, bound, seed)
+    if best.value is None and not first and _refuted(instance, deadline):
+        return Answer("infeasible", 0.0)
     if first and best.value is not None:
         return Answer("feasible", bound)
     if _done(best, bound):
@@ -97,6 +103,58 @@ def least_hardware(best: Best, deadline: Deadline, seed: int, *, first: bool = F
         if _done(best, bound):
             return _answer(best, bound)
     return _search(best, work, deadline, bound, seed)
+
+
+def _refuted(instance: Instance, deadline: Deadline) -> bool:
+    """Whether the relaxation proves that there is no layout at all."""
+    counted = any(cls.count is not None for cls in instance.classes)
+    limits = instance.problem.max_devices, instance.problem.max_moves
+    if not counted and limits == (None, None):
+        return False
+    return relax(instance, deadline.part(0.3), feasibility=True).bound > PROOF
+
+
+def _crowded(problem: PlacementProblem, deadline: Deadline, seed: int) -> bool:
+    """Whether the models that are pinned to one pool or device cannot all sit there."""
+    places: dict[str, set[str]] = defaultdict(set)
+    for rule, place in problem.rules.pins:
+        places[rule].add(place)
+    at: dict[str, list[Model]] = defaultdict(list)
+    for model in problem.models:
+        pinned = places[model.name]
+        if len(pinned) == 1:
+            at[next(iter(pinned))].append(model)
+    for place, models in at.items():
+        if len(models) == len(problem.models) or len(models) < 2:
+            continue
+        alone = only(problem, {model.name for model in models}, place)
+        if alone is None:
+            continue
+        part = deadline.part(CROWD)
+        if least_hardware(Best(alone), part, seed, first=True).status == "infeasible":
+            return True
+    return False
+
+
+def only(problem: PlacementProblem, names: set[str], place: str) -> PlacementProblem | None:
+    """The models by themselves on the pool or device; None where that is a part of a device."""
+    pools = tuple(
+        pool if pool.name == place else replace(pool, name=place, count=1)
+        for pool in problem.pools
+        if pool.name == place or owns(pool, place)
+    )
+    if len(pools) != 1:
+        return None
+    return replace(
+        problem,
+        models=tuple(model for model in problem.models if model.name in names),
+        pools=pools,
+        rules=Rules(),
+        current=(),
+        max_moves=None,
+        max_devices=None,
+        repair=False,
+    )
 
 
 def _small(best: Best, deadline: Deadline, bound: float, seed: int) -> Answer:
@@ -204,7 +262,8 @@ def _from_packing(
     seed: int,
 ) -> None:
     """The packing as it is, or what is left of it when rules are heeded, repaired."""
-    best.offer(replicas, "packing")
+    if best.holds(replicas):  # rules may be in its way
+        best.offer(replicas, "packing")
     if _done(best, bound):
         return
     work = Incumbent(instance, relaxation, free_devices=False)
@@ -224,10 +283,6 @@ def _search(best: Best, work: Incumbent, deadline: Deadline, bound: float, seed:
     _offer(best, work, "large neighbourhood search")
     if _done(best, bound):
         return _answer(best, bound)
-    if best.value is None:
-        proof = relax(work.instance, deadline.part(0.3), feasibility=True)
-        if proof.bound > 1e-7:
-            return Answer("infeasible", 0.0)
     fleet = _fleet(problem, best.value)
     number = exact.size(problem, fleet) if fleet is not None else EXACT + 1
     if fleet is not None and number <= EXACT:

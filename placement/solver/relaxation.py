@@ -32,6 +32,7 @@ from placement.solver.instance import Instance
 from placement.solver.result import Deadline
 
 MARGIN = 1e-9
+REFUTED = 1e-3  # a bound of the feasibility problem, beyond which no better one is looked for
 ROUNDS = 150  # of cutting planes, for each of the two precisions
 CLOSE = 1e-4  # relative gap between the master and the best prices at which a phase ends
 INWARD = 0.35  # part of the way from the best prices to those that the master proposes
@@ -80,9 +81,11 @@ def relax(
             upper, proposed = master.add(constant, usage, moved)
             if upper - at_centre <= close * max(abs(upper), 1e-9) or deadline.left_s <= 0:
                 break
+            if feasibility and at_centre > REFUTED:
+                break
             point = INWARD * proposed + (1 - INWARD) * centre
         best = centre
-        if deadline.left_s <= 0:
+        if deadline.left_s <= 0 or (feasibility and at_centre > REFUTED):
             break
     best = dual.inside(best)
     prices, moves = dual.split(best)
@@ -245,7 +248,7 @@ class ItemValues:
             self.row = np.zeros((n, 1), int)
             self.part = np.zeros((n, 1))
         else:
-            self.throughput = np.where(self.ok, instance.throughput[self.row], 1e-300)
+            self.throughput = np.where(self.ok, instance.throughput[self.row], 1.0)
             self.part = self.rate[:, None] / self.throughput  # of full replicas
         asked = (self.rate > 0) | (self.replicas > 0)
         self.ok &= asked[:, None]

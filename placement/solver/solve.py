@@ -32,19 +32,20 @@ def solve(
     *,
     tie_break: bool = True,
     first: bool = False,
+    start: tuple[Replica, ...] = (),
 ) -> Result:
     """The best placement found within the time limit, with its proof.
 
     The same problem and seed give the same answer, unless the time limit cuts the search short.
     Without `tie_break` any layout of the best value will do, which is quicker; with `first` any
-    layout at all. Raises InputError when the problem contradicts itself.
+    layout at all. `start`: a layout, which is the first candidate if it holds. Raises InputError when the problem contradicts itself.
     """
     validate(problem)
     deadline = deadline or Deadline(time_limit_s)
     if problem.repair and problem.current and problem.objective == "min-hardware":
-        best, answer = _repair(problem, deadline, seed, first=first)
+        best, answer = _repair(problem, deadline, seed, start, first=first)
     else:
-        best = Best(problem)
+        best = _started(problem, start)
         find = least_hardware if problem.objective == "min-hardware" else most_throughput
         answer = find(best, deadline, seed, first=first)
     if answer.status == "infeasible" and best.value is not None:
@@ -66,12 +67,17 @@ def solve(
 
 
 def _repair(
-    problem: PlacementProblem, deadline: Deadline, seed: int, *, first: bool
+    problem: PlacementProblem,
+    deadline: Deadline,
+    seed: int,
+    start: tuple[Replica, ...],
+    *,
+    first: bool,
 ) -> tuple[Best, Answer]:
     """The fewest moves; then the least price at that number of moves."""
     pools = tuple(replace(pool, price=0.0) for pool in problem.pools)
     counting = replace(problem, repair=False, pools=pools, move_price=1.0)
-    fewest = Best(counting)
+    fewest = _started(counting, start)
     moves = least_hardware(fewest, deadline.part(0.5), seed, first=first)
     if fewest.replicas is None or fewest.value is None:
         return Best(replace(problem, repair=False)), moves
@@ -81,6 +87,13 @@ def _repair(
     if moves.status != "optimal" and answer.status == "optimal":
         answer = Answer("feasible", answer.bound)
     return best, answer
+
+
+def _started(problem: PlacementProblem, start: tuple[Replica, ...]) -> Best:
+    best = Best(problem)
+    if start and best.holds(start):
+        best.offer(start, "the current layout")
+    return best
 
 
 def _second_goal(best: Best, deadline: Deadline, seed: int) -> None:
