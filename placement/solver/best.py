@@ -33,7 +33,7 @@ class Best:
             return False
         faults = check.violations(self.problem, layout)
         if faults:
-            self.dropped.append(f"{method}: {faults[0]}")
+            self.dropped.append(f"A candidate ({method}) was dropped: {faults[0]}")
             return False
         self.replicas, self.layout, self.value, self.method = replicas, layout, value, method
         return True

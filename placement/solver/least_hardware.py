@@ -68,11 +68,11 @@ def least_hardware(best: Best, deadline: Deadline, seed: int, *, first: bool = F
         return Answer("infeasible", 0.0)
     relaxation = relax(instance, deadline.part(0.2))
     bound = next_price(problem, relaxation.bound)
-    if (first and _refuted(instance, deadline)) or _crowded(problem, deadline, seed):
+    if (first and refuted(instance, deadline)) or crowded(problem, deadline, seed):
         return Answer("infeasible", 0.0)
     work = Incumbent(instance, relaxation, free_devices=False)
     work = _start(best, work, deadline, bound, seed)
-    if best.value is None and not first and _refuted(instance, deadline):
+    if best.value is None and not first and refuted(instance, deadline):
         return Answer("infeasible", 0.0)
     if first and best.value is not None:
         return Answer("feasible", bound)
@@ -84,7 +84,7 @@ def least_hardware(best: Best, deadline: Deadline, seed: int, *, first: bool = F
         if least == inf:
             return Answer("infeasible", 0.0)
         bound = max(bound, least)
-        if found:
+        if found and best.holds(counted.replicas()):  # rules are not counted
             best.offer(counted.replicas(), "counts of devices")
         if _done(best, bound):
             return _answer(best, bound)
@@ -105,7 +105,7 @@ def least_hardware(best: Best, deadline: Deadline, seed: int, *, first: bool = F
     return _search(best, work, deadline, bound, seed)
 
 
-def _refuted(instance: Instance, deadline: Deadline) -> bool:
+def refuted(instance: Instance, deadline: Deadline) -> bool:
     """Whether the relaxation proves that there is no layout at all."""
     counted = any(cls.count is not None for cls in instance.classes)
     limits = instance.problem.max_devices, instance.problem.max_moves
@@ -114,8 +114,11 @@ def _refuted(instance: Instance, deadline: Deadline) -> bool:
     return relax(instance, deadline.part(0.3), feasibility=True).bound > PROOF
 
 
-def _crowded(problem: PlacementProblem, deadline: Deadline, seed: int) -> bool:
-    """Whether the models that are pinned to one pool or device cannot all sit there."""
+def crowded(problem: PlacementProblem, deadline: Deadline, seed: int = 0) -> frozenset[str]:
+    """Models that are pinned to one pool or device that cannot hold them; empty if none are known.
+
+    Pools differ in rules alone as far as the relaxation knows, so that it does not see this.
+    """
     places: dict[str, set[str]] = defaultdict(set)
     for rule, place in problem.rules.pins:
         places[rule].add(place)
@@ -127,16 +130,17 @@ def _crowded(problem: PlacementProblem, deadline: Deadline, seed: int) -> bool:
     for place, models in at.items():
         if len(models) == len(problem.models) or len(models) < 2:
             continue
-        alone = only(problem, {model.name for model in models}, place)
+        names = frozenset(model.name for model in models)
+        alone = only(problem, names, place)
         if alone is None:
             continue
         part = deadline.part(CROWD)
         if least_hardware(Best(alone), part, seed, first=True).status == "infeasible":
-            return True
-    return False
+            return names
+    return frozenset()
 
 
-def only(problem: PlacementProblem, names: set[str], place: str) -> PlacementProblem | None:
+def only(problem: PlacementProblem, names: frozenset[str], place: str) -> PlacementProblem | None:
     """The models by themselves on the pool or device; None where that is a part of a device."""
     pools = tuple(
         pool if pool.name == place else replace(pool, name=place, count=1)
@@ -248,7 +252,8 @@ def _repair(best: Best, work: Incumbent, deadline: Deadline, bound: float, seed:
 
 
 def _offer(best: Best, work: Incumbent, method: str) -> None:
-    if not len(work.lacking()):
+    allowed = best.problem.max_moves
+    if not len(work.lacking()) and (allowed is None or work.moves <= allowed):
         best.offer(work.replicas(), method)
 
 

@@ -56,12 +56,17 @@ class Relaxation:
 
 
 def relax(
-    instance: Instance, deadline: Deadline, *, feasibility: bool = False, close: float = CLOSE
+    instance: Instance,
+    deadline: Deadline,
+    *,
+    feasibility: bool = False,
+    close: float = CLOSE,
+    enough: float = REFUTED,
 ) -> Relaxation:
     """The best bound found before the deadline; it always comes, if only as zero.
 
     With `feasibility` devices and moves cost nothing: a bound above zero proves that there is no
-    layout at all.
+    layout at all, and one above `enough` is not raised further.
     """
     if not len(instance.throughput):
         nothing = np.zeros(instance.limited.shape)
@@ -81,11 +86,11 @@ def relax(
             upper, proposed = master.add(constant, usage, moved)
             if upper - at_centre <= close * max(abs(upper), 1e-9) or deadline.left_s <= 0:
                 break
-            if feasibility and at_centre > REFUTED:
+            if feasibility and (at_centre > enough or (fine and upper <= 0)):
                 break
             point = INWARD * proposed + (1 - INWARD) * centre
         best = centre
-        if deadline.left_s <= 0 or (feasibility and at_centre > REFUTED):
+        if deadline.left_s <= 0 or (feasibility and at_centre > enough):
             break
     best = dual.inside(best)
     prices, moves = dual.split(best)

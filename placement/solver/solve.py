@@ -8,7 +8,7 @@ from fractions import Fraction
 from placement.layout.prediction import headroom
 from placement.layout.replica import Replica
 from placement.problem import PlacementProblem
-from placement.problem.fleet import Places, units, wanted
+from placement.problem.fleet import Places, number_of_units, units, wanted
 from placement.problem.numbers import fraction
 from placement.problem.validate import validate
 from placement.solver import exact
@@ -116,7 +116,10 @@ def _roomier(best: Best, deadline: Deadline, seed: int) -> list[tuple[Replica, .
     places = Places(problem)
     least = problem.objective == "min-hardware"
     most = min(wanted(problem), len({r.seat for r in best.replicas}) + 8)
-    fleet = units(problem, wanted(problem) if problem.rules.pins or problem.current else most)
+    most = wanted(problem) if problem.rules.pins or problem.current else most
+    if number_of_units(problem, most) > ROOMIEST:
+        return []
+    fleet = units(problem, most)
     if least:
         fleet = exact.enough(problem, fleet, best.value)
     if exact.size(problem, fleet) > ROOMIEST:
