@@ -345,9 +345,14 @@ def _measured_types(measurements: list[Any]) -> tuple[Any, ...]:
 
 
 def _solve(problem: PlacementProblem, options: dict[str, Any], deadline: Deadline) -> Result:
+    from placement.layout import load
+    from placement.solver.running import replicas_of
     from placement.solver.solve import solve
 
-    return solve(problem, seed=options["seed"], deadline=deadline, workers=options["workers"])
+    start = replicas_of(problem, load(options["current"])) if options["current"] else ()
+    return solve(
+        problem, seed=options["seed"], deadline=deadline, start=start, workers=options["workers"]
+    )
 
 
 def _with_slowdown(problem: PlacementProblem, result: Result) -> Result:

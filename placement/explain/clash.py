@@ -11,13 +11,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from placement.explain.question import has_layout
-from placement.explain.words import amount, fleet, largest, least, limit, offered, plain
+from placement.explain.shortage import shortage
+from placement.explain.words import amount, devices, fleet, largest, least, limit, offered, plain
 from placement.problem import Model, Option, PlacementProblem
 from placement.problem.colocation import use
 from placement.problem.options import usable
+from placement.solver.least_hardware import crowded
 from placement.solver.result import Deadline
 
 ASK_S = 2.0  # for each question
+MANY = 12  # models, beyond which they are told together
 SAID = {
     "pins": "{0} is pinned to {1}",
     "forbidden": "{0} is forbidden on {1}",
@@ -42,6 +45,12 @@ def clash(problem: PlacementProblem, deadline: Deadline) -> tuple[str, ...]:
     alone = [line for model in problem.models if (line := fits_nowhere(problem, model))]
     if alone:
         return tuple(alone)
+    crowd = crowded(problem, deadline.at_most(ASK_S))
+    for model in problem.models if crowd else ():
+        if model.name not in crowd:
+            problem = without_model(problem, model.name)
+    if len(problem.models) > MANY and (short := shortage(problem, deadline.part(0.5))):
+        return short
     every = list(facts(problem))
 
     def clashes(kept: list[Fact]) -> bool:
@@ -54,10 +63,14 @@ def clash(problem: PlacementProblem, deadline: Deadline) -> tuple[str, ...]:
         return has_layout(reduced, part) is False
 
     smallest = _smallest(clashes, [], every, has_new=False, deadline=deadline)
-    lines = ("These cannot all hold:", *(f"  - {fact.words}" for fact in smallest))
+    shown = [f"  - {fact.words}" for fact in smallest if fact.kind != "model"]
+    models = [f"  - {fact.words}" for fact in smallest if fact.kind == "model"]
+    if len(models) > MANY:
+        models = [*models[:MANY], f"  - and {len(models) - MANY} more models"]
+    lines = ("These cannot all hold:", *models, *shown)
     lines = (*lines, f"  - the fleet: {fleet(problem)}")
     if deadline.left_s <= 0:
-        lines = (*lines, "The time was over before every one of them was found to be needed.")
+        lines = (*lines, "The time limit ended the search for a smaller set.")
     return lines
 
 
@@ -86,7 +99,9 @@ def _smallest(
 def facts(problem: PlacementProblem) -> Iterator[Fact]:
     """Every fact that could be given up; when several sets clash, later ones are left out first."""
     for model in problem.models:
-        replicas = f", {model.min_replicas} replicas" if model.min_replicas > 1 else ""
+        replicas = (
+            f", {model.min_replicas} replicas on distinct GPUs" if model.min_replicas > 1 else ""
+        )
         rate = f" at {model.rate:g}/s" if model.rate else ""
         times = f" ({model.count} of it)" if model.count > 1 else ""
         within = f", {limit(model)}" if model.latency_limit_ms is not None else ""
@@ -109,9 +124,14 @@ def facts(problem: PlacementProblem) -> Iterator[Fact]:
             parts = (rule,) if isinstance(rule, str) else rule
             words = said.format(*parts, all=", ".join(parts))
             yield Fact("rule", words, lambda p, f=field, x=rule: _without_rule(p, f, x))  # type: ignore[misc]
+    if problem.max_devices is not None:
+        most = f"at most {devices(problem.max_devices)} in use"
+        yield Fact("limit", most, lambda p: replace(p, max_devices=None))
     if problem.max_moves is not None:
         moves = "no move" if problem.max_moves == 0 else f"at most {problem.max_moves} moves"
-        yield Fact("rule", f"{moves} from the current layout", lambda p: replace(p, max_moves=None))
+        yield Fact(
+            "limit", f"{moves} from the current layout", lambda p: replace(p, max_moves=None)
+        )
     if any(option.sensitivity > 0 for model in problem.models for option in model.options):
         yield Fact("slowdown", "neighbours slow each other as was measured", without_slowdown)
 
@@ -193,6 +213,11 @@ def fits_nowhere(problem: PlacementProblem, model: Model) -> str:
         return (
             f"{model.name} meets its {limit(model)} in no option; the best is "
             f"{best.latency_ms:.4g} ms ({best.name} on {best.device_type})."
+        )
+    if model.rate and not any(o.throughput > 0 for o in fitting):
+        return (
+            f"{model.name} has a rate of {model.rate:g}/s, but no option that meets its limits "
+            "has a throughput above zero."
         )
     if any(_fits(problem, o, model) for o in fitting):
         return ""

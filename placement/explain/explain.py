@@ -14,9 +14,14 @@ from placement.explain.clash import ASK_S, clash, limited
 from placement.explain.relaxations import relaxations
 from placement.explain.words import devices, listed, plain
 from placement.problem import PlacementProblem
+from placement.solver.instance import compile_instance
+from placement.solver.least_hardware import next_price
+from placement.solver.relaxation import relax
 from placement.solver.result import Deadline, Result
 from placement.solver.solve import solve
 
+FEW = 100  # models up to which such a question is searched, not only bounded
+NEARLY = 0.005  # of a bound that is not known to be reached
 LARGE = 1500  # models beyond which questions are not asked again with fewer resources
 CLASH = 0.6  # part of the time for what clashes; the rest is for ways out
 
@@ -51,23 +56,7 @@ def _hardware(problem: PlacementProblem, result: Result, deadline: Deadline) -> 
     }.get(result.status, result.status)
     price = f"price {result.value:g}" if _priced(problem) else ""
     lines = [f"{devices(count)}{', ' + price if price else ''}: {verdict}."]
-    bounds: dict[str, float] = {}
-    binding: tuple[str, ...] = ()
-    if sum(1 for _ in problem.copies()) <= LARGE and result.value:
-        every = [r.name for r in problem.resources]
-        sets = [names for size in range(1, len(every)) for names in combinations(every, size)]
-        for names in sets:
-            if deadline.left_s <= 0 or (binding and len(names) > 1):
-                break
-            bound = _bound(problem, names, deadline)
-            if len(names) == 1 and bound > 0:
-                bounds[names[0]] = bound
-            if not binding and bound >= result.value - 1e-9:
-                binding = names
-        if len(every) == 1:
-            bounds[every[0]] = result.bound or 0.0
-        if not binding and deadline.left_s > 0 and result.status == "optimal":
-            binding = tuple(every)
+    binding, bounds = _binding(problem, result, deadline)
     if bounds:
         takes = "costs" if _priced(problem) else "needs"
         amounts = [
@@ -81,6 +70,48 @@ def _hardware(problem: PlacementProblem, result: Result, deadline: Deadline) -> 
             lines.append(f"{listed(binding)} is what binds.")
     lines.append(_room(result))
     return Explanation(tuple(line for line in lines if line), binding, bounds)
+
+
+def _binding(
+    problem: PlacementProblem, result: Result, deadline: Deadline
+) -> tuple[tuple[str, ...], dict[str, float]]:
+    """The fewest resources that alone force the value, and what each alone takes."""
+    every = _limiting(problem)
+    if not every or not result.value or sum(1 for _ in problem.copies()) > LARGE:
+        return (), {}
+    if len(every) == 1:
+        known = result.bound or 0.0
+        return (tuple(every) if result.status == "optimal" else ()), {every[0]: known}
+    binding: tuple[str, ...] = ()
+    bounds: dict[str, float] = {}
+    forced = result.value - 1e-9
+    if result.status != "optimal" and result.bound:
+        forced = result.bound * (1 - NEARLY)
+    sets = [names for size in range(1, len(every)) for names in combinations(every, size)]
+    for number, names in enumerate(sets):
+        if deadline.left_s <= 0 or (binding and len(names) > 1):
+            return binding, bounds
+        bound = _bound(problem, names, deadline.part(1 / (len(sets) - number)))
+        if len(names) == 1 and bound > 0:
+            bounds[names[0]] = bound
+        if not binding and bound >= forced:
+            binding = names
+    if not binding and deadline.left_s > 0 and result.status == "optimal":
+        binding = tuple(every)
+    return binding, bounds
+
+
+def _limiting(problem: PlacementProblem) -> list[str]:
+    """The resources that some device limits and some model needs."""
+    limited = {name for kind in problem.types for name in kind.capacity}
+    needed = {
+        name
+        for model in problem.models
+        for option in model.options
+        for name, need in option.needs.items()
+        if need > 0
+    }
+    return [r.name for r in problem.resources if r.name in limited & needed]
 
 
 def _throughput(problem: PlacementProblem, result: Result) -> Explanation:
@@ -111,8 +142,11 @@ def _throughput(problem: PlacementProblem, result: Result) -> Explanation:
 
 def _bound(problem: PlacementProblem, names: tuple[str, ...], deadline: Deadline) -> float:
     """A proven least price when only these resources are limited."""
+    alone = limited(problem, names)
     part = deadline.at_most(ASK_S)
-    result = solve(limited(problem, names), deadline=part, tie_break=False)
+    if sum(1 for _ in problem.copies()) > FEW:
+        return next_price(alone, relax(compile_instance(alone), part).bound)
+    result = solve(alone, deadline=part, tie_break=False)
     return max(0.0, result.bound or 0.0)
 
 
@@ -132,7 +166,8 @@ def _sum(problem: PlacementProblem, name: str, result: Result, alone: float) -> 
         if name in kind.capacity:
             free = kind.capacity[name] - kind.baseline.get(name, 0.0)
             room[free] = room.get(free, 0) + 1
-    if len(room) == 1 and not _priced(problem):
+    whole = not any(pool.partitions for pool in problem.pools)
+    if len(room) == 1 and whole and not _priced(problem):
         room = dict.fromkeys(room, round(alone))
     scale, unit = (1e9, "GB") if resource.unit == "bytes" else (1.0, resource.unit)
     offered = " + ".join(f"{n} × {free / scale:.1f}" for free, n in sorted(room.items()))

@@ -51,7 +51,7 @@ def frontier(
         )
         problem = replace(problem, pools=pools)
     size = sum(pool.count or 0 for pool in problem.pools) if finite or flexible else MOST
-    size = min(size, problem.max_devices or size)
+    size = size if problem.max_devices is None else min(size, problem.max_devices)
     # The whole fleet first: nothing does better than its bound.
     part = deadline.part(1 / 3)
     best = solve(problem, seed=seed, deadline=part, tie_break=False, workers=workers)
@@ -60,12 +60,16 @@ def frontier(
         asked = replace(problem, max_devices=devices)
         before = results[-1] if results else None
         if before is not None and _reaches(before, best, flexible):
-            if not finite:
+            if not finite or devices > MOST:
                 break
             results.append(before)
             continue
-        part = deadline.part(1 / (size - devices + 1))
-        result = solve(asked, seed=seed, deadline=part, tie_break=False, workers=workers)
+        result = Result("unknown")
+        if deadline.left_s > 0:
+            part = deadline.part(1 / (size - devices + 1))
+            result = solve(asked, seed=seed, deadline=part, tie_break=False, workers=workers)
+        elif devices > MOST:
+            break
         for other in (before, best if best.layout and best.layout.gpu_count <= devices else None):
             result = _better(result, other, flexible)
         results.append(result)

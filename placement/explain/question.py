@@ -13,8 +13,9 @@ def has_layout(problem: PlacementProblem, deadline: Deadline) -> bool | None:
     """Whether some layout meets everything; None when the time was too short to tell."""
     if deadline.left_s <= 0:
         return None
-    # What devices and moves cost does not matter here, nor which layout it is.
-    pools = tuple(replace(pool, price=0.0) for pool in problem.pools)
+    # What devices and moves cost does not matter here, nor which layout it is; equal prices tell
+    # the search which resources are scarce.
+    pools = tuple(replace(pool, price=1.0) for pool in problem.pools)
     free = replace(problem, pools=pools, move_price=0.0, objective="min-hardware", repair=False)
     if problem.objective == "max-throughput":
         models = tuple(_standing_by(free, model) for model in free.models)

@@ -7,12 +7,16 @@ from dataclasses import replace
 
 from placement.explain.clash import ASK_S, facts, without_model
 from placement.explain.question import has_layout
-from placement.explain.words import amount, limit, plain
-from placement.problem import Model, PlacementProblem, Resource
+from placement.explain.words import amount, devices, limit, plain
+from placement.problem import Model, PlacementProblem, Pool, Resource
 from placement.problem.options import usable
+from placement.solver.instance import compile_instance
+from placement.solver.least_hardware import refuted
 from placement.solver.result import Deadline
 
-MOST_DEVICES = 64  # that are asked for of one pool
+MOST_DEVICES = 4096  # that are asked for of one pool
+COUNTING = 0.2  # part of the time for how many, by the relaxation
+LEAST_PART = 0.2  # of the time, for each way out
 RAISES = (1.02, 1.05, 1.1, 1.25, 1.5, 2.0)  # of a limit
 STEPS = 3  # of a latency limit
 WITHOUT = 3  # models that could be left out
@@ -24,11 +28,13 @@ Step = tuple[str, PlacementProblem]
 def relaxations(problem: PlacementProblem, deadline: Deadline) -> tuple[str, ...]:
     """In words; empty when none was found in time."""
     found: list[str] = []
-    for ladder in _ladders(problem):
+    ladders = list(_ladders(problem, deadline))
+    for number, ladder in enumerate(ladders):
+        part = deadline.part(max(LEAST_PART, 1 / (len(ladders) - number)))
         for words, relaxed in ladder:
-            if deadline.left_s <= 0:
-                return tuple(found)
-            if has_layout(relaxed, deadline.at_most(ASK_S)):
+            if part.left_s <= 0:
+                break
+            if has_layout(relaxed, part.at_most(ASK_S)):
                 found.append(words)
                 break
     left_out = 0
@@ -42,34 +48,71 @@ def relaxations(problem: PlacementProblem, deadline: Deadline) -> tuple[str, ...
     return tuple(found)
 
 
-def _ladders(problem: PlacementProblem) -> Iterator[Iterator[Step]]:
+def _ladders(problem: PlacementProblem, deadline: Deadline) -> Iterator[Iterator[Step]]:
     """Ways out, each in steps of which the first that suffices is the cheapest."""
     finite = [number for number, pool in enumerate(problem.pools) if pool.count is not None]
     for number in sorted(finite, key=lambda number: problem.pools[number].price):
-        yield _more_devices(problem, number)
+        yield _more_devices(problem, number, deadline)
     for resource in problem.resources:
         yield _higher_limit(problem, resource)
+    few = len(problem.models) <= MOST_MODELS
     for model in problem.models:
-        if model.latency_limit_ms is not None:
+        if model.latency_limit_ms is not None and (few or not usable(model)):
             yield _longer_latency(problem, model)
+    if problem.max_devices is not None:
+        yield _higher_maximum(problem, problem.max_devices)
     if problem.max_moves is not None:
         yield _more_moves(problem, problem.max_moves)
     for fact in facts(problem):
-        if fact.kind == "rule" and not fact.words.endswith("current layout"):
+        if fact.kind == "rule":
             yield iter([(f"without the rule that {fact.words}", fact.without(problem))])
 
 
-def _more_devices(problem: PlacementProblem, number: int) -> Iterator[Step]:
+def _more_devices(problem: PlacementProblem, number: int, deadline: Deadline) -> Iterator[Step]:
+    """From the number that the relaxation does not refute, up to twice as many."""
     pool = problem.pools[number]
-    more = 1
-    while more <= MOST_DEVICES:
+    least = _least_more(problem, pool, deadline.part(COUNTING))
+    if least is None:
+        return
+    more = least
+    while more <= max(8, 2 * least):
         grown = replace(pool, count=(pool.count or 0) + more)
         pools = (*problem.pools[:number], grown, *problem.pools[number + 1 :])
         yield (
             f"{more} more {pool.device_type} ({pool.name})",
             replace(problem, pools=pools),
         )
-        more += 1 if more < 8 else 8
+        more += max(1, more // 10)
+
+
+def _least_more(problem: PlacementProblem, pool: Pool, deadline: Deadline) -> int | None:
+    """A number of more devices below which, to a twentieth, the relaxation proves too few."""
+    instance = compile_instance(problem)
+
+    def too_few(more: int) -> bool:
+        classes = tuple(
+            replace(cls, count=(cls.count or 0) + more) if pool in cls.pools else cls
+            for cls in instance.classes
+        )
+        return refuted(replace(instance, classes=classes), deadline)
+
+    low, high = 0, 1
+    while too_few(high):
+        low, high = high, 2 * high
+        if high > MOST_DEVICES or deadline.left_s <= 0:
+            return None
+    while high - low > max(1, high // 20) and deadline.left_s > 0:
+        middle = (low + high) // 2
+        low, high = (middle, high) if too_few(middle) else (low, middle)
+    return high
+
+
+def _higher_maximum(problem: PlacementProblem, allowed: int) -> Iterator[Step]:
+    for more in (1, 2, 3, 5, 10, 20, 50, 100):
+        yield (
+            f"{devices(allowed + more)} in use instead of {allowed}",
+            replace(problem, max_devices=allowed + more),
+        )
 
 
 def _higher_limit(problem: PlacementProblem, resource: Resource) -> Iterator[Step]:

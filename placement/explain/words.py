@@ -37,7 +37,20 @@ def limit(model: Model) -> str:
 
 def least(problem: PlacementProblem, model: Model) -> str:
     """The least that any usable option of the model needs to carry its rate, by resource."""
-    parts = []
+    units = {resource.name: resource.unit for resource in problem.resources}
+    return ", ".join(
+        f"{amount(need, units[name])} {plain(name)}"
+        for name, need in least_needs(problem, model, 1).items()
+        if need > 0
+    )
+
+
+def least_needs(
+    problem: PlacementProblem, model: Model, replicas: int | None = None
+) -> dict[str, float]:
+    """The same in figures, of so many replicas; of as many as there have to be by default."""
+    times = model.min_replicas if replicas is None else replicas
+    found = {}
     for resource in problem.resources:
         needs = []
         for _, option in usable(model):
@@ -46,10 +59,12 @@ def least(problem: PlacementProblem, model: Model) -> str:
                 need *= model.rate / option.throughput if option.throughput else 0.0
             elif resource.scales and problem.objective == "max-throughput":
                 need = 0.0  # a model may stand by
+            else:
+                need *= times
             needs.append(need)
-        if needs and min(needs) > 0:
-            parts.append(f"{amount(min(needs), resource.unit)} {plain(resource.name)}")
-    return ", ".join(parts)
+        if needs:
+            found[resource.name] = min(needs)
+    return found
 
 
 def largest(problem: PlacementProblem) -> str:
@@ -72,6 +87,8 @@ def largest(problem: PlacementProblem) -> str:
 
 def fleet(problem: PlacementProblem) -> str:
     """`4 × T4 (rack), any number of L4`."""
+    if not problem.pools:
+        return "it has no pools"
     return ", ".join(
         ("any number of " if pool.count is None else f"{pool.count} × ")
         + pool.device_type

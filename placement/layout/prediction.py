@@ -12,6 +12,8 @@ from placement.problem.colocation import kept, total, use
 from placement.problem.fleet import Places
 from placement.problem.slowdown import Runner, reached
 
+ROUNDING = 1e-9  # of a capacity, by which a full device may seem overfull
+
 
 def build_layout(problem: PlacementProblem, replicas: Iterable[Replica]) -> Layout:
     """The replicas on their devices, with the use that each predicts."""
@@ -89,7 +91,7 @@ def _reached(options: list[Option], shares: list[float], paced: list[bool]) -> l
 
 def headroom(layout: Layout) -> float:
     """The least free part of the capacity of any device in use, over all resources."""
-    return min(
+    least = min(
         (
             1 - device.uses[name] / limit
             for device in layout.devices
@@ -98,3 +100,4 @@ def headroom(layout: Layout) -> float:
         ),
         default=1.0,
     )
+    return 0.0 if -ROUNDING < least < 0 else least

@@ -56,6 +56,11 @@ def units(problem: PlacementProblem, wanted: int) -> list[Unit]:
     return found
 
 
+def number_of_units(problem: PlacementProblem, wanted: int) -> int:
+    """How many there would be, excluded ones included."""
+    return sum(wanted if pool.count is None else min(pool.count, wanted) for pool in problem.pools)
+
+
 def means(unit: Unit, seat: Seat, name: str) -> bool:
     """Whether a rule that names a pool, a device or a slice means this seat."""
     return unit.answers_to(name) or seat.name == name

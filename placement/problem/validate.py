@@ -88,7 +88,8 @@ def _owners(pools: Mapping[str, Pool], device: str) -> list[Pool]:
     base, _, number = device.rpartition("-")
     pool = pools.get(base)
     if pool is not None and pool.count != 1 and _is_number(number):
-        found += [pool] if pool.count is None or int(number) <= pool.count else []
+        most = MOST_DEVICES if pool.count is None else pool.count
+        found += [pool] if len(number) < 10 and int(number) <= most else []
     return found
 
 

@@ -41,7 +41,7 @@ class Best:
         self.took_s = max(self.took_s, time.monotonic() - started_s)
         self.deadline.keep(AFTER * self.took_s)
         if faults:
-            self.dropped.append(f"{method}: {faults[0]}")
+            self.dropped.append(f"A candidate ({method}) was dropped: {faults[0]}")
             return False
         self.replicas, self.layout, self.value, self.method = replicas, layout, value, method
         return True

@@ -46,6 +46,8 @@ GRAINS = 1_000_000  # S: a share is counted in millionths
 LARGEST = 2**27  # figures stay below, where shares are multiplied in
 DEAREST = 2**42  # prices stay below
 HEADROOM = 1000  # headroom is counted in thousandths
+MOST = 2**58  # of CP-SAT's coefficients and sums, which are 64-bit integers
+STATED_PER_S = 3_000  # 0/1 variables that are stated in a second, and time for CP-SAT to read them
 FACTOR = 10**7  # parts in which throughput relative to the reference is counted
 PORTFOLIO = 8  # threads with which CP-SAT has all of its ways to search and to prove
 MOST_FACTOR = 10**10  # a replica carries a thousand times its reference at most
@@ -181,6 +183,8 @@ def search(
     """
     from ortools.sat.python import cp_model
 
+    if size(problem, fleet) > STATED_PER_S * deadline.left_s:
+        return Found("unknown")  # stating the model alone would take longer
     built = build(problem, fleet)
     cp = built.cp
     _forbid(built, fleet, forbidden)
@@ -367,19 +371,22 @@ def _capacity(
         times = GRAINS if shared else 1
         most = numbers.most(room, times)
         load: Any = 0
+        full = 0
         for key, need in needs.items():
             amount = numbers.down(need)
             if not amount:
                 continue
+            full += amount * times
             if shared and key in built.s:
                 load += amount * (built.s[key] - built.x[key])
             else:
                 load += amount * times * built.x[key]
         if isinstance(load, int):
             continue
-        built.cp.add(load <= most * built.in_use[seat])
+        built.cp.add(load <= min(most, full) * built.in_use[seat])
         whole = max(1, floor(fraction(limit) * times / numbers.unit))
-        built.headroom_rows.append((load, most, whole, built.in_use[seat]))
+        if max(full, most, whole) * HEADROOM < MOST:
+            built.headroom_rows.append((load, most, whole, built.in_use[seat]))
 
 
 def _slowdown(

@@ -18,8 +18,9 @@ import numpy as np
 
 from placement.layout.replica import Replica
 from placement.problem import Pool
-from placement.solver.instance import LEAST, MANDATORY, SLACK, DeviceClass, Instance, owns
+from placement.solver.instance import LEAST, MANDATORY, DeviceClass, Instance, owns
 from placement.solver.relaxation import Relaxation
+from placement.solver.rows import SLACK
 
 REST = 1e-11  # of a rate: what floats leave over
 DEARER = 1.15  # what is left over of a rate is priced so much above the relaxation's price
@@ -655,7 +656,7 @@ class Incumbent:
         rest[rest <= REST * item.rate] = 0.0
         partial = rest > 0
         if not (replicas and self.flexible):  # what has to be there may stand by
-            bad |= (carried <= LEAST * item.rate) & partial
+            bad |= (carried <= LEAST * np.minimum(item.rate, throughput)) & partial
         score = share * c
         score += h
         rest *= DEARER * self.unit[i]

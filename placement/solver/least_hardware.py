@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import ceil, inf
 
 from placement.layout import check
 from placement.layout.prediction import build_layout
 from placement.layout.replica import Replica
-from placement.problem import PlacementProblem
+from placement.problem import Model, PlacementProblem, Rules
 from placement.problem.fleet import Places, Unit, highest_number, units, wanted
 from placement.problem.numbers import common_unit, fraction
 from placement.solver import exact
@@ -18,7 +18,7 @@ from placement.solver.best import GRAIN, Best
 from placement.solver.counts import count_devices
 from placement.solver.improve import improve
 from placement.solver.incumbent import Incumbent
-from placement.solver.instance import Instance, compile_instance, exclusive, with_own_slots
+from placement.solver.instance import Instance, compile_instance, exclusive, owns, with_own_slots
 from placement.solver.packing.reduction import is_packing, is_plain, pack
 from placement.solver.parallel import improve_on
 from placement.solver.plan import MOST, cheapest, plan
@@ -40,6 +40,8 @@ BUILT = 2_500  # 0/1 variables of the compact model for each second left
 FEW = 60  # items from which plans are packed
 PLANNING = 0.12  # part of the time for a plan, and for its packing
 PLANNED = 0.5  # for the packing of so many that other searches find little
+PROOF = 1e-7  # a bound of the feasibility problem that no rounding explains
+CROWD = 0.1  # part of the time for models that are pinned to one place
 GLANCE = 1_500  # steps of the search before the compact model is asked
 
 
@@ -78,8 +80,12 @@ def least_hardware(
     if slotted is not None:
         least_cost = max(least_cost, relax(slotted, deadline.part(0.1)).bound)
     bound = next_price(problem, least_cost)
+    if (first and refuted(instance, deadline)) or crowded(problem, deadline, seed):
+        return Answer("infeasible", 0.0)
     work = Incumbent(instance, relaxation, free_devices=False)
     work = _start(best, work, deadline, bound, seed)
+    if best.value is None and not first and refuted(instance, deadline):
+        return Answer("infeasible", 0.0)
     if first and best.value is not None:
         return Answer("feasible", bound)
     if _done(best, bound):
@@ -90,7 +96,7 @@ def least_hardware(
         if least == inf:
             return Answer("infeasible", 0.0)
         bound = max(bound, least)
-        if found:
+        if found and best.holds(counted.replicas()):  # rules are not counted
             best.offer(counted.replicas(), "counts of devices")
         if _done(best, bound):
             return _answer(best, bound)
@@ -109,6 +115,62 @@ def least_hardware(
         if _done(best, bound):
             return _answer(best, bound)
     return _search(best, work, deadline, bound, seed, workers)
+
+
+def refuted(instance: Instance, deadline: Deadline) -> bool:
+    """Whether the relaxation proves that there is no layout at all."""
+    counted = any(cls.count is not None for cls in instance.classes)
+    limits = instance.problem.max_devices, instance.problem.max_moves
+    if not counted and limits == (None, None):
+        return False
+    return relax(instance, deadline.part(0.3), feasibility=True).bound > PROOF
+
+
+def crowded(problem: PlacementProblem, deadline: Deadline, seed: int = 0) -> frozenset[str]:
+    """Models that are pinned to one pool or device that cannot hold them; empty if none are known.
+
+    Pools differ in rules alone as far as the relaxation knows, so that it does not see this.
+    """
+    places: dict[str, set[str]] = defaultdict(set)
+    for rule, place in problem.rules.pins:
+        places[rule].add(place)
+    at: dict[str, list[Model]] = defaultdict(list)
+    for model in problem.models:
+        pinned = places[model.name]
+        if len(pinned) == 1:
+            at[next(iter(pinned))].append(model)
+    for place, models in at.items():
+        if len(models) == len(problem.models) or len(models) < 2:
+            continue
+        names = frozenset(model.name for model in models)
+        alone = only(problem, names, place)
+        if alone is None:
+            continue
+        part = deadline.part(CROWD)
+        if least_hardware(Best(alone, part), part, seed, 1, first=True).status == "infeasible":
+            return names
+    return frozenset()
+
+
+def only(problem: PlacementProblem, names: frozenset[str], place: str) -> PlacementProblem | None:
+    """The models by themselves on the pool or device; None where that is a part of a device."""
+    pools = tuple(
+        pool if pool.name == place else replace(pool, name=place, count=1)
+        for pool in problem.pools
+        if pool.name == place or owns(pool, place)
+    )
+    if len(pools) != 1:
+        return None
+    return replace(
+        problem,
+        models=tuple(model for model in problem.models if model.name in names),
+        pools=pools,
+        rules=Rules(),
+        current=(),
+        max_moves=None,
+        max_devices=None,
+        repair=False,
+    )
 
 
 def _small(best: Best, deadline: Deadline, bound: float, seed: int, workers: int) -> Answer:
@@ -224,7 +286,8 @@ def _repair(best: Best, work: Incumbent, deadline: Deadline, bound: float, seed:
 
 
 def _offer(best: Best, work: Incumbent, method: str) -> None:
-    if not len(work.lacking()):
+    allowed = best.problem.max_moves
+    if not len(work.lacking()) and (allowed is None or work.moves <= allowed):
         best.offer(work.replicas(), method)
 
 
@@ -238,7 +301,8 @@ def _from_packing(
     seed: int,
 ) -> None:
     """The packing as it is, or what is left of it when rules are heeded, repaired."""
-    best.offer(replicas, "packing")
+    if best.holds(replicas):  # rules may be in its way
+        best.offer(replicas, "packing")
     if _done(best, bound):
         return
     work = Incumbent(instance, relaxation, free_devices=False)
@@ -260,10 +324,6 @@ def _search(
     _offer(best, work, "large neighbourhood search")
     if _done(best, bound):
         return _answer(best, bound)
-    if best.value is None:
-        proof = relax(work.instance, deadline.part(0.3), feasibility=True)
-        if proof.bound > 1e-7:
-            return Answer("infeasible", 0.0)
     fleet = _fleet(problem, best.value)
     number = exact.size(problem, fleet) if fleet is not None else EXACT + 1
     if fleet is not None and number <= min(EXACT, BUILT * deadline.left_s):

@@ -32,6 +32,7 @@ from placement.solver.instance import Instance, most_share
 from placement.solver.result import Deadline
 
 MARGIN = 1e-9
+REFUTED = 1e-3  # a bound of the feasibility problem, beyond which no better one is looked for
 ROUNDS = 150  # of cutting planes, for each of the two precisions
 CLOSE = 1e-4  # relative gap between the master and the best prices at which a phase ends
 INWARD = 0.35  # part of the way from the best prices to those that the master proposes
@@ -55,12 +56,17 @@ class Relaxation:
 
 
 def relax(
-    instance: Instance, deadline: Deadline, *, feasibility: bool = False, close: float = CLOSE
+    instance: Instance,
+    deadline: Deadline,
+    *,
+    feasibility: bool = False,
+    close: float = CLOSE,
+    enough: float = REFUTED,
 ) -> Relaxation:
     """The best bound found before the deadline; it always comes, if only as zero.
 
     With `feasibility` devices and moves cost nothing: a bound above zero proves that there is no
-    layout at all.
+    layout at all, and one above `enough` is not raised further.
     """
     if not len(instance.throughput):
         nothing = np.zeros(instance.limited.shape)
@@ -81,9 +87,11 @@ def relax(
             upper, proposed = master.add(constant, usage, moved)
             if upper - at_centre <= close * max(abs(upper), 1e-9) or deadline.left_s <= 0:
                 break
+            if feasibility and (at_centre > enough or (fine and upper <= 0)):
+                break
             point = INWARD * proposed + (1 - INWARD) * centre
         best = centre
-        if deadline.left_s <= 0:
+        if deadline.left_s <= 0 or (feasibility and at_centre > enough):
             break
     best = dual.inside(best)
     prices, moves = dual.split(best)
@@ -257,7 +265,7 @@ class ItemValues:
             self.row = np.zeros((n, 1), int)
             self.part = np.zeros((n, 1))
         else:
-            self.throughput = np.where(self.ok, instance.throughput[self.row], 1e-300)
+            self.throughput = np.where(self.ok, instance.throughput[self.row], 1.0)
             self.part = self.rate[:, None] / self.throughput  # of full replicas
         asked = (self.rate > 0) | (self.replicas > 0)
         self.ok &= asked[:, None]

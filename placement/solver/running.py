@@ -9,6 +9,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 
+from placement.layout import Layout
+from placement.layout.replica import Replica
+from placement.problem import PlacementProblem
 from placement.problem.fleet import Places
 from placement.solver.incumbent import Incumbent, open_named
 from placement.solver.refill import put_chosen, refill
@@ -16,6 +19,21 @@ from placement.solver.result import Deadline
 from placement.solver.shares import settle
 
 LEAST_S = 0.05
+
+
+def replicas_of(problem: PlacementProblem, layout: Layout) -> tuple[Replica, ...]:
+    """The layout's replicas of models that the problem has, in options that it has."""
+    models = dict(problem.copies())
+    places = Places(problem)
+    found = []
+    for device in layout.devices:
+        place = places.find(device.name)
+        for resident in device.residents if place is not None else ():
+            model = models.get(resident.model)
+            for k, option in enumerate(model.options if model is not None else ()):
+                if (option.name, option.device_type) == (resident.option, place.device_type):  # type: ignore[union-attr]
+                    found.append(Replica(resident.model, k, device.name, resident.share))
+    return tuple(found)
 
 
 def stay(incumbent: Incumbent, deadline: Deadline) -> None:

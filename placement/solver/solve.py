@@ -11,7 +11,7 @@ from fractions import Fraction
 from placement.layout.prediction import headroom
 from placement.layout.replica import Replica
 from placement.problem import PlacementProblem
-from placement.problem.fleet import Places, units, wanted
+from placement.problem.fleet import Places, number_of_units, units, wanted
 from placement.problem.numbers import fraction
 from placement.problem.validate import validate
 from placement.solver import exact
@@ -40,6 +40,7 @@ def solve(
     tie_break: bool = True,
     first: bool = False,
     workers: int | None = None,
+    start: tuple[Replica, ...] = (),
 ) -> Result:
     """The best placement found within the time limit, with its proof.
 
@@ -47,13 +48,14 @@ def solve(
     most 8. With one the same problem and seed give the same answer, unless the time limit cuts the
     search short.
     Without `tie_break` any layout of the best value will do, which is quicker; with `first` any
-    layout at all. Raises InputError when the problem contradicts itself.
+    layout at all. `start`: a layout, which is the first candidate if it holds.
+    Raises InputError when the problem contradicts itself.
     """
     deadline = deadline or Deadline(time_limit_s)
     workers = available() if workers is None else workers
     with _rarely_collected():
         validate(problem)
-        return _solve(problem, deadline, seed, workers, tie_break=tie_break, first=first)
+        return _solve(problem, deadline, seed, workers, start, tie_break=tie_break, first=first)
 
 
 @contextmanager
@@ -76,14 +78,15 @@ def _solve(
     deadline: Deadline,
     seed: int,
     workers: int,
+    start: tuple[Replica, ...],
     *,
     tie_break: bool,
     first: bool,
 ) -> Result:
     if problem.repair and problem.current and problem.objective == "min-hardware":
-        best, answer = _repair(problem, deadline, seed, workers, first=first)
+        best, answer = _repair(problem, deadline, seed, workers, start, first=first)
     else:
-        best = Best(problem, deadline)
+        best = _started(problem, deadline, start)
         find = least_hardware if problem.objective == "min-hardware" else most_throughput
         answer = find(best, deadline, seed, workers, first=first)
     if answer.status == "infeasible" and best.value is not None:
@@ -113,12 +116,18 @@ def _notes(problem: PlacementProblem, answer: Answer) -> tuple[str, ...]:
 
 
 def _repair(
-    problem: PlacementProblem, deadline: Deadline, seed: int, workers: int, *, first: bool
+    problem: PlacementProblem,
+    deadline: Deadline,
+    seed: int,
+    workers: int,
+    start: tuple[Replica, ...],
+    *,
+    first: bool,
 ) -> tuple[Best, Answer]:
     """The fewest moves; then the least price at that number of moves."""
     pools = tuple(replace(pool, price=0.0) for pool in problem.pools)
     counting = replace(problem, repair=False, pools=pools, move_price=1.0)
-    fewest = Best(counting, deadline)
+    fewest = _started(counting, deadline, start)
     moves = least_hardware(fewest, deadline.part(0.5), seed, workers, first=first)
     if fewest.replicas is None or fewest.value is None:
         return Best(replace(problem, repair=False), deadline), moves
@@ -128,6 +137,13 @@ def _repair(
     if moves.status != "optimal" and answer.status == "optimal":
         answer = Answer("feasible", answer.bound)
     return best, answer
+
+
+def _started(problem: PlacementProblem, deadline: Deadline, start: tuple[Replica, ...]) -> Best:
+    best = Best(problem, deadline)
+    if start and best.holds(start):
+        best.offer(start, "the current layout")
+    return best
 
 
 def _second_goal(best: Best, deadline: Deadline, seed: int) -> None:
@@ -153,7 +169,10 @@ def _roomier(best: Best, deadline: Deadline, seed: int) -> list[tuple[Replica, .
     places = Places(problem)
     least = problem.objective == "min-hardware"
     most = min(wanted(problem), len({r.seat for r in best.replicas}) + 8)
-    fleet = units(problem, wanted(problem) if problem.rules.pins or problem.current else most)
+    most = wanted(problem) if problem.rules.pins or problem.current else most
+    if number_of_units(problem, most) > ROOMIEST:
+        return []
+    fleet = units(problem, most)
     if least:
         fleet = exact.enough(problem, fleet, best.value)
     if exact.size(problem, fleet) > ROOMIEST:
