@@ -154,10 +154,12 @@ def _run(case: Case, solver_name: str) -> dict[str, Any]:
 def _solve(case: Case) -> dict[str, Any]:
     """The solver's answer to the case, checked."""
     from placement import solve
+    from placement.solver.running import replicas_of
 
-    problem, stay = _problem(case)
+    problem, stay, layout = _problem(case)
+    start = replicas_of(problem, layout) if layout is not None else ()  # as `--current` gives it
     started_s = time.monotonic()
-    result = solve(problem, time_limit_s=case.limit_s, seed=0, workers=case.workers)
+    result = solve(problem, time_limit_s=case.limit_s, seed=0, workers=case.workers, start=start)
     wall_s = time.monotonic() - started_s
     faults = []
     if result.layout is not None:
@@ -201,17 +203,19 @@ def _features(case: Case) -> frozenset[str]:
     return frozenset(case.features.split(",")) - {""}
 
 
-def _problem(case: Case) -> tuple[PlacementProblem, float | None]:
-    """The problem, and what staying costs where a layout runs that holds."""
+def _problem(case: Case) -> tuple[PlacementProblem, float | None, Layout | None]:
+    """The problem, what staying costs where a layout runs that holds, and that layout."""
     if case.kind.startswith("parvagpu"):
-        return parvagpu(case.seed, case.factor, case.kind.split()[1]), None
+        return parvagpu(case.seed, case.factor, case.kind.split()[1]), None, None
     problem = GENERATORS[case.kind](case.models, case.seed, _features(case))
     if not case.move:
-        return problem, None
+        return problem, None, None
     return _running(problem, case)
 
 
-def _running(problem: PlacementProblem, case: Case) -> tuple[PlacementProblem, float | None]:
+def _running(
+    problem: PlacementProblem, case: Case
+) -> tuple[PlacementProblem, float | None, Layout]:
     """The problem while a layout runs that was found before in half of the limit."""
     from placement import solve
 
@@ -225,19 +229,19 @@ def _running(problem: PlacementProblem, case: Case) -> tuple[PlacementProblem, f
         lost = rng.choice(layout.devices)
         problem = replace(problem, rules=Rules(excluded_devices=(lost.name,)))
         allowed = max(10, 2 * len(lost.residents))
-        return _repairing(problem, case, allowed), None
+        return _repairing(problem, case, allowed), None, layout
     if case.move in {"rate up", "repair rate"}:
         number = rng.randrange(len(problem.models))
         grown = problem.models[number]
         grown = replace(grown, rate=round((grown.rate or 1.0) * 1.05, 4))
         models = (*problem.models[:number], grown, *problem.models[number + 1 :])
         problem = replace(problem, models=models)
-        return _repairing(problem, case, 3), _stay(problem, layout)
+        return _repairing(problem, case, 3), _stay(problem, layout), layout
     if case.move == "price":
         problem = replace(problem, move_price=0.05)
     else:
         problem = replace(problem, max_moves=5)
-    return problem, _stay(problem, layout)
+    return problem, _stay(problem, layout), layout
 
 
 def _repairing(problem: PlacementProblem, case: Case, allowed: int) -> PlacementProblem:

@@ -26,6 +26,7 @@ class Best:
     value: float | None = None
     method: str = ""
     dropped: list[str] = field(default_factory=list)
+    start: tuple[Replica, ...] = ()  # what was given to start from, whether it holds or not
     took_s: float = 0.0  # building a layout and checking it, at most
 
     def offer(self, replicas: tuple[Replica, ...] | None, method: str) -> bool:

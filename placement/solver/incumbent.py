@@ -173,6 +173,20 @@ class Incumbent:
                 return fresh
         return next(iter(self.named[c].values()), None)
 
+    def adopt(self, device: str) -> Gpu | None:
+        """The GPU of that name, which was never in use; None where the fleet has no such GPU."""
+        for name in (device, device.partition("/")[0]):
+            for c, cls in enumerate(self.instance.classes):
+                for pool in cls.pools:
+                    if (name == pool.name or name.startswith(pool.name + "-")) and owns(pool, name):
+                        if name in self.excluded:
+                            return None
+                        gpu = Gpu(pool, c, name, {}, Counter())
+                        self.known[name] = gpu
+                        self.closed[c][pool.name].append(gpu)
+                        return gpu
+        return None
+
     def reserve(self, gpu: Gpu) -> None:
         """Take a GPU off those that are not in use, before its seats are opened."""
         self._in_use(gpu)
@@ -664,6 +678,7 @@ class Incumbent:
         score += 0.3 * least * partial
         if instance.problem.current:
             score += self._moving(item, chosen, virtual)[:, None]
+            score += self.move_weight * item.running * partial  # the rest moves, too
         if virtual:
             score[len(chosen) :] *= self._dearer(opening, virtual)
         if noise is not None:
@@ -790,7 +805,8 @@ class Incumbent:
 def open_named(incumbent: Incumbent, device: str) -> int | None:
     """The seat of that name, opened if it can be; None where the fleet has no such seat."""
     parent, _, part = device.partition("/")
-    gpu = incumbent.known.get(device) or incumbent.known.get(parent)
+    known = incumbent.known
+    gpu = known.get(device) or known.get(parent) or incumbent.adopt(device)
     if gpu is None:
         return None
     name = gpu.name if gpu.name == device else device

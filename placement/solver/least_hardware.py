@@ -36,6 +36,7 @@ RELAXED = 0.7  # part of the time for a packing that only relaxes the problem
 EFFORT = 2.0  # CP-SAT's deterministic seconds for that
 ASKED = 0.6  # part of the time for the compact model, where a layout is known
 ALONE = 2_000  # items up to which every device type alone is tried
+STAYING = 0.4  # part of the time for what runs now
 BUILT = 2_500  # 0/1 variables of the compact model for each second left
 FEW = 60  # items from which plans are packed
 PLANNING = 0.12  # part of the time for a plan, and for its packing
@@ -218,8 +219,11 @@ def _start(best: Best, work: Incumbent, deadline: Deadline, bound: float, seed: 
     problem = best.problem
     if best.replicas is not None:
         seat_replicas(work, best.replicas)
+    elif best.start:
+        seat_replicas(work, best.start)
+        _repair(best, work, deadline, bound, seed)
     elif problem.current:
-        stay(work, deadline.part(0.3))
+        stay(work, deadline.part(STAYING))
         _offer(best, work, "the current layout")
         _repair(best, work, deadline, bound, seed)
     if not problem.current or problem.max_moves is None:

@@ -7,6 +7,7 @@ shares that carry every rate exactly are found by `shares.py`.
 
 from __future__ import annotations
 
+import random
 from collections import defaultdict
 
 from placement.layout import Layout
@@ -19,6 +20,11 @@ from placement.solver.result import Deadline
 from placement.solver.shares import settle
 
 LEAST_S = 0.05
+WHOLE = 60  # items up to which devices that models connect are asked for in one program
+NEAR = 3  # devices of a neighbourhood
+LOCAL_S = 0.4  # for one
+UNMET = 1e-7  # of a rate: less is settled by exact shares
+PATIENCE = 12  # neighbourhoods without success, for each item that lacks something
 
 
 def replicas_of(problem: PlacementProblem, layout: Layout) -> tuple[Replica, ...]:
@@ -46,19 +52,71 @@ def stay(incumbent: Incumbent, deadline: Deadline) -> None:
                 d = open_named(incumbent, device)
                 if d is not None:
                     seats[device] = d
+    where = {
+        i: [seats[device] for device in sorted(item.current) if device in seats]
+        for i, item in enumerate(instance.items)
+    }
+    worth = {i: float(incumbent.unit[i] * item.rate) for i, item in enumerate(instance.items)}
     for items in _components(incumbent, seats):
         left = max(LEAST_S, deadline.left_s * 0.5)
-        where = {
-            i: [seats[device] for device in sorted(instance.items[i].current) if device in seats]
-            for i in items
-        }
-        worth = {i: float(incumbent.unit[i] * instance.items[i].rate) for i in items}
-        put_chosen(incumbent, refill(incumbent, where, worth, left, "limits/gap = 1e-6\n"))
+        if len(items) <= WHOLE:
+            here = {i: where[i] for i in items}
+            put_chosen(incumbent, refill(incumbent, here, worth, left, "limits/gap = 1e-6\n"))
+        else:
+            _by_neighbourhoods(incumbent, items, where, worth, deadline)
     for d in seats.values():
         incumbent.close_empty(d)
     for i in range(len(instance.items)):
         incumbent.recount(i)
     _settle(incumbent)
+
+
+def _by_neighbourhoods(
+    incumbent: Incumbent,
+    items: list[int],
+    where: dict[int, list[int]],
+    worth: dict[int, float],
+    deadline: Deadline,
+) -> None:
+    """Greedily first; then around an item that lacks something, a few devices at a time."""
+    rng = random.Random(0)
+    for i in sorted(items, key=lambda i: -worth[i]):
+        incumbent.insert(i, list(where[i]), opening=None)
+    mine, failed = set(items), 0
+    while deadline.left_s > 0:
+        lacking = [
+            int(i) for i in incumbent.lacking() if int(i) in mine
+            and (incumbent.unmet[i] > UNMET or incumbent.absent[i])
+        ]  # fmt: skip
+        if not lacking or failed > PATIENCE * len(lacking):
+            return
+        near = dict.fromkeys(where[rng.choice(lacking)])
+        beside = [i for d in near for i in incumbent.residents[d] if len(where[i]) > 1]
+        rng.shuffle(beside)
+        for i in beside:
+            near.update(dict.fromkeys(where[i]))
+            if len(near) >= NEAR:
+                break
+        around = dict.fromkeys(i for d in near for i in incumbent.residents[d])
+        around.update(dict.fromkeys(i for i in lacking if near.keys() & set(where[i])))
+        before = incumbent.cost
+        incumbent.log = []
+        for d in near:
+            for i in list(incumbent.residents[d]):
+                incumbent.take(i, d, keep=True)
+        here = {i: [d for d in where[i] if d in near] for i in around}
+        put_chosen(incumbent, refill(incumbent, here, worth, LOCAL_S, "limits/gap = 1e-5\n"))
+        for i in around:
+            incumbent.recount(i)
+        if incumbent.cost < before * (1 - 1e-9):
+            failed = 0
+            incumbent.log = None
+        elif incumbent.cost <= before:
+            failed += 1
+            incumbent.log = None
+        else:
+            failed += 1
+            incumbent.undo()
 
 
 def _components(incumbent: Incumbent, seats: dict[str, int]) -> list[list[int]]:

@@ -140,7 +140,7 @@ def _repair(
 
 
 def _started(problem: PlacementProblem, deadline: Deadline, start: tuple[Replica, ...]) -> Best:
-    best = Best(problem, deadline)
+    best = Best(problem, deadline, start=start)
     if start and best.holds(start):
         best.offer(start, "the current layout")
     return best
