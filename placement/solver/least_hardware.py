@@ -22,7 +22,7 @@ from placement.solver.instance import Instance, compile_instance, exclusive
 from placement.solver.packing.reduction import is_packing, is_plain, pack
 from placement.solver.plan import pack as pack_plan
 from placement.solver.plan import MOST, cheapest, plan
-from placement.solver.relaxation import Relaxation, relax
+from placement.solver.relaxation import CLOSE, Relaxation, relax
 from placement.solver.result import Deadline, Status
 from placement.solver.running import stay
 from placement.solver.shares import settle
@@ -67,7 +67,9 @@ def least_hardware(best: Best, deadline: Deadline, seed: int, *, first: bool = F
         for item in instance.items
     ):
         return Answer("infeasible", 0.0)
-    relaxation = relax(instance, deadline.part(0.2))
+    # Prices that alone decide a plan have to be closer.
+    close = CLOSE if len(instance.items) <= MOST else CLOSE / 10
+    relaxation = relax(instance, deadline.part(0.2), close=close)
     bound = next_price(problem, relaxation.bound)
     work = Incumbent(instance, relaxation, free_devices=False)
     work = _start(best, work, deadline, bound, seed)
