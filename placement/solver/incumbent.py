@@ -18,8 +18,9 @@ import numpy as np
 
 from placement.layout.replica import Replica
 from placement.problem import Pool
-from placement.solver.instance import LEAST, MANDATORY, SLACK, DeviceClass, Instance, owns
+from placement.solver.instance import LEAST, MANDATORY, DeviceClass, Instance, owns
 from placement.solver.relaxation import Relaxation
+from placement.solver.rows import SLACK
 
 REST = 1e-11  # of a rate: what floats leave over
 DEARER = 1.15  # what is left over of a rate is priced so much above the relaxation's price

@@ -119,7 +119,9 @@ def compile_instance(problem: PlacementProblem, factor: float | None = None) -> 
     items = []
     must = MANDATORY * max([1.0, *(pool.price for pool in problem.pools)])
     rules = _Rules(problem)
-    single = single_rows(problem, {m.name: _rate(problem, m, factor) for m in problem.models}, kinds)
+    single = single_rows(
+        problem, {m.name: _rate(problem, m, factor) for m in problem.models}, kinds
+    )
     places: list[Any] = []  # of each item's rows in the table of single models, or after it
     number = 0
     flexible = problem.objective == "max-throughput" and factor is None

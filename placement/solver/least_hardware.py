@@ -20,8 +20,8 @@ from placement.solver.improve import improve
 from placement.solver.incumbent import Incumbent
 from placement.solver.instance import Instance, compile_instance, exclusive
 from placement.solver.packing.reduction import is_packing, is_plain, pack
-from placement.solver.plan import pack as pack_plan
 from placement.solver.plan import MOST, cheapest, plan
+from placement.solver.plan import pack as pack_plan
 from placement.solver.relaxation import CLOSE, Relaxation, relax
 from placement.solver.result import Deadline, Status
 from placement.solver.running import stay
@@ -200,7 +200,7 @@ def _repair(best: Best, work: Incumbent, deadline: Deadline, bound: float, seed:
 
 
 def _offer(best: Best, work: Incumbent, method: str) -> None:
-    if not len(work.lacking()):
+    if not len(work.lacking()) and (best.value is None or best.is_better(work.cost, best.value)):
         best.offer(work.replicas(), method)
 
 

@@ -45,9 +45,7 @@ def fill(
     order = np.argsort(-values, kind="stable")
     order = order[rest[order] > 0]
     if len(order) > MANY:
-        batched = fill_batches(
-            table, values, rest, left, weights, random, deadline, width, window
-        )
+        batched = fill_batches(table, values, rest, left, weights, random, deadline, width, window)
         if batched is None:
             return None
         bins += batched
