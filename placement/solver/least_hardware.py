@@ -23,7 +23,7 @@ from placement.solver.packing.reduction import is_packing, is_plain, pack
 from placement.solver.parallel import improve_on
 from placement.solver.plan import MOST, cheapest, plan
 from placement.solver.plan import pack as pack_plan
-from placement.solver.relaxation import Relaxation, relax
+from placement.solver.relaxation import CLOSE, Relaxation, relax
 from placement.solver.result import Deadline, Status
 from placement.solver.running import stay
 from placement.solver.shares import settle
@@ -75,7 +75,9 @@ def least_hardware(
         for item in instance.items
     ):
         return Answer("infeasible", 0.0)
-    relaxation = relax(instance, deadline.part(0.2))
+    # Prices that alone decide a plan have to be closer.
+    close = CLOSE if len(instance.items) <= MOST else CLOSE / 10
+    relaxation = relax(instance, deadline.part(0.2), close=close)
     least_cost = relaxation.bound
     slotted = with_own_slots(instance)
     if slotted is not None:
@@ -291,7 +293,9 @@ def _repair(best: Best, work: Incumbent, deadline: Deadline, bound: float, seed:
 
 def _offer(best: Best, work: Incumbent, method: str) -> None:
     allowed = best.problem.max_moves
-    if not len(work.lacking()) and (allowed is None or work.moves <= allowed):
+    if len(work.lacking()) or (allowed is not None and work.moves > allowed):
+        return
+    if best.value is None or best.is_better(work.cost, best.value):
         best.offer(work.replicas(), method)
 
 

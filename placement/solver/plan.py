@@ -68,9 +68,9 @@ def cheapest(incumbent: Incumbent) -> list[Planned]:
     number[~offered] = np.inf
     finite = np.isfinite(number)
     cost = np.full(len(rows), np.inf)
-    cost[finite] = (
-        number[finite] * incumbent.h[rows[finite]] + part[finite] * incumbent.c[rows[finite]]
-    )
+    # The very prices: spread over resources as insertion has them they leave types out of balance.
+    there, carrying = (price[rows] for price in incumbent.relaxation.row_prices(instance))
+    cost[finite] = number[finite] * there[finite] + part[finite] * carrying[finite]
     best = np.minimum.reduceat(cost, starts)
     chosen = np.flatnonzero(cost <= np.repeat(best, lengths))
     owner = np.repeat(np.arange(len(asked)), lengths)[chosen]

@@ -37,6 +37,7 @@ ROUNDS = 150  # of cutting planes, for each of the two precisions
 CLOSE = 1e-4  # relative gap between the master and the best prices at which a phase ends
 INWARD = 0.35  # part of the way from the best prices to those that the master proposes
 BOX = 30.0  # times the dearest device: the most that m, n and w may be
+SAMPLE = 5_000  # items; of more, so many are looked at first
 CELLS = 400_000  # of a table of pairs that is looked at in one go
 
 
@@ -75,12 +76,18 @@ def relax(
     dual = _Dual(instance, feasibility=feasibility)
     values = ItemValues(instance, dual.move_price)
     best, best_bound = dual.start(), -np.inf
+    step = len(instance.items) // SAMPLE
+    few, times = values, 1.0
+    if step > 1:  # of many items a sample tells about where the prices are
+        few = ItemValues(_sample(instance, step), dual.move_price)
+        times = len(instance.items) / len(few.rate)
     for fine in (False, True):
         master = dual.master()
         centre, at_centre = best, -np.inf
         point = centre
         for _ in range(ROUNDS):
-            value, usage, moved, constant = values.cut(*dual.split(point), fine=fine)
+            cut = (values if fine else few).cut(*dual.split(point), fine=fine)
+            value, usage, moved, constant = cut if fine else (times * part for part in cut)
             total = value - dual.cost(point)
             if total > at_centre:
                 centre, at_centre = point, total
@@ -108,6 +115,25 @@ def _full(instance: Instance) -> Instance:
         instance,
         slope=instance.slope * most[:, None],
         throughput=instance.throughput * most,
+    )
+
+
+def _sample(instance: Instance, step: int) -> Instance:
+    """Every so manieth item, with its rows alone."""
+    items, rows, number = [], [], 0
+    for item in instance.items[::step]:
+        length = item.rows.stop - item.rows.start
+        rows.append(np.arange(item.rows.start, item.rows.stop))
+        items.append(replace(item, rows=slice(number, number + length)))
+        number += length
+    order = np.concatenate(rows)
+    return replace(
+        instance,
+        items=tuple(items),
+        type_of=instance.type_of[order],
+        base=instance.base[order],
+        slope=instance.slope[order],
+        throughput=instance.throughput[order],
     )
 
 
@@ -305,12 +331,11 @@ class ItemValues:
         """The sum of the values, and the linear function of prices that is nowhere below it."""
         values, bases, shares, constant = self._evaluate(prices, move, fine=fine)
         instance = self.instance
-        usage = np.zeros(instance.limited.shape)
-        np.add.at(
-            usage,
-            instance.type_of,
-            instance.base * bases[:, None] + instance.slope * shares[:, None],
-        )
+        use = instance.base * bases[:, None] + instance.slope * shares[:, None]
+        types, resources = instance.limited.shape
+        usage = np.empty((types, resources))
+        for r in range(resources):
+            usage[:, r] = np.bincount(instance.type_of, weights=use[:, r], minlength=types)
         moved = float(bases @ self.moves)
         constant += moved * self.move_price
         return float(values.sum()), usage, moved, constant

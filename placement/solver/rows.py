@@ -47,7 +47,7 @@ def single_rows(
     lengths = np.array([len(model.options) for model in models], dtype=int)
     owner = np.repeat(np.arange(len(models)), lengths)
     options = [option for model in models for option in model.options]
-    numbers = np.arange(len(options)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    numbers: Any = np.arange(len(options)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
     limit = np.array([_nan(model.latency_limit_ms) for model in models])[owner]
     rated = np.array([rates[model.name] is not None for model in models], dtype=bool)[owner]
     latency = np.array([_nan(option.latency_ms) for option in options])
@@ -55,7 +55,7 @@ def single_rows(
     throughput = np.array([option.throughput for option in options], dtype=float)
     busy = np.array([option.busy for option in options], dtype=float)
     sensitivity = np.array([option.sensitivity for option in options], dtype=float)
-    needs = np.empty((len(options), len(problem.resources)))
+    needs: Any = np.empty((len(options), len(problem.resources)))
     for r, resource in enumerate(problem.resources):
         name = resource.name
         needs[:, r] = [option.needs.get(name, 0.0) for option in options]
@@ -63,15 +63,23 @@ def single_rows(
 
     usable = np.isnan(limit) | (latency <= limit)
     price = _prices(problem, owner, usable, needs, throughput, busy, sensitivity, latency, limit)
-    keep = usable & ~_needless(owner, type_of, usable, price)
-    keep &= ~rated | (throughput > 0)
+    kept = np.flatnonzero(
+        usable & ~_needless(owner, type_of, usable, price) & (~rated | (throughput > 0))
+    )
+    del price  # by far the largest
+    owner, numbers, limit, rated, latency, type_of, throughput, busy, sensitivity, needs = (
+        column[kept]
+        for column in (
+            owner, numbers, limit, rated, latency, type_of, throughput, busy, sensitivity, needs,
+        )
+    )  # fmt: skip
 
     soft = np.where(rated[:, None] & scales, needs, 0.0)
     hard = np.where(rated[:, None] & scales, 0.0, needs)
     rooms = [[_nan(free) for free in free_room(problem, kind)] for kind in problem.types]
     room = np.array(rooms).reshape(len(rooms), len(problem.resources))[type_of]
     none, full = np.isnan(room), room <= 0  # the server alone fills it, or more than that
-    keep &= ~(full & ((hard > 0) | (room < 0))).any(axis=1)
+    keep = ~(full & ((hard > 0) | (room < 0))).any(axis=1)
     safe = np.where(none | full, 1.0, room)
     hard = np.where(none | full, 0.0, hard / safe)
     soft = np.where(none, 0.0, np.where(full, np.where(soft > 0, 2.0 / SLACK, 0.0), soft / safe))
