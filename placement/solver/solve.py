@@ -19,6 +19,7 @@ from placement.solver.parallel import available
 from placement.solver.result import Deadline, Result
 from placement.solver.shares import settle
 from placement.solver.tidy import renumber, tidy
+from profiles.errors import InputError
 
 CUT = "The search was cut by its time limit: another run may end with another layout."
 ROOMIEST = 3_000  # 0/1 variables up to which the second goal is looked at
@@ -39,13 +40,15 @@ def solve(
 
     `workers`: processes that search, and threads of CP-SAT; None: the cores that there are, at
     most 8. With one the same problem and seed give the same answer, unless the time limit cuts the
-    search short.
-    Without `tie_break` any layout of the best value will do, which is quicker; with `first` any
-    layout at all. Raises InputError when the problem contradicts itself.
+    search short. Without `tie_break` any layout of the best value will do, which is quicker; with
+    `first` any layout at all. Raises InputError when the problem contradicts itself, or for fewer
+    than one worker.
     """
     validate(problem)
     deadline = deadline or Deadline(time_limit_s)
     workers = available() if workers is None else workers
+    if workers < 1:
+        raise InputError(f"workers is {workers}: at least one is needed.")
     if problem.repair and problem.current and problem.objective == "min-hardware":
         best, answer = _repair(problem, deadline, seed, workers, first=first)
     else:
