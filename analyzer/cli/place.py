@@ -145,7 +145,8 @@ def place(output_format: str, **options: Any) -> None:
     def work() -> tuple[Result, Explanation]:
         part = deadline.part(SOLVING)
         result = _solve(formulation.problem, options, part)
-        return result, explain(formulation.problem, result, deadline.part(EXPLAINING))
+        left = deadline.part(EXPLAINING)
+        return result, explain(formulation.problem, result, left, options["workers"])
 
     result, explanation = _interruptible(work, deadline)
     result = _as_users_know(_with_slowdown(formulation.problem, result), formulation)

@@ -40,7 +40,9 @@ class Fact:
     without: Callable[[PlacementProblem], PlacementProblem]
 
 
-def clash(problem: PlacementProblem, deadline: Deadline) -> tuple[str, ...]:
+def clash(
+    problem: PlacementProblem, deadline: Deadline, workers: int | None = None
+) -> tuple[str, ...]:
     """The facts that cannot all hold, in words; no smaller set of them clashes."""
     alone = [line for model in problem.models if (line := fits_nowhere(problem, model))]
     if alone:
@@ -60,7 +62,7 @@ def clash(problem: PlacementProblem, deadline: Deadline) -> tuple[str, ...]:
             if id(fact) not in keep:
                 reduced = fact.without(reduced)
         part = deadline.at_most(ASK_S)
-        return has_layout(reduced, part) is False
+        return has_layout(reduced, part, workers) is False
 
     smallest = _smallest(clashes, [], every, has_new=False, deadline=deadline)
     shown = [f"  - {fact.words}" for fact in smallest if fact.kind != "model"]

@@ -36,18 +36,25 @@ class Explanation:
     relaxations: tuple[str, ...] = ()
 
 
-def explain(problem: PlacementProblem, result: Result, deadline: Deadline) -> Explanation:
-    """The result in words; what would take longer than the deadline is left out."""
+def explain(
+    problem: PlacementProblem, result: Result, deadline: Deadline, workers: int | None = None
+) -> Explanation:
+    """The result in words; what would take longer than the deadline is left out.
+
+    `workers`: cores for the questions that are asked of the solver; None: those that there are.
+    """
     if result.layout is None:
         if result.status == "infeasible":
-            return _nothing_fits(problem, deadline)
+            return _nothing_fits(problem, deadline, workers)
         return Explanation(("No layout was found in time, nor that there is none.",))
     if problem.objective == "max-throughput":
         return _throughput(problem, result)
-    return _hardware(problem, result, deadline)
+    return _hardware(problem, result, deadline, workers)
 
 
-def _hardware(problem: PlacementProblem, result: Result, deadline: Deadline) -> Explanation:
+def _hardware(
+    problem: PlacementProblem, result: Result, deadline: Deadline, workers: int | None
+) -> Explanation:
     assert result.layout is not None
     count = result.layout.gpu_count
     verdict = {
@@ -56,7 +63,7 @@ def _hardware(problem: PlacementProblem, result: Result, deadline: Deadline) -> 
     }.get(result.status, result.status)
     price = f"price {result.value:g}" if _priced(problem) else ""
     lines = [f"{devices(count)}{', ' + price if price else ''}: {verdict}."]
-    binding, bounds = _binding(problem, result, deadline)
+    binding, bounds = _binding(problem, result, deadline, workers)
     if bounds:
         takes = "costs" if _priced(problem) else "needs"
         amounts = [
@@ -73,7 +80,7 @@ def _hardware(problem: PlacementProblem, result: Result, deadline: Deadline) -> 
 
 
 def _binding(
-    problem: PlacementProblem, result: Result, deadline: Deadline
+    problem: PlacementProblem, result: Result, deadline: Deadline, workers: int | None
 ) -> tuple[tuple[str, ...], dict[str, float]]:
     """The fewest resources that alone force the value, and what each alone takes."""
     every = _limiting(problem)
@@ -91,7 +98,7 @@ def _binding(
     for number, names in enumerate(sets):
         if deadline.left_s <= 0 or (binding and len(names) > 1):
             return binding, bounds
-        bound = _bound(problem, names, deadline.part(1 / (len(sets) - number)))
+        bound = _bound(problem, names, deadline.part(1 / (len(sets) - number)), workers)
         if len(names) == 1 and bound > 0:
             bounds[names[0]] = bound
         if not binding and bound >= forced:
@@ -140,13 +147,15 @@ def _throughput(problem: PlacementProblem, result: Result) -> Explanation:
     return Explanation(tuple(x for x in (line, used, binds) if x), tuple(full))
 
 
-def _bound(problem: PlacementProblem, names: tuple[str, ...], deadline: Deadline) -> float:
+def _bound(
+    problem: PlacementProblem, names: tuple[str, ...], deadline: Deadline, workers: int | None
+) -> float:
     """A proven least price when only these resources are limited."""
     alone = limited(problem, names)
     part = deadline.at_most(ASK_S)
     if sum(1 for _ in problem.copies()) > FEW:
         return next_price(alone, relax(compile_instance(alone), part).bound)
-    result = solve(alone, deadline=part, tie_break=False)
+    result = solve(alone, deadline=part, tie_break=False, workers=workers)
     return max(0.0, result.bound or 0.0)
 
 
@@ -189,6 +198,8 @@ def _are_needed(count: int, result: Result) -> str:
     return f"One device is {verb}" if count == 1 else f"{count} devices are {verb}"
 
 
-def _nothing_fits(problem: PlacementProblem, deadline: Deadline) -> Explanation:
-    lines = clash(problem, deadline.part(CLASH))
-    return Explanation(lines, relaxations=relaxations(problem, deadline))
+def _nothing_fits(
+    problem: PlacementProblem, deadline: Deadline, workers: int | None
+) -> Explanation:
+    lines = clash(problem, deadline.part(CLASH), workers)
+    return Explanation(lines, relaxations=relaxations(problem, deadline, workers))

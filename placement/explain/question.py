@@ -9,7 +9,9 @@ from placement.solver.result import Deadline
 from placement.solver.solve import solve
 
 
-def has_layout(problem: PlacementProblem, deadline: Deadline) -> bool | None:
+def has_layout(
+    problem: PlacementProblem, deadline: Deadline, workers: int | None = None
+) -> bool | None:
     """Whether some layout meets everything; None when the time was too short to tell."""
     if deadline.left_s <= 0:
         return None
@@ -20,7 +22,8 @@ def has_layout(problem: PlacementProblem, deadline: Deadline) -> bool | None:
     if problem.objective == "max-throughput":
         models = tuple(_standing_by(free, model) for model in free.models)
         free = replace(free, models=models)
-    status = solve(free, deadline=deadline, tie_break=False, first=True).status
+    result = solve(free, deadline=deadline, tie_break=False, first=True, workers=workers)
+    status = result.status
     return None if status == "unknown" else status != "infeasible"
 
 

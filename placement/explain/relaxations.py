@@ -25,7 +25,9 @@ MOST_MODELS = 50  # beyond which leaving one out is not asked for
 Step = tuple[str, PlacementProblem]
 
 
-def relaxations(problem: PlacementProblem, deadline: Deadline) -> tuple[str, ...]:
+def relaxations(
+    problem: PlacementProblem, deadline: Deadline, workers: int | None = None
+) -> tuple[str, ...]:
     """In words; empty when none was found in time."""
     found: list[str] = []
     ladders = list(_ladders(problem, deadline))
@@ -34,7 +36,7 @@ def relaxations(problem: PlacementProblem, deadline: Deadline) -> tuple[str, ...
         for words, relaxed in ladder:
             if part.left_s <= 0:
                 break
-            if has_layout(relaxed, part.at_most(ASK_S)):
+            if has_layout(relaxed, part.at_most(ASK_S), workers):
                 found.append(words)
                 break
     left_out = 0
@@ -42,7 +44,8 @@ def relaxations(problem: PlacementProblem, deadline: Deadline) -> tuple[str, ...
         if deadline.left_s <= 0 or left_out >= WITHOUT:
             break
         part = deadline.at_most(ASK_S)
-        if len(problem.models) > 1 and has_layout(without_model(problem, model.name), part):
+        rest = without_model(problem, model.name)
+        if len(problem.models) > 1 and has_layout(rest, part, workers):
             found.append(f"without {model.name}")
             left_out += 1
     return tuple(found)

@@ -22,6 +22,7 @@ from placement.solver.parallel import available
 from placement.solver.result import Deadline, Result
 from placement.solver.shares import settle
 from placement.solver.tidy import renumber, tidy
+from profiles.errors import InputError
 
 CUT = "The search was cut by its time limit: another run may end with another layout."
 TO_A_GRAIN = "Optimal to 0.001 %: shares and factors are counted in parts of a million."
@@ -49,10 +50,12 @@ def solve(
     search short.
     Without `tie_break` any layout of the best value will do, which is quicker; with `first` any
     layout at all. `start`: a layout, which is the first candidate if it holds.
-    Raises InputError when the problem contradicts itself.
+    Raises InputError when the problem contradicts itself, or for fewer than one worker.
     """
     deadline = deadline or Deadline(time_limit_s)
     workers = available() if workers is None else workers
+    if workers < 1:
+        raise InputError(f"workers is {workers}: at least one is needed.")
     with _rarely_collected():
         validate(problem)
         return _solve(problem, deadline, seed, workers, start, tie_break=tie_break, first=first)

@@ -7,6 +7,7 @@ import sys
 import time
 from dataclasses import replace
 
+import psutil
 import pytest
 
 from placement import Model, Option, PlacementProblem, Pool, PoolType, Resource
@@ -84,16 +85,43 @@ def test_ctrl_c_gives_the_best_layout_so_far(hard, tmp_path):
     assert check.violations(problem, layouts.load(output)) == []
 
 
-def test_the_time_limit_holds_for_everything_together(hard, tmp_path):
-    """Reading, solving, checking and explaining; process start, and a busy machine, on top."""
-    problem, path = hard
+@pytest.fixture
+def demanding(hard, tmp_path):
+    """The same models with rates, on as many GPUs as they need."""
+    problem, _ = hard
     least = replace(problem, objective="min-hardware", pools=(Pool("gpu", "gpu"),))
-    demanding = tuple(replace(m, rate=60.0) for m in least.models)
+    models = tuple(replace(m, rate=60.0) for m in least.models)
     path = tmp_path / "least.json"
-    path.write_text(json.dumps(problem_document(replace(least, models=demanding))))
+    path.write_text(json.dumps(problem_document(replace(least, models=models))))
+    return path
+
+
+@pytest.mark.parametrize("ended", [signal.SIGINT, signal.SIGKILL])
+def test_the_workers_end_with_the_command(hard, ended):
+    """By Ctrl-C, or when it is killed and can do nothing about them."""
+    with subprocess.Popen(
+        [*PLACE, "--problem", hard[1], "--time-limit", "60s", "--workers", "2"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    ) as process:  # fmt: skip
+        try:
+            place = psutil.Process(process.pid)
+            while len(workers := place.children()) < 2:
+                assert process.poll() is None, "it ended without having had workers"
+                time.sleep(0.1)
+            process.send_signal(ended)
+            process.communicate(timeout=60)
+        finally:
+            process.kill()
+    assert process.returncode == (130 if ended == signal.SIGINT else -signal.SIGKILL)
+    gone, alive = psutil.wait_procs(workers, timeout=20)
+    assert (len(gone), alive) == (2, [])
+
+
+def test_the_time_limit_holds_for_everything_together(demanding):
+    """Reading, solving, checking and explaining; process start, and a busy machine, on top."""
     started = time.monotonic()
     done = subprocess.run(
-        [*PLACE, "--problem", path, "--time-limit", "4s", "--output-format", "json"],
+        [*PLACE, "--problem", demanding, "--time-limit", "4s", "--output-format", "json"],
         check=False, capture_output=True, text=True, timeout=60,
     )  # fmt: skip
     spent = time.monotonic() - started
