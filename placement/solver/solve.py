@@ -38,7 +38,8 @@ def solve(
 
     The same problem and seed give the same answer, unless the time limit cuts the search short.
     Without `tie_break` any layout of the best value will do, which is quicker; with `first` any
-    layout at all. `start`: a layout, which is the first candidate if it holds. Raises InputError when the problem contradicts itself.
+    layout at all. `start`: a layout, which is the first candidate if it holds. Raises InputError
+    when the problem contradicts itself.
     """
     validate(problem)
     deadline = deadline or Deadline(time_limit_s)
