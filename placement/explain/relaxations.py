@@ -11,6 +11,7 @@ from placement.explain.question import has_layout
 from placement.explain.words import amount, devices, limit, plain
 from placement.problem import Model, PlacementProblem, Pool, Resource
 from placement.problem.options import usable
+from placement.problem.validate import LARGEST_AMOUNT
 from placement.solver.instance import compile_instance
 from placement.solver.least_hardware import refuted
 from placement.solver.result import Deadline
@@ -129,7 +130,7 @@ def _higher_limit(problem: PlacementProblem, resource: Resource) -> Iterator[Ste
                 top = kind.physical.get(
                     resource.name, 100.0 if resource.unit == "%" else float("inf")
                 )
-                raised = min(capacity[resource.name] * factor, top)
+                raised = min(capacity[resource.name] * factor, top, LARGEST_AMOUNT)
                 capacity[resource.name] = max(capacity[resource.name], raised)
             types.append(replace(kind, capacity=capacity))
         if tuple(types) == last:

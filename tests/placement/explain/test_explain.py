@@ -189,3 +189,10 @@ def test_a_model_with_a_rate_and_no_throughput_is_named():
     assert words.lines == (
         "a has a rate of 10/s, but no option that meets its limits has a throughput above zero.",
     )
+
+
+def test_no_limit_is_raised_beyond_what_a_problem_may_state():
+    """1e18 is the largest amount; a of 120 % fits nowhere and leaves the memory as it is."""
+    problem = a_problem(a_model("a", 1, 120.0))
+    kind = replace(problem.types[0], capacity={"memory": 1e18, "utilization": 100.0}, physical={})
+    assert told(replace(problem, types=(kind,))).lines[0].startswith("a fits on no device")

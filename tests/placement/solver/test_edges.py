@@ -106,3 +106,19 @@ def test_a_frontier_ends_in_time_and_heeds_max_devices():
     assert time.monotonic() - started < 6
     assert len(points) >= 167
     assert frontier(a_problem(3, max_devices=0), Deadline(1.0)) == []
+
+
+@pytest.mark.parametrize(("busy", "sensitivity"), [(1e6, 1.0), (1.0, 1e6)])
+def test_a_slowdown_beyond_reason_is_refused(busy, sensitivity):
+    option = replace(OPTION, busy=busy, sensitivity=sensitivity)
+    models = (Model("a", (option,)), Model("b", (option,)))
+    with pytest.raises(InputError, match=r"models\.a\.options\.b1\..*out of range"):
+        solve(a_problem(models=models), 1)
+
+
+def test_the_largest_slowdown_that_may_be_stated_is_solved_in_time():
+    option = replace(OPTION, busy=2.0, sensitivity=100.0)
+    started = time.monotonic()
+    result = solve(a_problem(models=tuple(Model(n, (option,)) for n in "abc")), 5)
+    assert result.value == 1.0
+    assert time.monotonic() - started < 10
