@@ -36,6 +36,7 @@ T = TypeVar("T")
 SOLVING = 0.85  # part of the time limit for the layout; what is left explains it
 INTERRUPTED = 130  # exit code, though the best so far was printed
 EXPLAINING = 0.8  # part of what is left then
+FROM_STORE = ("fleet", "device", "device_memory", "count", "demand", "models")  # not with --problem
 SLOWED = 10  # notes of replicas that are slowed, at most
 
 
@@ -82,7 +83,7 @@ SLOWED = 10  # notes of replicas that are slowed, at most
 @click.option("--exclude-device", multiple=True, help="A device that is lost; may be repeated.")
 @click.option("--problem", type=PATH, help="Problem file, not a store.")
 @click.option("--time-limit", type=DURATION, default="30s")
-@click.option("--seed", type=int, default=0)
+@click.option("--seed", type=click.IntRange(0, 2**31 - 1000), default=0)
 @click.option(
     "--workers",
     type=click.IntRange(min=1),
@@ -231,6 +232,11 @@ def _formulation(options: dict[str, Any]) -> Formulation:
         from placement.problem.problem_file import load_problem
 
         formulation = Formulation(load_problem(options["problem"]))
+        ignored = [name for name in FROM_STORE if options[name] is not None]
+        if options["objective"] not in {"min-hardware", formulation.problem.objective}:
+            ignored.append("objective")
+        for name in ignored:
+            log.warning("--%s is ignored: the problem file states it.", name.replace("_", "-"))
     else:
         formulation = _from_store(options)
     problem = formulation.problem

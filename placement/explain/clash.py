@@ -47,7 +47,7 @@ def clash(
     alone = [line for model in problem.models if (line := fits_nowhere(problem, model))]
     if alone:
         return tuple(alone)
-    crowd = crowded(problem, deadline.at_most(ASK_S))
+    crowd = crowded(problem, deadline)
     for model in problem.models if crowd else ():
         if model.name not in crowd:
             problem = without_model(problem, model.name)

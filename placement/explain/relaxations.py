@@ -4,19 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from math import ceil
 
 from placement.explain.clash import ASK_S, facts, without_model
 from placement.explain.question import has_layout
 from placement.explain.words import amount, devices, limit, plain
 from placement.problem import Model, PlacementProblem, Pool, Resource
 from placement.problem.options import usable
+from placement.problem.validate import LARGEST_AMOUNT
 from placement.solver.instance import compile_instance
 from placement.solver.least_hardware import refuted
 from placement.solver.result import Deadline
 
 MOST_DEVICES = 4096  # that are asked for of one pool
-COUNTING = 0.2  # part of the time for how many, by the relaxation
-LEAST_PART = 0.2  # of the time, for each way out
+SINGLY = 8  # up to which each number is tried
+LARGER = (1.15, 1.35, 1.7, 2.2)  # times the least number, beyond
+COUNTING = 0.15  # part of the time for how many, by the relaxation
+LEAST_PART = 0.25  # of the time, for each way out
+EACH = 0.6  # part of that for one step
 RAISES = (1.02, 1.05, 1.1, 1.25, 1.5, 2.0)  # of a limit
 STEPS = 3  # of a latency limit
 WITHOUT = 3  # models that could be left out
@@ -32,11 +37,12 @@ def relaxations(
     found: list[str] = []
     ladders = list(_ladders(problem, deadline))
     for number, ladder in enumerate(ladders):
-        part = deadline.part(max(LEAST_PART, 1 / (len(ladders) - number)))
+        part: Deadline | None = None
         for words, relaxed in ladder:
+            part = part or deadline.part(max(LEAST_PART, 1 / (len(ladders) - number)))
             if part.left_s <= 0:
                 break
-            if has_layout(relaxed, part.at_most(ASK_S), workers):
+            if has_layout(relaxed, part.part(EACH).at_most(ASK_S), workers):
                 found.append(words)
                 break
     left_out = 0
@@ -72,20 +78,18 @@ def _ladders(problem: PlacementProblem, deadline: Deadline) -> Iterator[Iterator
 
 
 def _more_devices(problem: PlacementProblem, number: int, deadline: Deadline) -> Iterator[Step]:
-    """From the number that the relaxation does not refute, up to twice as many."""
+    """From the number that the relaxation does not refute, up to about twice as many."""
     pool = problem.pools[number]
     least = _least_more(problem, pool, deadline.part(COUNTING))
     if least is None:
         return
-    more = least
-    while more <= max(8, 2 * least):
+    for more in range(least, 9) if least <= SINGLY else [ceil(least * f) for f in LARGER]:
         grown = replace(pool, count=(pool.count or 0) + more)
         pools = (*problem.pools[:number], grown, *problem.pools[number + 1 :])
         yield (
             f"{more} more {pool.device_type} ({pool.name})",
             replace(problem, pools=pools),
         )
-        more += max(1, more // 10)
 
 
 def _least_more(problem: PlacementProblem, pool: Pool, deadline: Deadline) -> int | None:
@@ -129,7 +133,7 @@ def _higher_limit(problem: PlacementProblem, resource: Resource) -> Iterator[Ste
                 top = kind.physical.get(
                     resource.name, 100.0 if resource.unit == "%" else float("inf")
                 )
-                raised = min(capacity[resource.name] * factor, top)
+                raised = min(capacity[resource.name] * factor, top, LARGEST_AMOUNT)
                 capacity[resource.name] = max(capacity[resource.name], raised)
             types.append(replace(kind, capacity=capacity))
         if tuple(types) == last:

@@ -13,6 +13,8 @@ from profiles.errors import InputError
 LARGEST_AMOUNT = 1e18  # of a resource, as bytes
 LARGEST_FIGURE = 1e12  # of a price, weight, rate or throughput
 SMALLEST_FIGURE = 1e-12  # above zero
+MOST_BUSY = 2.0  # of a device's time; measurements may be a little above one
+MOST_SENSITIVE = 100.0  # with neighbours that take all of the device's time
 MOST_COPIES = 1_000_000  # of all models together
 MOST_DEVICES = 10_000_000  # of a pool that is counted
 MOST_REPLICAS = 1_000_000  # of one model, demanded or by its rate
@@ -113,8 +115,8 @@ def _model(model: Model, types: set[str], resources: set[str]) -> None:
             )
         _figures(f"{here}.needs", option.needs, resources)
         _figure(f"{here}.throughput", option.throughput)
-        _figure(f"{here}.busy", option.busy)
-        _figure(f"{here}.sensitivity", option.sensitivity)
+        _figure(f"{here}.busy", option.busy, MOST_BUSY)
+        _figure(f"{here}.sensitivity", option.sensitivity, MOST_SENSITIVE)
         if option.latency_ms is not None:
             _figure(f"{here}.latency_ms", option.latency_ms)
     if model.latency_limit_ms is not None:

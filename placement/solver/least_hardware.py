@@ -42,6 +42,7 @@ FEW = 60  # items from which plans are packed
 PLANNING = 0.12  # part of the time for a plan, and for its packing
 PLANNED = 0.5  # for the packing of so many that other searches find little
 PROOF = 1e-7  # a bound of the feasibility problem that no rounding explains
+COMPLETE = 1e-3  # of the penalty for a demand: less is paid where all are met
 CROWD = 0.1  # part of the time for models that are pinned to one place
 GLANCE = 1_500  # steps of the search before the compact model is asked
 
@@ -86,7 +87,12 @@ def least_hardware(
     if (first and refuted(instance, deadline)) or crowded(problem, deadline, seed):
         return Answer("infeasible", 0.0)
     work = Incumbent(instance, relaxation, free_devices=False)
-    work = _start(best, work, deadline, bound, seed)
+    work = _start(best, work, deadline, bound, seed, first=first)
+    if first and best.value is None:
+        complete = COMPLETE * work.must
+        allowed = problem.max_moves
+        improve(work, deadline.part(0.7), seed, target=complete, allowed_moves=allowed)
+        _offer(best, work, "large neighbourhood search")
     if best.value is None and not first and refuted(instance, deadline):
         return Answer("infeasible", 0.0)
     if first and best.value is not None:
@@ -143,7 +149,7 @@ def crowded(problem: PlacementProblem, deadline: Deadline, seed: int = 0) -> fro
         if len(pinned) == 1:
             at[next(iter(pinned))].append(model)
     for place, models in at.items():
-        if len(models) == len(problem.models) or len(models) < 2:
+        if len(models) == len(problem.models):
             continue
         names = frozenset(model.name for model in models)
         alone = only(problem, names, place)
@@ -216,7 +222,9 @@ def _attainable(prices: list[int], least: int) -> int:
     return least + (left & -left).bit_length() - 1
 
 
-def _start(best: Best, work: Incumbent, deadline: Deadline, bound: float, seed: int) -> Incumbent:
+def _start(
+    best: Best, work: Incumbent, deadline: Deadline, bound: float, seed: int, *, first: bool
+) -> Incumbent:
     """The layout that runs, repaired; or one built from nothing: whichever is better."""
     problem = best.problem
     if best.replicas is not None:
@@ -240,6 +248,8 @@ def _start(best: Best, work: Incumbent, deadline: Deadline, bound: float, seed: 
             _offer(best, fresh, "insertion by dual prices")
             if fresh.cost < work.cost:
                 work = fresh
+            if first and best.value is not None:
+                return work
             for kind in sorted(set(work.instance.type_of.tolist())):
                 alone = _alone(work, kind, deadline)
                 if alone is not None and alone.cost < work.cost:

@@ -202,3 +202,10 @@ def test_a_limit_is_a_percentage_or_a_part(given):
 def test_a_limit_outside_0_to_100_percent_is_refused(given):
     with pytest.raises(click.BadParameter, match=r"not a percentage in \(0, 100\]"):
         PERCENT.convert(given, None, None)
+
+
+@pytest.mark.parametrize("seed", ["-1", "1000000000000"])
+def test_a_seed_that_no_generator_takes_is_refused(store, seed):
+    result = CliRunner().invoke(cli, ["place", "--store", store, *GPU, "--seed", seed])
+    assert result.exit_code == 2
+    assert "--seed" in result.stderr

@@ -129,7 +129,7 @@ def test_without_time_no_question_is_asked():
     problem = a_problem(*(a_model(n, 9) for n in "abc"), count=2)
     words = explain(problem, solve(problem, 10), Deadline(0.0))
     assert words.relaxations == ()
-    assert words.lines[-1].startswith("The time was over")
+    assert words.lines[-1].startswith("The time limit ended the search")
 
 
 def test_what_was_cut_short_says_so():
@@ -144,3 +144,55 @@ def test_growth_is_told_with_its_bound():
     words = told(problem)
     assert words.lines[0] == "All models can grow together by the factor 0.5: proven optimal."
     assert words.binding == ("utilization",)
+
+
+def test_a_resource_that_nobody_needs_is_not_spoken_of():
+    model = Model("a", (Option("b1", "t4", {"memory": 4.0, "utilization": 0.0}),))
+    words = told(a_problem(model))
+    assert words.lines[1] == "One device is needed: memory alone needs 1 (4.0 of 1 × 15.0 GB)."
+
+
+def test_a_fleet_that_is_too_small_for_many_models_is_told_as_a_whole():
+    """20 models of 9 GB fit 15 GB one by one: 20 devices; two have 30 of at least 180 GB."""
+    words = told(a_problem(*(a_model(f"m{n}", 9) for n in range(20)), count=2))
+    assert words.lines == (
+        "All 20 models together need at least 6 times this fleet: 2 × t4 (rack).",
+        "  - memory: at least 180 GB needed, 30 GB there",
+        "  - utilization: at least 400% needed, 200% there",
+    )
+    assert any(more.endswith("more t4 (rack)") for more in words.relaxations)
+
+
+def test_models_that_are_pinned_where_they_do_not_fit_are_named_among_many():
+    """a and b of 9 GB are pinned to one device of 15 GB; forty others run anywhere."""
+    others = [a_model(f"m{n}", 1, 3, rate=20.0) for n in range(40)]
+    pair = [a_model(n, 9, rate=20.0) for n in "ab"]
+    problem = a_problem(*others, *pair, rules=Rules(pins=(("a", "edge"), ("b", "edge"))))
+    words = told(replace(problem, pools=(*problem.pools, Pool("edge", "t4", 1))))
+    assert words.lines[:3] == (
+        "These cannot all hold:",
+        "  - a at 20/s: 9 GB memory, 4% utilization",
+        "  - b at 20/s: 9 GB memory, 4% utilization",
+    )
+    assert "without the rule that a is pinned to edge" in words.relaxations
+
+
+def test_a_limit_on_devices_in_use_is_among_what_clashes():
+    words = told(a_problem(a_model("a", 9), a_model("b", 9), max_devices=1))
+    assert "  - at most 1 device in use" in words.lines
+    assert "2 devices in use instead of 1" in words.relaxations
+
+
+def test_a_model_with_a_rate_and_no_throughput_is_named():
+    option = Option("b1", "t4", {"memory": 1.0}, throughput=0.0)
+    words = told(a_problem(Model("a", (option,), rate=10.0)))
+    assert words.lines == (
+        "a has a rate of 10/s, but no option that meets its limits has a throughput above zero.",
+    )
+
+
+def test_no_limit_is_raised_beyond_what_a_problem_may_state():
+    """1e18 is the largest amount; a of 120 % fits nowhere and leaves the memory as it is."""
+    problem = a_problem(a_model("a", 1, 120.0))
+    kind = replace(problem.types[0], capacity={"memory": 1e18, "utilization": 100.0}, physical={})
+    assert told(replace(problem, types=(kind,))).lines[0].startswith("a fits on no device")
