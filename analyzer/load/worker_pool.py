@@ -177,10 +177,13 @@ class WorkerPool:
             elapsed_s = now - series.started_s
             if now - checked >= max(CHECK_S, CHECK_SHARE * elapsed_s):
                 checked = now
-                if series.settled(rule) or elapsed_s > LATEST * rule.max_duration_s:
+                if series.settled(rule):
                     return True
-                if elapsed_s > rule.max_duration_s and series.agrees():
-                    return True
+                if elapsed_s > rule.max_duration_s:
+                    late = elapsed_s > LATEST * rule.max_duration_s
+                    waits = elapsed_s < rule.tail_duration_s and series.lacks_tail(rule, elapsed_s)
+                    if not waits and (late or series.agrees()):
+                        return True
 
 
 def shares(load: LoadPoint, parts: int) -> list[LoadPoint]:
