@@ -13,8 +13,8 @@ Methods, for a series of completed requests in order of completion:
   distribution's normal approximation (Conover, "Practical Nonparametric Statistics", section 3.2),
   with the number of requests reduced to that of independent ones by lag-one autocorrelation.
 - A percentile above the median that is asked for (`latency_percentile`) has its requests: as many
-  as its upper confidence limit takes (`profiles/percentile.py`). The run goes on for these beyond its
-  cap, `TAIL` times as long at most, and not where even that would be too short.
+  as its upper confidence limit takes (`profiles/percentile.py`). The run goes on for these beyond
+  its cap, `TAIL` times as long at most, and not where even that would be too short.
 - Drift: the slope of the batch means of latency, by least squares with Student's t.
 """
 
