@@ -110,6 +110,8 @@ def _alone(problem: PlacementProblem, option: Option) -> Fraction:
             continue
         free = exact(kind.capacity[resource.name]) - exact(kind.baseline.get(resource.name, 0.0))
         need = exact(option.needs.get(resource.name, 0.0))
+        standing = exact(option.standing.get(resource.name, 0.0))
+        free, need = free - standing, need - standing
         if free < 0 or (need > free and not resource.scales):
             return ZERO
         if need > free:
@@ -244,7 +246,9 @@ class _Search:
             for i, option in server.residents:
                 need = exact(option.needs.get(resource.name, 0.0))
                 if resource.scales and self.paced[i]:
-                    shared[i] = need
+                    standing = exact(option.standing.get(resource.name, 0.0))
+                    shared[i] = need - standing
+                    left -= standing
                 else:
                     left -= need
             if left < 0:
