@@ -40,6 +40,8 @@ class Resident:
     percentile: int = 99  # of latency, of which `latency_ms` and its limit speak
     kept: float = 1.0  # part of its option's throughput that its neighbours leave it at most;
     # where that is less than `share`, `rate` and `uses` are those of so much
+    load_part: float | None = None  # its option's throughput, as a part of that at `load`: below 1
+    # it is driven at a rate; None: its use was measured at that load alone
 
 
 @dataclass(frozen=True)

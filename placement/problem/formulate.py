@@ -12,6 +12,7 @@ from placement.problem import Model, Option, PlacementProblem, Pool, Resource
 from placement.problem.demands import Demand, Demands
 from placement.problem.fleet_file import Device
 from placement.problem.offers import OfferedTypes, offered_types
+from placement.problem.part_load import Part, curves, pieces
 from placement.problem.slowdown import SlowdownModel
 from profiles.errors import InputError, NoAnswerError
 from profiles.measurement import Baseline, Measurement
@@ -27,6 +28,7 @@ RESOURCES = {
     "cpu": Resource("cpu", unit="cores"),
     "host_memory": Resource("host_memory", scales=False, unit="bytes"),
 }
+LARGEST_PART = 0.99  # of an option's throughput: a point above it is none at part load
 DEFAULT_LIMITS = ("memory", "utilization", "memory_utilization")
 
 
@@ -107,6 +109,7 @@ def formulate(
             demand,
             notes,
             slowdown or SlowdownModel(),
+            at_a_rate=demand.rate is not None or objective == "max-throughput",
         )
         if not options:
             missed[name] = _why_not(name, by_model[name], older.get(name), known)
@@ -153,21 +156,19 @@ def _options(
     demand: Demand,
     notes: list[str],
     slowdown: SlowdownModel,
+    *,
+    at_a_rate: bool,
 ) -> list[Option]:
     options: list[Option] = []
+    notes += _unknown_latencies(rows, known, demand)
+    rows, at_part_load = _apart(rows)
+    scaled = [resource.name for resource in resources if resource.scales]
     taken: dict[tuple[str, str], int] = defaultdict(int)
     for m in rows:
         kinds = [known.types[name] for name in known.by_device_type.get(m.device_type, ())]
         if not kinds or m.status != "ok" or m.usage is None or m.throughput <= 0:
             continue
-        figures: dict[str, float | None] = {
-            "memory": m.usage.memory_hot_bytes,
-            "utilization": m.usage.utilization_percent,
-            "memory_utilization": m.usage.memory_utilization_percent,
-            "power": m.usage.power_w,
-            "cpu": m.host.cpu_cores if m.host else None,
-            "host_memory": m.host.memory_bytes if m.host else None,
-        }
+        figures = _figures(m)
         needs = {}
         for resource in resources:
             figure = figures[resource.name]
@@ -181,7 +182,16 @@ def _options(
         name = f"{m.variant} {m.load}"
         taken[name, m.device_type] += 1
         times = taken[name, m.device_type]
-        options += [
+        parts = [
+            Part(
+                part.throughput / m.throughput,
+                {n: float(f) for n, f in _figures(part).items() if f is not None},
+                _latency_ms(part, demand),
+            )
+            for part in at_part_load.get(_family(m), ())
+            if 0 < part.throughput < LARGEST_PART * m.throughput
+        ]
+        plain = [
             Option(
                 name=name if times == 1 else f"{name} ({times})",
                 device_type=kind.name,
@@ -197,8 +207,49 @@ def _options(
             )
             for kind in kinds
         ]
-    notes += _unknown_latencies(rows, known, demand)
+        if not at_a_rate or not parts:
+            options += plain
+            continue
+        for option in plain:
+            options += pieces(option, curves(option, parts, scaled), demand.latency_limit_ms)
     return options
+
+
+def _figures(m: Measurement) -> dict[str, float | None]:
+    """What was used of each resource."""
+    return {
+        "memory": m.usage.memory_hot_bytes if m.usage else None,
+        "utilization": m.usage.utilization_percent if m.usage else None,
+        "memory_utilization": m.usage.memory_utilization_percent if m.usage else None,
+        "power": m.usage.power_w if m.usage else None,
+        "cpu": m.host.cpu_cores if m.host else None,
+        "host_memory": m.host.memory_bytes if m.host else None,
+    }
+
+
+Family = tuple[str, str, int, int | None]
+
+
+def _family(m: Measurement) -> Family:
+    """What points at full and at part load have in common."""
+    return m.variant.key, m.device_type, m.load.batch_size, m.load.sequence_length
+
+
+def _apart(
+    rows: Iterable[Measurement],
+) -> tuple[list[Measurement], dict[Family, list[Measurement]]]:
+    """Measurements that are options, and those that tell of such options at part load.
+
+    The latter are of requests that arrive at random, to a variant whose full load was measured.
+    """
+    good = [m for m in rows if m.status == "ok" and m.usage is not None and m.throughput > 0]
+    full = {_family(m) for m in good if m.load.concurrency is not None}
+    parts: dict[Family, list[Measurement]] = defaultdict(list)
+    for m in good:
+        if m.load.concurrency is None and m.load.arrivals == "poisson" and _family(m) in full:
+            parts[_family(m)].append(m)
+    told = {id(m) for mine in parts.values() for m in mine}
+    return [m for m in rows if id(m) not in told], parts
 
 
 def _latency_ms(m: Measurement, demand: Demand) -> float | None:
