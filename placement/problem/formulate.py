@@ -28,6 +28,7 @@ RESOURCES = {
     "cpu": Resource("cpu", unit="cores"),
     "host_memory": Resource("host_memory", scales=False, unit="bytes"),
 }
+NAMED = 5  # models in a note
 LARGEST_PART = 0.99  # of an option's throughput: a point above it is none at part load
 DEFAULT_LIMITS = ("memory", "utilization", "memory_utilization")
 
@@ -126,6 +127,7 @@ def formulate(
         )
     if missed:
         raise NoAnswerError("\n".join(missed.values()))
+    notes += _proportional(placed, objective)
     used = {o.device_type for m in placed for o in m.options}
     problem = PlacementProblem(
         models=tuple(placed),
@@ -138,6 +140,23 @@ def formulate(
     )
     named = {kind: real for real, kinds in known.by_device_type.items() for kind in kinds}
     return Formulation(problem, tuple(dict.fromkeys(notes)), device_types=named)
+
+
+def _proportional(models: Iterable[Model], objective: str) -> Iterator[str]:
+    """A note on models that may run at part load, of which nothing but full load is known."""
+    names = [
+        model.name
+        for model in models
+        if (model.rate is not None or objective == "max-throughput")
+        and any(option.load_part is None for option in model.options)
+    ]
+    if names:
+        more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+        yield (
+            f"{', '.join(names[:NAMED])}{more}: at a part of its load a model is taken to use its "
+            "device in proportion, and to answer as late as in full. "
+            "`profile --part-load auto` measures both."
+        )
 
 
 def _known(what: str, name: str, names: Iterable[str]) -> str:
