@@ -18,7 +18,7 @@ from typing import Any
 
 from analyzer.cli import values
 from analyzer.cli.command import nearest
-from analyzer.measure.sweep import Sweep
+from analyzer.measure.grid import Sweep
 from profiles.errors import InputError
 
 Reader = Callable[[Any], Any]

@@ -319,9 +319,9 @@ def _options(given: dict[str, Any], meta: Mapping[str, Any]) -> Options:
     from analyzer.cli import models_section
     from analyzer.load.inputs import Inputs
     from analyzer.load.steady_state import SteadyStateRule
+    from analyzer.measure.grid import Sweep
     from analyzer.measure.options import Options
     from analyzer.measure.search import Search
-    from analyzer.measure.sweep import Sweep
     from analyzer.measure.watchdog import Patience
     from analyzer.triton.options import LaunchOptions
 

@@ -11,13 +11,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from analyzer.load import input_data, wire
+from analyzer.load import input_data, serialize
 from analyzer.load.generator import PreparedRequest, Via
 from analyzer.load.input_data import Given
 from analyzer.load.model_inputs import ModelInput, ModelInputs, describe
 from analyzer.load.sequences import lengths
+from analyzer.load.serialize import Ends, Places, Tensors
 from analyzer.load.shared_memory import Blocks
-from analyzer.load.wire import Ends, Places, Tensors
 from profiles.errors import InputError
 
 if TYPE_CHECKING:
@@ -124,10 +124,10 @@ def make_requests(
     check_protocol(described, via)
     if via == "perf_analyzer":  # which makes sequences itself
         every = make_tensors(described, batch_size, shapes=shapes or {}, data=data, seed=seed)
-        return [r for tensors in every for r in wire.for_perf_analyzer(described, tensors)]
+        return [r for tensors in every for r in serialize.for_perf_analyzer(described, tensors)]
     if described.decoupled:
         via = "grpc"
-    prepare = {"http": wire.for_http, "grpc": wire.for_grpc}[via]
+    prepare = {"http": serialize.for_http, "grpc": serialize.for_grpc}[via]
     if described.idle_limit_s is None:
         every = make_tensors(described, batch_size, shapes=shapes or {}, data=data, seed=seed)
         places = _placed(url, described, every, blocks)
@@ -317,5 +317,7 @@ def _placed(
         for name, array in tensors.items()
         if array.size  # Triton takes no empty place
     }
-    places = blocks.place(url, [wire.raw(array, datatype) for array, datatype in arrays.values()])
+    places = blocks.place(
+        url, [serialize.raw(array, datatype) for array, datatype in arrays.values()]
+    )
     return dict(zip(arrays, places, strict=True))

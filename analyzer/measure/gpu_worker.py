@@ -23,10 +23,10 @@ from typing import Any
 from analyzer.load.child import parent
 from analyzer.measure import profile
 from analyzer.measure.bench import open_bench
+from analyzer.measure.grid import Point
 from analyzer.measure.loop import Progress, wanted
 from analyzer.measure.options import Options
 from analyzer.measure.plan import planned
-from analyzer.measure.sweep import Point
 from profiles.errors import ModelPlacerError
 from profiles.store import ProfileStore
 

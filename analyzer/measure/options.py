@@ -12,9 +12,9 @@ from pathlib import Path
 from analyzer.load.generator import Via
 from analyzer.load.inputs import Inputs
 from analyzer.load.steady_state import SteadyStateRule
+from analyzer.measure.grid import Sweep
 from analyzer.measure.search import Search
 from analyzer.measure.shard import Shard
-from analyzer.measure.sweep import Sweep
 from analyzer.measure.watchdog import Patience
 from analyzer.triton.options import LaunchOptions
 

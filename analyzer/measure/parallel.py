@@ -18,11 +18,11 @@ from typing import Any, Literal
 from analyzer.devices.gpu import open_gpus
 from analyzer.load.child import Child, end
 from analyzer.measure import profile
+from analyzer.measure.grid import Point
 from analyzer.measure.loop import Progress
 from analyzer.measure.options import Options
 from analyzer.measure.plan import Plan, make_plan
 from analyzer.measure.profile import Outcome
-from analyzer.measure.sweep import Point
 from profiles.errors import InputError, SurroundingsError
 from profiles.measurement import Measurement
 

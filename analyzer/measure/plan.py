@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 
 from analyzer.load import input_data, inputs
 from analyzer.load.model_inputs import describe_config
+from analyzer.measure.grid import Point, fitting, loads, variants
 from analyzer.measure.options import Options
 from analyzer.measure.shard import expected_s, split
-from analyzer.measure.sweep import Point, fitting, loads, variants
 from profiles import repository
 from profiles.digest import composed_digest, model_digest
 from profiles.errors import InputError

@@ -10,8 +10,8 @@ import psutil
 from analyzer.devices.device import DeviceFigures
 from analyzer.load.generator import Generator, LoadResult
 from analyzer.measure.bench import Bench
+from analyzer.measure.grid import Point
 from analyzer.measure.loading import Loaded
-from analyzer.measure.sweep import Point
 from analyzer.measure.watchdog import Watchdog
 from analyzer.triton import statistics
 from analyzer.triton.log import telling_first

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from analyzer.measure.bench import Bench, open_bench
+from analyzer.measure.grid import Point
 from analyzer.measure.loop import (
     Progress,
     measure_baseline,
@@ -17,7 +18,6 @@ from analyzer.measure.options import Options
 from analyzer.measure.plan import make_plan, read_models
 from analyzer.measure.search import Search, next_point
 from analyzer.measure.shard import Shard
-from analyzer.measure.sweep import Point
 from profiles.measurement import Baseline, Measurement
 from profiles.store import ProfileStore
 

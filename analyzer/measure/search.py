@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from analyzer.measure.sweep import Point
+from analyzer.measure.grid import Point
 from profiles.measurement import Measurement
 
 Goal = Literal["throughput", "efficiency", "pareto"]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from analyzer.report.failures import by_reason
 from analyzer.report.text_table import text_table
-from profiles.instances import added_instances
+from profiles.instance_memory import added_instances
 from profiles.measurement import Baseline, Measurement
 
 MIB = 1 << 20

@@ -13,9 +13,9 @@ from placement.problem.demands import Demand, Demands
 from placement.problem.fleet_file import Device
 from placement.problem.offers import OfferedTypes, offered_types
 from placement.problem.slowdown import SlowdownModel
-from profiles.device import largest
 from profiles.errors import InputError, NoAnswerError
 from profiles.measurement import Baseline, Measurement
+from profiles.mig import largest
 from profiles.up_to_date import up_to_date
 
 RESOURCES = {

@@ -114,11 +114,8 @@ def _model(model: Model, types: set[str], resources: set[str]) -> None:
                 f"{here}.device_type: unknown device type {option.device_type!r}. {_known(types)}"
             )
         _figures(f"{here}.needs", option.needs, resources)
-        _figure(f"{here}.throughput", option.throughput)
-        _figure(f"{here}.busy", option.busy, MOST_BUSY)
-        _figure(f"{here}.sensitivity", option.sensitivity, MOST_SENSITIVE)
-        if option.latency_ms is not None:
-            _figure(f"{here}.latency_ms", option.latency_ms)
+        for name, figure, largest in _figures_of(option):
+            _figure(f"{here}.{name}", figure, largest)
     if model.latency_limit_ms is not None:
         _figure(f"{at}.latency_limit_ms", model.latency_limit_ms)
     if model.count < 1:
@@ -143,12 +140,21 @@ def _model(model: Model, types: set[str], resources: set[str]) -> None:
 
 def _is_sound(option: Option, types: set[str], resources: set[str]) -> bool:
     """Whether nothing is wrong with the option; most have nothing, and need no words for it."""
-    figures = (option.throughput, option.busy, option.sensitivity, option.latency_ms or 0.0)
     return (
         option.device_type in types
         and option.needs.keys() <= resources
         and all(f == 0 or SMALLEST_FIGURE <= f <= LARGEST_AMOUNT for f in option.needs.values())
-        and all(f == 0 or SMALLEST_FIGURE <= f <= LARGEST_FIGURE for f in figures)
+        and all(f == 0 or SMALLEST_FIGURE <= f <= most for _, f, most in _figures_of(option))
+    )
+
+
+def _figures_of(option: Option) -> tuple[tuple[str, float, float], ...]:
+    """The option's figures but for its needs: name, figure, the largest that is supported."""
+    return (
+        ("throughput", option.throughput, LARGEST_FIGURE),
+        ("busy", option.busy, MOST_BUSY),
+        ("sensitivity", option.sensitivity, MOST_SENSITIVE),
+        ("latency_ms", option.latency_ms or 0.0, LARGEST_FIGURE),
     )
 
 

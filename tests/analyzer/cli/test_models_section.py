@@ -7,7 +7,7 @@ import yaml
 
 from analyzer.cli import models_section
 from analyzer.cli.models_section import ModelEntry
-from analyzer.measure.sweep import Sweep
+from analyzer.measure.grid import Sweep
 from profiles.errors import InputError
 from profiles.variant import HostPolicy, RateLimiter, RateLimitResource
 

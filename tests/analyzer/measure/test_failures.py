@@ -16,9 +16,9 @@ from pretended_nvml.repository import add_model
 
 from analyzer.load.steady_state import SteadyStateRule
 from analyzer.measure import profile
+from analyzer.measure.grid import Sweep
 from analyzer.measure.loop import Progress
 from analyzer.measure.options import Options
-from analyzer.measure.sweep import Sweep
 from analyzer.measure.watchdog import Patience
 from analyzer.triton import http_api, local
 from analyzer.triton.docker import connect

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
+from analyzer.measure.grid import Point, Sweep, loads, variants
 from analyzer.measure.search import next_point
-from analyzer.measure.sweep import Point, Sweep, loads, variants
 from profiles.environment import Environment
 from profiles.measurement import Latency, Measurement, Usage
 

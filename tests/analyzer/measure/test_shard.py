@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from analyzer.measure import profile
+from analyzer.measure.grid import Sweep
 from analyzer.measure.options import Options
 from analyzer.measure.plan import read_models
 from analyzer.measure.shard import Shard, expected_s, split
-from analyzer.measure.sweep import Sweep
 from profiles.errors import InputError
 from profiles.store import ProfileStore
 
