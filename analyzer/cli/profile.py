@@ -198,6 +198,18 @@ if TYPE_CHECKING:
     metavar="MS",
     help="Of --search auto: points above it, at --latency-percentile, do not count.",
 )
+@option(
+    "--first-response-limit",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="MS",
+    help="The same for the time to a decoupled model's first response.",
+)
+@option(
+    "--between-responses-limit",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="MS",
+    help="The same for the time between a decoupled model's responses.",
+)
 @option("--remeasure", is_flag=True, help="Measure points again that the store has.")
 @option("--retry-failed", is_flag=True, help="Measure points again that failed.")
 @option(
@@ -327,7 +339,13 @@ def _options(given: dict[str, Any], meta: Mapping[str, Any]) -> Options:
 
     names = {field.name for field in dataclasses.fields(Sweep)}
     image = {"image": given["triton_image"]} if given["triton_image"] else {}
-    search = Search(given["goal"], given["latency_limit"], int(given["latency_percentile"]))
+    search = Search(
+        given["goal"],
+        given["latency_limit"],
+        int(given["latency_percentile"]),
+        given["first_response_limit"],
+        given["between_responses_limit"],
+    )
     chosen: dict[str, Any] = {
         name: value for name, value in given.items() if name in names and value is not None
     }

@@ -79,6 +79,10 @@ class Generator(Protocol):
     def protocol(self) -> Via:
         """The protocol to prepare requests for; `grpc` is aimed at the server's gRPC address."""
 
+    @property
+    def last_answer_s(self) -> float:
+        """When a response last came in this run, by time.monotonic; 0 where nothing is known."""
+
     def aim(self, url: str, requests: Sequence[PreparedRequest]) -> None:
         """Send these requests, in turn, to the server at `url` (host:port) from now on."""
 

@@ -87,7 +87,10 @@ class Series:
         cut = steady_state.warm_up(latencies, self.in_flight)
         if cut is None:
             return False
-        ends, latencies = ends[cut - 1 :], latencies[cut - 1 :]  # the last of warm-up opens the span
+        ends, latencies = (
+            ends[cut - 1 :],
+            latencies[cut - 1 :],
+        )  # warm-up's last opens it
         if len(latencies) - 1 < rule.min_requests or ends[-1] - ends[0] < rule.min_duration_s:
             return False
         return (
@@ -108,7 +111,7 @@ class Series:
         return abs(in_flight / self.in_flight - 1) <= steady_state.LITTLE
 
     def enough(self) -> bool:
-        """Whether there is what a slow model's figures need: groups of completions after warm-up."""
+        """Whether enough has completed after the warm-up for a slow model's figures."""
         ends, _ = self.columns()
         spans, _ = steady_state.groups(ends[max(self.in_flight - 1, 0) :])
         return len(spans) >= steady_state.FEWEST_GROUPS

@@ -38,6 +38,7 @@ class WorkerPool:
         self, protocol: Via, cpus: Sequence[int], most_workers: int, busy_share: float
     ) -> None:
         self.protocol = protocol
+        self.last_answer_s = 0.0
         self.started: list[Child] = []  # those that were replaced, too
         self._cpus = cpus
         self._most_workers = most_workers
@@ -136,8 +137,9 @@ class WorkerPool:
                 worker.tell(("stop", float(drain_s)))
             for number, worker in enumerate(started):
                 last = worker.hear()
-                while "hung" not in last:  # reports that crossed the command
-                    series.add(number, last)
+                while "hung" not in last:  # what crossed the command, or completed since
+                    if series.add(number, last):
+                        self.last_answer_s = time.monotonic()
                     last = worker.hear()
                 series.add(number, last)
                 series.failures += last["failures"]
@@ -155,7 +157,7 @@ class WorkerPool:
         stop: Callable[[], bool] | None,
     ) -> bool:
         """Collect reports until the run ends; False when it failed and need not be drained."""
-        checked = last_answer = time.monotonic()
+        checked = self.last_answer_s = time.monotonic()
         failures = dict.fromkeys(range(len(workers)), 0)
         late_s = LATEST * rule.max_duration_s
         while True:
@@ -167,13 +169,13 @@ class WorkerPool:
                 report = worker.hear()
                 failures[number] = report["failures"]
                 if series.add(number, report):
-                    last_answer = now
+                    self.last_answer_s = now
                 if not report["connections"]:
                     return False
             failed = sum(failures.values())
             if failed and (series.count == 0 or failed >= 20):
                 return False  # it fails: more of it would say nothing new
-            if now - last_answer > rule.answer_timeout_s:
+            if now - self.last_answer_s > rule.answer_timeout_s:
                 series.texts.append(f"no answer for {rule.answer_timeout_s:g} s")
                 return False
             if stop is not None and stop():

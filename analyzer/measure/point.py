@@ -40,7 +40,9 @@ def measure_point(bench: Bench, generator: Generator, point: Point, loaded: Load
     before = statistics.snapshot(server.http_url, model)
     psutil.cpu_percent()  # the next call returns the mean since this one
     with (
-        Watchdog(server.http_url, model, bench.patience) as watchdog,
+        Watchdog(
+            server.http_url, model, bench.patience, lambda: generator.last_answer_s
+        ) as watchdog,
         bench.device.watch(server.pids) as watch,
     ):
         result = generator.run(point.load, bench.rule, watchdog.check)

@@ -122,7 +122,11 @@ def _searched(
         while True:
             known = {Point(m.variant, m.load, m.model_digest): m for m in wanted(own, store, bench)}
             point = next_point(
-                own, known, search.goal, search.latency_limit_ms, search.latency_percentile
+                own,
+                known,
+                search.goal,
+                percentile=search.latency_percentile,
+                limits_ms=search.limits_ms,
             )
             if point is None:
                 break
