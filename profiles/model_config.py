@@ -8,6 +8,7 @@ here is a new file with a header that says what made it.
 from __future__ import annotations
 
 import importlib.util
+import re
 import sys
 from collections.abc import Iterable, Mapping
 from functools import cache
@@ -19,6 +20,7 @@ from profiles.variant import DynamicBatching, RateLimiter, Variant, WarmUp
 
 ModelConfig: TypeAlias = Any  # inference.ModelConfig; protobuf's classes are made at run time
 
+BLANK = re.compile(r"\$\{\w+\}")  # of a template
 FLOATS = {"TYPE_FP16", "TYPE_FP32", "TYPE_FP64", "TYPE_BF16"}
 OF_MEMBERS = (
     "its models have instances, it has none; "
@@ -77,6 +79,12 @@ def parse(text: str, source: str) -> ModelConfig:
         line, column = error.GetLine(), error.GetColumn()
         place = f"{source}:{line}:{column}" if line is not None else source
         reason = str(error).removeprefix(f"{line}:{column} : ")
+        blank = BLANK.search(text)
+        if blank is not None:
+            reason += (
+                f" It is a template with {blank[0]} in it: fill in its blanks, those of "
+                "TensorRT-LLM with its tools/fill_template.py"
+            )
         raise InputError(f"{place}: not a Triton model configuration: {reason}") from None
     return config
 

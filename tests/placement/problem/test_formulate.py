@@ -286,5 +286,5 @@ def test_limits_of_a_stream_rule_out_what_misses_them():
     assert len(placed(first_response_limit_ms=300)) == 2
     assert [o.load for o in placed(first_response_limit_ms=100)] == [LoadPoint(2)]
     assert [o.load for o in placed(between_responses_limit_ms=50)] == [LoadPoint(2)]
-    with pytest.raises(NoAnswerError, match="first response of at most 50 ms: the best .* 90 ms"):
+    with pytest.raises(NoAnswerError, match=r"first response of at most 50 ms: the best .* 90 ms"):
         placed(first_response_limit_ms=50)
