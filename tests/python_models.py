@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from textwrap import dedent, indent
 
@@ -28,7 +29,7 @@ def add_model(repository: Path, name: str, answer: str = ECHO, config: str = "")
         f"    def answer(self, request):\n{indent(dedent(answer), ' ' * 8)}"
     )
     text = f'name: "{name}" backend: "python"\n{config}\n'
-    if "input" not in config:
+    if not re.search(r"^\s*input\b", config, re.MULTILINE):
         text += 'input { name: "IN" data_type: TYPE_FP32 dims: [ 4 ] }\n'
         text += 'output { name: "OUT" data_type: TYPE_FP32 dims: [ -1 ] }\n'
     if "instance_group" not in config and "ensemble" not in config:

@@ -54,6 +54,17 @@ def shapes(
     return click.option("--shape", "shapes", type=kind, multiple=True, metavar=metavar, help=text)
 
 
+def with_models(text: str) -> Decorator:
+    """`--with-models MODEL=OTHER,...`."""
+    return click.option(
+        "--with-models",
+        type=Value(values.with_models, "with_models"),
+        multiple=True,
+        metavar="MODEL=OTHER,...",
+        help=text,
+    )
+
+
 dynamic_shape = click.option(
     "--dynamic-shape",
     type=click.IntRange(min=1),

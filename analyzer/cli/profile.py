@@ -28,6 +28,7 @@ from analyzer.cli.options import (
     shapes,
     store,
     triton_image,
+    with_models,
 )
 from analyzer.cli.values import Value
 from profiles.errors import InputError, LeftOutError
@@ -90,13 +91,9 @@ if TYPE_CHECKING:
     metavar="NAME[:SETTING=VALUE,...]",
     help="Where on the host instances run, such as near:cpu-cores=0-3,numa-node=0; each is tried.",
 )
-@option(
-    "--with-models",
-    type=Value(values.with_models, "with_models"),
-    multiple=True,
-    metavar="MODEL=OTHER,...",
-    help="The models that a model's business logic calls: loaded and measured with it. An "
-    "ensemble's are known; repeatable.",
+@with_models(
+    "The models that a model's business logic calls: loaded and measured with it. An "
+    "ensemble's are known; repeatable."
 )
 @option(
     "--sequence-length",
@@ -368,16 +365,16 @@ def _options(given: dict[str, Any], meta: Mapping[str, Any]) -> Options:
     sweep = Sweep(**chosen)
     section = meta.get("model_placer.models", {})
     entries = models_section.read(section, meta.get("model_placer.config_file", Path()))
-    with_models = dict(given["with_models"])
+    calls = dict(given["with_models"])
     for name, entry in entries.items():
-        with_models[name] = (*with_models.get(name, ()), *entry.with_models)
+        calls[name] = (*calls.get(name, ()), *entry.with_models)
     return Options(
         model_repository=given["model_repository"],
         store=given["store"],
         models=given["models"],
         sweep=sweep,
         sweep_by_model={name: entry.changed(sweep) for name, entry in entries.items()},
-        with_models=with_models,
+        with_models=calls,
         inputs=Inputs(
             given["shapes"],
             given["input_data"],

@@ -34,7 +34,7 @@ def run(ctx: click.Context, check: bool, output_format: str) -> None:
     export: {output: deploy, format: [triton]}
     """  # noqa: D301
     from analyzer.cli import cli
-    from analyzer.deploy.smoke_test import check_repository
+    from analyzer.deploy.smoke_test import check_repositories
 
     config_file = ctx.meta.get("model_placer.config_file")
     if config_file is None:
@@ -52,8 +52,7 @@ def run(ctx: click.Context, check: bool, output_format: str) -> None:
     if check:
         log.info("── check " + "─" * 55)
         output = Path(ctx.meta["model_placer.config"]["export"]["output"])
-        repositories = sorted(path for path in (output / "triton").iterdir() if path.is_dir())
-        latencies_ms = {path.name: check_repository(path, log.info) for path in repositories}
+        latencies_ms = check_repositories(output / "triton", log.info)
         emit(
             latencies_ms,
             output_format,
