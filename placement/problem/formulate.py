@@ -75,10 +75,11 @@ def formulate(
     measured = sorted({m.model for m in every})
     if not measured:
         raise InputError("The store has no measurements: run `model-placer profile` first.")
-    wanted = list(models) if models is not None else measured
+    current = up_to_date(every)
+    within = _within(current.rows, {*(models or ()), *demands.models})
+    wanted = [m for m in measured if m not in within] if models is None else list(models)
     for name in (*wanted, *demands.models):
         _known("model", name, measured)
-    current = up_to_date(every)
     by_model: dict[str, list[Measurement]] = defaultdict(list)
     for m in current.rows:
         by_model[m.model].append(m)
@@ -92,6 +93,12 @@ def formulate(
         if kind not in server and kind in on
     ]
     notes += [note for name in wanted for note in current.notes.get(name, ())]
+    if models is None:
+        notes += [
+            f"{name} is placed within {owner}; --models or a demand that names it places it by "
+            "itself, too."
+            for name, owner in within.items()
+        ]
     kinds = known.types
     # A CPU host, say, has no GPU memory bandwidth: what no device has limits nothing.
     resources = tuple(r for r in resources if any(r.name in k.capacity for k in kinds.values()))
@@ -136,6 +143,17 @@ def formulate(
     )
     named = {kind: real for real, kinds in known.by_device_type.items() for kind in kinds}
     return Formulation(problem, tuple(dict.fromkeys(notes)), device_types=named)
+
+
+def _within(rows: Iterable[Measurement], asked: set[str]) -> dict[str, str]:
+    """By model that others are composed of, and that is not asked for: one of these others."""
+    return {
+        member.model: m.model
+        for m in rows
+        if m.status == "ok"
+        for member in m.variant.members
+        if member.model not in asked
+    }
 
 
 def _known(what: str, name: str, names: Iterable[str]) -> str:

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from placement.explain.explain import explain
@@ -288,3 +290,22 @@ def test_limits_of_a_stream_rule_out_what_misses_them():
     assert [o.load for o in placed(between_responses_limit_ms=50)] == [LoadPoint(2)]
     with pytest.raises(NoAnswerError, match=r"first response of at most 50 ms: the best .* 90 ms"):
         placed(first_response_limit_ms=50)
+
+
+def test_a_member_of_a_composed_model_is_placed_with_it_unless_it_is_asked_for():
+    composed = Variant("pipeline", members=(Variant("bert"),))
+    rows = [replace(measured("pipeline"), variant=composed), measured("bert"), measured("other")]
+
+    def placed(demands=None, **more):
+        made = formulate(rows, [SERVER], T4, demands, **more)
+        return [m.name for m in made.problem.models], made.notes
+
+    names, notes = placed()
+    assert names == ["other", "pipeline"]
+    assert any("bert is placed within pipeline" in note for note in notes)
+    assert placed(read_demands({"models": {"bert": {"rate": 5}}}))[0] == [
+        "bert",
+        "other",
+        "pipeline",
+    ]
+    assert placed(models=["bert", "pipeline"])[0] == ["bert", "pipeline"]
