@@ -74,6 +74,15 @@ dynamic_shape = click.option(
 )
 
 
+random_ranges = click.option(
+    *("--random-range", "random_ranges"),
+    type=Value(values.random_range, "random_range"),
+    multiple=True,
+    metavar="[MODEL/]INPUT=LEAST:GREATEST",
+    help="The values of random data, such as request_output_len=64:512; repeatable.",
+)
+
+
 def input_data(text: str) -> Decorator:
     """`--input-data random|zero|PATH`."""
     return click.option("--input-data", default="random", metavar="random|zero|PATH", help=text)

@@ -25,6 +25,7 @@ from analyzer.cli.options import (
     launch_mode,
     model_repository,
     models,
+    random_ranges,
     shapes,
     store,
     triton_image,
@@ -103,6 +104,7 @@ if TYPE_CHECKING:
 )
 @shapes()
 @dynamic_shape
+@random_ranges
 @input_data(
     "What requests carry; a file in perf_analyzer's JSON format, or a directory of tensors."
 )
@@ -382,6 +384,8 @@ def _options(given: dict[str, Any], meta: Mapping[str, Any]) -> Options:
             {n: entry.input_data for n, entry in entries.items() if entry.input_data is not None},
             open_dim=given["dynamic_shape"],
             repository=given["model_repository"],
+            ranges=given["random_ranges"],
+            ranges_by_model={name: entry.ranges for name, entry in entries.items()},
         ),
         launch=LaunchOptions(
             mode=given["launch_mode"],

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 @options.triton_image()
 @options.shapes()
 @options.dynamic_shape
+@options.random_ranges
 @options.input_data("What requests carry, as for `profile`.")
 @click.option(
     "--store",
@@ -54,6 +55,7 @@ def verify(
     triton_image: str | None,
     shapes: tuple[tuple[str | None, str, tuple[int, ...]], ...],
     dynamic_shape: int | None,
+    random_ranges: tuple[tuple[str | None, str, tuple[float, float]], ...],
     input_data: str,
     store: Path | None,
     output_format: str,
@@ -77,7 +79,13 @@ def verify(
         ramp,
         dict(urls),
         options.launch_options(launch_mode, triton_image),
-        Inputs(shapes, input_data, open_dim=dynamic_shape, repository=model_repository),
+        Inputs(
+            shapes,
+            input_data,
+            open_dim=dynamic_shape,
+            repository=model_repository,
+            ranges=random_ranges,
+        ),
         store,
     )
     seen = verifying.verify(layouts.load(layout), how, log.info, log.warning)

@@ -124,14 +124,23 @@ def _checked_inputs(options: Options, name: str, model: ModelDirectory) -> list[
 
 
 def _check_shapes(options: Options, known: Mapping[str, list[str] | None]) -> None:
-    """Raise InputError for a shape that is given of an input which no model has."""
+    """Raise InputError for a shape or range that is given of an input which no model has."""
     given, problems = options.inputs, []
-    by_model = [(owner, name) for owner, shapes in given.shapes_by_model.items() for name in shapes]
-    for owner, name in [*((owner, name) for owner, name, _ in given.shapes), *by_model]:
+    named = [
+        *(("--shape", owner, name) for owner, name, _ in given.shapes),
+        *(("--shape", owner, name) for owner, by in given.shapes_by_model.items() for name in by),
+        *(("--random-range", owner, name) for owner, name, _ in given.ranges),
+        *(
+            ("--random-range", owner, name)
+            for owner, by in given.ranges_by_model.items()
+            for name in by
+        ),
+    ]
+    for option, owner, name in named:
         asked = {model: has for model, has in known.items() if owner in (None, model)}
         if asked and all(has is not None and name not in has for has in asked.values()):
             there = "; ".join(f"{model}: {', '.join(has or ())}" for model, has in asked.items())
-            problems.append(f"--shape {name}: no such input. Inputs: {there}")
+            problems.append(f"{option} {name}: no such input. Inputs: {there}")
     if problems:
         raise InputError("\n".join(problems))
 

@@ -148,3 +148,8 @@ def test_open_dims_come_from_the_models_directory_before_the_default(tmp_path: P
     assert with_open_dims(described, given.of("open"), given.open_dim) == {"IN": (224, 3)}
     plan = make_plan(Options(models, tmp_path / "unused.db", inputs=given))
     assert "open" in plan.models
+
+
+def test_a_range_that_no_model_takes_is_said():
+    with pytest.raises(InputError, match=r"--random-range LEN: no such input"):
+        prepare("picky", shapes=[(None, "IDS", (4,))], ranges=[(None, "LEN", (1.0, 2.0))])
