@@ -179,8 +179,13 @@ def apply_variant(
 
 
 def is_stateful(config: ModelConfig) -> bool:
-    """Whether requests belong to sequences."""
+    """Whether the model has sequence batching."""
     return bool(config.HasField("sequence_batching"))
+
+
+def is_iterative(config: ModelConfig) -> bool:
+    """Whether each request is a sequence of its own, which the model goes on with by itself."""
+    return is_stateful(config) and bool(config.sequence_batching.iterative_sequence)
 
 
 def steps(config: ModelConfig) -> tuple[str, ...]:

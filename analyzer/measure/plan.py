@@ -14,7 +14,7 @@ from analyzer.measure.shard import expected_s, split
 from profiles import repository
 from profiles.digest import composed_digest, model_digest
 from profiles.errors import InputError
-from profiles.model_config import is_stateful, steps
+from profiles.model_config import is_iterative, is_stateful, steps
 from profiles.repository import ModelDirectory
 
 
@@ -153,7 +153,9 @@ def _points_of(
     say: Callable[[str], None],
 ) -> list[Point]:
     calls = members.values() if model.config is not None and steps(model.config) else ()
-    stateful = any(m.config is not None and is_stateful(m.config) for m in (model, *calls))
+    configs = [m.config for m in (model, *calls) if m.config is not None]
+    stateful = any(is_stateful(config) for config in configs)
+    in_sequences = any(is_stateful(config) and not is_iterative(config) for config in configs)
     sweep, notes = fitting(name, options.sweep_of(name), model.config, stateful=stateful)
     for note in notes:
         say(note)
@@ -163,7 +165,7 @@ def _points_of(
     return [
         Point(variant, load, digest)
         for variant in variants(name, sweep, tuple(members), options.inputs.of)
-        for load in loads(sweep, stateful=stateful)
+        for load in loads(sweep, stateful=in_sequences)
     ]
 
 
