@@ -33,10 +33,10 @@ STRICT = """
 controls = {n: pb_utils.get_input_tensor_by_name(request, n).as_numpy() for n in CONTROLS}
 self.seen = getattr(self, "seen", {})
 identity = int(controls["CORRID"].flatten()[0])
-count = 0 if controls["START"].any() else self.seen[identity] + 1
-self.seen[identity] = count
-if controls["END"].any():
-    del self.seen[identity]
+if controls["READY"].any():  # else Triton fills a slot that no sequence has
+    self.seen[identity] = 0 if controls["START"].any() else self.seen[identity] + 1
+    if controls["END"].any():
+        del self.seen[identity]
 """
 CONTROLS = """
 control_input { name: "START" control { kind: CONTROL_SEQUENCE_START int32_false_true: [ 0, 1 ] } }
