@@ -73,6 +73,7 @@ MIGRATIONS = (
     """,
         _exact_points,
     ),
+    Migration(""),  # `between_responses` of a measurement
 )
 VERSION = len(MIGRATIONS)
 TABLES = ("measurements", "baselines", "colocations", "withdrawals")

@@ -54,6 +54,15 @@ def shapes(
     return click.option("--shape", "shapes", type=kind, multiple=True, metavar=metavar, help=text)
 
 
+dynamic_shape = click.option(
+    "--dynamic-shape",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="The size of every dim that a model leaves open and neither --shape nor the model's "
+    "directory (a warm-up sample, a CUDA graph, an ONNX file) tells.",
+)
+
+
 def input_data(text: str) -> Decorator:
     """`--input-data random|zero|PATH`."""
     return click.option("--input-data", default="random", metavar="random|zero|PATH", help=text)

@@ -13,6 +13,7 @@ from analyzer.cli.options import (
     NAMES,
     PATH,
     PERCENT,
+    dynamic_shape,
     input_data,
     launch_mode,
     launch_options,
@@ -120,6 +121,7 @@ SLOWED = 10  # notes of replicas that are slowed, at most
 @triton_image("--verify in Docker mode: Triton's image.")
 @input_data("--verify: what requests carry.")
 @shapes("--verify: dims of an input that the model leaves open; repeatable.")
+@dynamic_shape
 @click.option("-o", "--output", type=PATH, help="Write the layout (YAML).")
 def place(output_format: str, **options: Any) -> None:
     """Decide which model goes on which device, in which variant.
@@ -189,7 +191,12 @@ def _place_and_verify(options: dict[str, Any], output_format: str) -> None:
     if options["problem"] is not None or options["frontier"]:
         raise InputError("--verify needs measured models: leave out --problem and --frontier.")
     launch = launch_options(options["launch_mode"], options["triton_image"])
-    inputs = Inputs(options["shapes"], options["input_data"])
+    inputs = Inputs(
+        options["shapes"],
+        options["input_data"],
+        open_dim=options["dynamic_shape"],
+        repository=options["model_repository"],
+    )
     limits = options["duration"], options["tolerance"]
     how = VerifyOptions(
         options["model_repository"], *limits, launch=launch, inputs=inputs, store=options["store"]

@@ -20,6 +20,7 @@ from analyzer.cli.options import (
     NUMBERS,
     PATH,
     PERCENT,
+    dynamic_shape,
     input_data,
     launch_mode,
     model_repository,
@@ -29,7 +30,7 @@ from analyzer.cli.options import (
     triton_image,
 )
 from analyzer.cli.values import Value
-from profiles.errors import InputError
+from profiles.errors import InputError, LeftOutError
 
 if TYPE_CHECKING:
     from analyzer.measure.loop import Progress
@@ -104,6 +105,7 @@ if TYPE_CHECKING:
     help="Of stateful models: requests in a sequence, give or take a fifth.",
 )
 @shapes()
+@dynamic_shape
 @input_data(
     "What requests carry; a file in perf_analyzer's JSON format, or a directory of tensors."
 )
@@ -198,8 +200,26 @@ if TYPE_CHECKING:
     metavar="MS",
     help="Of --search auto: points above it, at --latency-percentile, do not count.",
 )
+@option(
+    "--first-response-limit",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="MS",
+    help="The same for the time to a decoupled model's first response.",
+)
+@option(
+    "--between-responses-limit",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="MS",
+    help="The same for the time between a decoupled model's responses.",
+)
 @option("--remeasure", is_flag=True, help="Measure points again that the store has.")
 @option("--retry-failed", is_flag=True, help="Measure points again that failed.")
+@option(
+    "--strict",
+    is_flag=True,
+    help="Measure nothing where a model cannot be measured; else it is left out, and the exit code "
+    "is 2 at the end.",
+)
 @option(
     "--shard",
     type=Value(values.shard, "shard"),
@@ -291,6 +311,14 @@ def profile(ctx: click.Context, /, output_format: str, done: Path | None, **opti
         )
     if failure is not None:
         raise failure
+    # Of a shard they are said: to try it again would change nothing.
+    if outcome.left_out and chosen.shard is None:
+        every = len(outcome.left_out) + len({m.model for m in outcome.measurements})
+        reasons = "\n  ".join(outcome.left_out.values())
+        raise LeftOutError(
+            f"{len(outcome.left_out)} of {every} models were left out; all others are measured."
+            f"\n  {reasons}"
+        )
 
 
 def _pairs(chosen: Options, most: int | None, output_format: str) -> None:
@@ -327,7 +355,13 @@ def _options(given: dict[str, Any], meta: Mapping[str, Any]) -> Options:
 
     names = {field.name for field in dataclasses.fields(Sweep)}
     image = {"image": given["triton_image"]} if given["triton_image"] else {}
-    search = Search(given["goal"], given["latency_limit"], int(given["latency_percentile"]))
+    search = Search(
+        given["goal"],
+        given["latency_limit"],
+        int(given["latency_percentile"]),
+        given["first_response_limit"],
+        given["between_responses_limit"],
+    )
     chosen: dict[str, Any] = {
         name: value for name, value in given.items() if name in names and value is not None
     }
@@ -349,6 +383,8 @@ def _options(given: dict[str, Any], meta: Mapping[str, Any]) -> Options:
             given["input_data"],
             {name: entry.shapes for name, entry in entries.items()},
             {n: entry.input_data for n, entry in entries.items() if entry.input_data is not None},
+            open_dim=given["dynamic_shape"],
+            repository=given["model_repository"],
         ),
         launch=LaunchOptions(
             mode=given["launch_mode"],
@@ -369,5 +405,6 @@ def _options(given: dict[str, Any], meta: Mapping[str, Any]) -> Options:
         shared_memory=given["shared_memory"],
         remeasure=given["remeasure"],
         retry_failed=given["retry_failed"],
+        strict=given["strict"],
         shard=given["shard"],
     )

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from analyzer.cli.command import command, emit, log
+from profiles.errors import LeftOutError
 
 STEPS = ("profile", "place", "export")
 
@@ -38,11 +39,16 @@ def run(ctx: click.Context, check: bool, output_format: str) -> None:
     config_file = ctx.meta.get("model_placer.config_file")
     if config_file is None:
         ctx.fail("`run` needs a configuration file: model-placer.yaml here, or -f FILE.")
+    left_out: LeftOutError | None = None
     for step in STEPS:
         log.info(f"── {step} " + "─" * (60 - len(step)))
         made = cli.get_command(ctx, step)
         assert made is not None
-        made.main(["-f", str(config_file)], prog_name=f"model-placer {step}", standalone_mode=False)
+        name = f"model-placer {step}"
+        try:
+            made.main(["-f", str(config_file)], prog_name=name, standalone_mode=False)
+        except LeftOutError as error:  # the others are placed and exported all the same
+            left_out = error
     if check:
         log.info("── check " + "─" * 55)
         output = Path(ctx.meta["model_placer.config"]["export"]["output"])
@@ -53,3 +59,5 @@ def run(ctx: click.Context, check: bool, output_format: str) -> None:
             output_format,
             lambda: f"Every model of {len(latencies_ms)} repositories loaded and answered.",
         )
+    if left_out is not None:
+        raise left_out

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 @options.launch_mode(["local", "docker"], "How Tritons are started.")
 @options.triton_image()
 @options.shapes()
+@options.dynamic_shape
 @options.input_data("What requests carry, as for `profile`.")
 @click.option(
     "--store",
@@ -52,6 +53,7 @@ def verify(
     launch_mode: Literal["local", "docker"],
     triton_image: str | None,
     shapes: tuple[tuple[str | None, str, tuple[int, ...]], ...],
+    dynamic_shape: int | None,
     input_data: str,
     store: Path | None,
     output_format: str,
@@ -75,7 +77,7 @@ def verify(
         ramp,
         dict(urls),
         options.launch_options(launch_mode, triton_image),
-        Inputs(shapes, input_data),
+        Inputs(shapes, input_data, open_dim=dynamic_shape, repository=model_repository),
         store,
     )
     seen = verifying.verify(layouts.load(layout), how, log.info, log.warning)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from analyzer.load import input_data, serialize
+from analyzer.load import found_shapes, input_data, serialize
 from analyzer.load.generator import PreparedRequest, Via
 from analyzer.load.input_data import Given
 from analyzer.load.model_inputs import ModelInput, ModelInputs, describe
@@ -35,11 +35,17 @@ class Inputs:
     data: str = "random"  # or zero, or a file or directory that load.input_data reads
     shapes_by_model: Mapping[str, Mapping[str, tuple[int, ...]]] = field(default_factory=dict)
     data_by_model: Mapping[str, str] = field(default_factory=dict)  # in place of `data`
+    open_dim: int | None = None  # in place of each open dim that nothing else tells
+    repository: Path | None = None  # whose models' directories may tell dims
 
     def of(self, model: str) -> dict[str, tuple[int, ...]]:
-        """Dims by input of a model, as far as given."""
+        """Dims by input of a model, as far as given or found in its directory."""
         shapes = {name: dims for owner, name, dims in self.shapes if owner in (None, model)}
-        return {**shapes, **self.shapes_by_model.get(model, {})}
+        return {**self.found(model)[0], **shapes, **self.shapes_by_model.get(model, {})}
+
+    def found(self, model: str) -> tuple[Mapping[str, tuple[int, ...]], str]:
+        """Dims by input that the model's directory tells, and where it does."""
+        return ({}, "") if self.repository is None else found_shapes.read(self.repository / model)
 
     def data_of(self, model: str) -> str:
         """`random`, `zero`, or the file or directory with the model's data."""
@@ -66,6 +72,7 @@ class Inputs:
             model,
             batch_size,
             shapes=self.of(model),
+            open_dim=self.open_dim,
             data=self.data_of(model),
             via=via,
             sequence_length=sequence_length,
@@ -79,6 +86,7 @@ def make_requests(
     batch_size: int,
     *,
     shapes: Mapping[str, tuple[int, ...]] | None = None,
+    open_dim: int | None = None,
     data: str | Path = "random",
     seed: int = 0,
     via: Via = "http",
@@ -100,6 +108,8 @@ def make_requests(
         Inferences in one request.
     shapes
         Sizes of variable dims by input, without the batch; inputs of other models are ignored.
+    open_dim
+        The size of each variable dim of an input that `shapes` does not have.
     data
         `random`, `zero`, or a file or directory that `input_data.read` takes.
     seed
@@ -122,14 +132,15 @@ def make_requests(
     """
     described = describe(url, model)
     check_protocol(described, via)
+    shapes = with_open_dims(described, shapes or {}, open_dim)
     if via == "perf_analyzer":  # which makes sequences itself
-        every = make_tensors(described, batch_size, shapes=shapes or {}, data=data, seed=seed)
+        every = make_tensors(described, batch_size, shapes=shapes, data=data, seed=seed)
         return [r for tensors in every for r in serialize.for_perf_analyzer(described, tensors)]
     if described.decoupled:
         via = "grpc"
     prepare = {"http": serialize.for_http, "grpc": serialize.for_grpc}[via]
     if described.idle_limit_s is None:
-        every = make_tensors(described, batch_size, shapes=shapes or {}, data=data, seed=seed)
+        every = make_tensors(described, batch_size, shapes=shapes, data=data, seed=seed)
         places = _placed(url, described, every, blocks)
         return [prepare(described, tensors, None, places) for tensors in every]
     if batch_size != 1:
@@ -138,7 +149,7 @@ def make_requests(
         )
     made: dict[tuple[int, Ends], PreparedRequest] = {}  # few tensors make many steps
     requests = []
-    sequences = _sequences(described, shapes or {}, data, seed, sequence_length)
+    sequences = _sequences(described, shapes, data, seed, sequence_length)
     places = _placed(url, described, [step for steps in sequences for step in steps], blocks)
     for sequence in sequences:
         for number, tensors in enumerate(sequence):
@@ -172,6 +183,41 @@ def _sequences(
     return [[next(steps) for _ in range(wanted)] for wanted in lengths(length)]
 
 
+def with_open_dims(
+    described: ModelInputs, shapes: Mapping[str, tuple[int, ...]], open_dim: int | None
+) -> Mapping[str, tuple[int, ...]]:
+    """The shapes, and those of open inputs that they lack, with `open_dim` for every open dim."""
+    if open_dim is None:
+        return shapes
+    lacking = {
+        entry.name: tuple(open_dim if dim == -1 else dim for dim in entry.dims)
+        for entry in described.inputs
+        if -1 in entry.dims and not entry.optional
+    }
+    return {**lacking, **shapes}
+
+
+def check_dims(described: ModelInputs, shapes: Mapping[str, tuple[int, ...]]) -> None:
+    """Raise InputError where inputs have open dims; it has the options that set all of them."""
+    open_ones = [
+        entry
+        for entry in described.inputs
+        if -1 in entry.dims and not entry.optional and entry.name not in shapes
+    ]
+    if not open_ones:
+        return
+    which = ", ".join(f"input {e.name} has variable dims {list(e.dims)}" for e in open_ones)
+    options = " ".join(
+        f"--shape {described.model}/{entry.name}:"
+        + ",".join("8" if dim == -1 else str(dim) for dim in entry.dims)
+        for entry in open_ones
+    )
+    raise InputError(
+        f"{described.model}: {which}; set them, e.g. {options}, or all such dims by "
+        "--dynamic-shape 8"
+    )
+
+
 def check_protocol(described: ModelInputs, via: Via) -> None:
     """Raise InputError when requests for the model cannot go that way."""
     if described.decoupled and via == "perf_analyzer":
@@ -198,6 +244,7 @@ def make_tensors(
         )
     if data not in {"random", "zero"}:
         return _given_tensors(described, batch_size, shapes, Path(data))
+    check_dims(described, shapes)
     import numpy as np
 
     generator = np.random.default_rng(seed)
@@ -282,9 +329,10 @@ def _shape(model: str, entry: ModelInput, given: Sequence[int] | None) -> list[i
             )
         return list(given)
     if -1 in own:
+        dims = ",".join("8" if dim == -1 else str(dim) for dim in own)
         raise InputError(
-            f"{model}: input {name} has variable dims {own}; set them, e.g. --shape {name}:"
-            + ",".join("8" if dim == -1 else str(dim) for dim in own)
+            f"{model}: input {name} has variable dims {own}; set them, e.g. --shape "
+            f"{model}/{name}:{dims}"
         )
     return own
 

@@ -82,8 +82,11 @@ def _with_steps(client: Any, config: dict[str, Any]) -> list[dict[str, Any]]:
     return found
 
 
-def describe_config(config: ModelConfig) -> ModelInputs | None:
-    """Inputs from a configuration alone; None when the server completes it."""
+def describe_config(config: ModelConfig, model: str = "") -> ModelInputs | None:
+    """Inputs from a configuration alone; None when the server completes it.
+
+    `model` names it where the configuration does not.
+    """
     if not config.input:
         return None
     inputs = [
@@ -96,4 +99,4 @@ def describe_config(config: ModelConfig) -> ModelInputs | None:
         for entry in config.input
     ]
     decoupled = config.model_transaction_policy.decoupled
-    return ModelInputs(config.name, config.max_batch_size, tuple(inputs), decoupled)
+    return ModelInputs(config.name or model, config.max_batch_size, tuple(inputs), decoupled)

@@ -39,6 +39,7 @@ class Options:
     search: Search | None = None  # None: the whole grid
     remeasure: bool = False
     retry_failed: bool = False
+    strict: bool = False  # nothing is measured where a model cannot be
     shard: Shard | None = None  # None: all of the models
     in_parallel: bool = False  # other models are measured meanwhile, on other GPUs of this host
 

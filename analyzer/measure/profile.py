@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from analyzer.measure.bench import Bench, open_bench
 from analyzer.measure.grid import Point
@@ -15,7 +15,7 @@ from analyzer.measure.loop import (
     wanted,
 )
 from analyzer.measure.options import Options
-from analyzer.measure.plan import make_plan, read_models
+from analyzer.measure.plan import chosen_names, make_plan
 from analyzer.measure.search import Search, next_point
 from analyzer.measure.shard import Shard
 from profiles.measurement import Baseline, Measurement
@@ -28,6 +28,7 @@ class Outcome:
 
     measurements: list[Measurement]
     measured: int  # just now; the others were in the store already
+    left_out: Mapping[str, str] = field(default_factory=dict)  # see Plan
 
 
 def run(
@@ -63,11 +64,11 @@ def run(
         known = wanted(points, store, bench)
         if options.search is not None:
             say(f"{len(points) - len(known)} of {len(points)} points were not tried.")
-        return Outcome(known, measured)
+        return Outcome(known, measured, plan.left_out)
 
 
 def _nothing_to_do(options: Options, shard: Shard, say: Callable[[str], None]) -> Outcome:
-    every = len(read_models(replace(options, shard=None)))
+    every = len(chosen_names(replace(options, shard=None)))
     say(f"Shard {shard.index}/{shard.count} has no models: there are only {every}.")
     with ProfileStore(options.store):  # so that `merge` finds a store for each shard
         return Outcome([], 0)
@@ -122,7 +123,11 @@ def _searched(
         while True:
             known = {Point(m.variant, m.load, m.model_digest): m for m in wanted(own, store, bench)}
             point = next_point(
-                own, known, search.goal, search.latency_limit_ms, search.latency_percentile
+                own,
+                known,
+                search.goal,
+                percentile=search.latency_percentile,
+                limits_ms=search.limits_ms,
             )
             if point is None:
                 break

@@ -149,9 +149,11 @@ def stream_line(measurement: Measurement) -> str:
     first, last = measurement.first_response, measurement.latency
     if first is None or last is None:
         return ""
+    between = measurement.between_responses
+    gaps = f"between p50 {between.p50_ms:.1f} p95 {between.p95_ms:.1f} ms, " if between else ""
     return (
         f"{measurement.responses_per_s or 0.0:.1f} responses/s, "
-        f"first p50 {first.p50_ms:.1f} p95 {first.p95_ms:.1f} ms, "
+        f"first p50 {first.p50_ms:.1f} p95 {first.p95_ms:.1f} ms, {gaps}"
         f"last p50 {last.p50_ms:.1f} p95 {last.p95_ms:.1f} ms"
     )
 

@@ -248,14 +248,16 @@ def _served(
     source = repository.read_model(models, source_name(placed, known))
     variant = replace(chosen or Variant(model=""), model=name)
     gpus = None if server.kind == "cpu" else [index for index, _ in residents]
-    config = _configured(source, variant, gpus)
+    config = _configured(source, variant, gpus, alone=len(server.devices) == 1)
     devices = ", ".join(server.devices[index].name for index, _ in residents)
     origin = f"{name} for {devices}: {variant}"
     weight = sum(resident.rate for _, resident in residents)
     return ServedModel(name, source, config, origin, placed, weight)
 
 
-def _configured(source: ModelDirectory, variant: Variant, gpus: list[int] | None) -> ModelConfig:
+def _configured(
+    source: ModelDirectory, variant: Variant, gpus: list[int] | None, *, alone: bool
+) -> ModelConfig:
     if source.config is not None:
         original = source.config
     else:  # the server completes what is missing here
@@ -263,7 +265,7 @@ def _configured(source: ModelDirectory, variant: Variant, gpus: list[int] | None
         original.max_batch_size = variant.max_batch_size or 0
     if original.HasField("ensemble_scheduling"):
         gpus = None
-    config = model_config.apply_variant(original, variant, gpus)
+    config = model_config.apply_variant(original, variant, gpus, alone=alone)
     if gpus is None:
         for group in config.instance_group:
             del group.gpus[:]  # a CPU host has none
@@ -321,7 +323,7 @@ def _add_members(
         source = repository.read_model(models, name)
         gpus = None if server.kind == "cpu" else list(range(len(server.devices)))
         variant = wanted[name][1] if name in wanted else Variant(model=name)
-        config = _configured(source, variant, gpus)
+        config = _configured(source, variant, gpus, alone=len(server.devices) == 1)
         step = name in model_config.steps(caller.config)
         what = f"a step of {caller.name}" if step else f"called by {caller.name}"
         how = "" if str(variant) == AS_CONFIGURED else f": {variant}"

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from placement.problem import Model, Option, PlacementProblem, Pool, Resource
+from placement.problem import Model, Option, PlacementProblem, Pool, Resource, stream_limits
 from placement.problem.demands import Demand, Demands
 from placement.problem.fleet_file import Device
 from placement.problem.offers import OfferedTypes, offered_types
@@ -100,7 +100,7 @@ def formulate(
     for name in wanted:
         demand = demands.models.get(name, Demand())
         options = _options(
-            by_model[name],
+            stream_limits.within(by_model[name], demand),
             known,
             resources,
             demand,
@@ -108,7 +108,9 @@ def formulate(
             slowdown or SlowdownModel(),
         )
         if not options:
-            missed[name] = _why_not(name, by_model[name], older.get(name), known)
+            missed[name] = stream_limits.why_none(name, by_model[name], demand) or _why_not(
+                name, by_model[name], older.get(name), known
+            )
         placed.append(
             Model(
                 name=name,

@@ -44,7 +44,7 @@ def test_the_batch_comes_first_where_the_model_batches():
 
 
 def test_an_open_dim_needs_a_shape_and_the_message_says_which():
-    with pytest.raises(InputError, match="--shape IDS:8"):
+    with pytest.raises(InputError, match="--shape bert/IDS:8"):
         tensors(a_model(IDS))
     assert tensors(a_model(IDS), 2, shapes={"IDS": (5,)})[0]["IDS"].shape == (2, 5)
 
