@@ -162,7 +162,8 @@ if TYPE_CHECKING:
     "--latency-percentile",
     type=click.Choice(["50", "90", "95", "99"]),
     default="50",
-    help="The latency percentile that must settle; the tail takes many times as long.",
+    help="The latency percentile that must settle. One above 50 gets the requests that it takes to "
+    "hold a limit against it, for six times --max-duration at most.",
 )
 @option(
     "--max-duration",
