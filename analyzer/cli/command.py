@@ -16,6 +16,7 @@ from typing import Any
 import click
 import yaml
 
+from analyzer.cli import model_analyzer_config
 from profiles.document import read_yaml
 from profiles.errors import InputError
 
@@ -66,6 +67,12 @@ def _read_config(ctx: click.Context, _param: click.Parameter, value: str | None)
     document = read_yaml(path) or {}
     if not isinstance(document, Mapping):
         raise InputError(f"{path}: expected a mapping, e.g. `store: profiles.db`.")
+    if model_analyzer_config.is_model_analyzers(document):
+        if ctx.command.name != "profile":
+            raise InputError(f"{path} is a file of Model Analyzer: `profile -f` alone reads it.")
+        document, notes = model_analyzer_config.translate(document, path)
+        for note in notes:
+            log.warning("Note: %s", note)
     names = {p.name for p in ctx.command.params if p.name}
     shared = {k: v for k, v in document.items() if k not in COMMAND_SECTIONS}
     own = document.get(ctx.command.name or "", None) or {}

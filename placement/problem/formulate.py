@@ -237,6 +237,11 @@ def _why_not(
     name: str, rows: list[Measurement], older: Measurement | None, known: OfferedTypes
 ) -> str:
     measured = sorted({m.device_type for m in rows if m.status == "ok" and m.usage})
+    if not measured and any(m.status == "ok" for m in rows):
+        return (
+            f"{name} was measured without the memory that it needs: the table that it was imported "
+            "from has none. Import one with memory_mb, or profile the model."
+        )
     if not measured:
         reasons = [m.reason.partition("\n")[0] for m in rows if m.reason]
         why = f": {reasons[-1]}" if reasons else "."
