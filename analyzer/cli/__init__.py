@@ -96,13 +96,13 @@ def _interrupt(number: int, _frame: FrameType | None) -> None:
 
 def main() -> None:
     """The `model-placer` command."""
-    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:  # see `analyzer/__main__.py`
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-    log_to_stderr()
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is not signal.SIG_IGN:  # which is what nohup asks for
-            signal.signal(number, _interrupt)
     try:
+        if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:  # see `analyzer/entry.py`
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        log_to_stderr()
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) is not signal.SIG_IGN:  # which is what nohup asks for
+                signal.signal(number, _interrupt)
         status = _run()
         _flush()
     except KeyboardInterrupt:
@@ -118,6 +118,8 @@ def main() -> None:
             where = f"{error.filename}: " if error.filename else ""
             click.echo(f"Error: {where}{error.strerror or error}.", err=True)
         status = 3
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # nothing is open any more
     sys.exit(status)
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from analyzer.load import input_data, inputs
+from analyzer.load.connections import most_connections
 from analyzer.load.model_inputs import describe_config
 from analyzer.measure.options import Options
 from analyzer.measure.shard import expected_s, split
@@ -38,6 +39,7 @@ def make_plan(options: Options, say: Callable[[str], None] = lambda _: None) -> 
     for file in options.inputs.files():
         input_data.check(file)
     check_inputs(options, plan.models)
+    _check_concurrency(options, plan.models)
     points: list[Point] = []
     for name, model in plan.models.items():
         points += _points_of(options, name, model, _members(options, model), say)
@@ -94,6 +96,17 @@ def check_inputs(options: Options, models: Mapping[str, ModelDirectory]) -> None
             problems.append(f"--shape {name}: no such input. Inputs: {there}")
     if problems:
         raise InputError("\n".join(problems))
+
+
+def _check_concurrency(options: Options, models: Iterable[str]) -> None:
+    """Raise InputError for more requests in flight than connections can be open here."""
+    wanted = max((most for m in models for most in options.sweep_of(m).concurrency), default=1)
+    possible = most_connections()
+    if wanted > possible and options.load_generator != "grpc":
+        raise InputError(
+            f"--concurrency {wanted}: at most {possible} connections can be open at once here, by "
+            "the limit on open files (`ulimit -Hn`) and the range of local ports."
+        )
 
 
 def _points_of(
