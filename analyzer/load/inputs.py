@@ -6,7 +6,8 @@ An optional input is sent when the user gives its data or its shape, else left o
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 ROUND = 4  # different random requests, sent in turn
+MOST_BYTES = 2**31 - 1  # of a request: what protobuf can carry
+BYTES_OF = {  # by datatype; of others, of strings too, the size of a pointer
+    **dict.fromkeys(("BOOL", "INT8", "UINT8"), 1),
+    **dict.fromkeys(("INT16", "UINT16", "FP16", "BF16"), 2),
+    **dict.fromkeys(("INT32", "UINT32", "FP32"), 4),
+}
 MOST_REQUESTS = 1024  # of given data: all are held in memory
 
 
@@ -249,15 +256,16 @@ def make_tensors(
 
     generator = np.random.default_rng(seed)
     batch = [batch_size] if limit > 0 else []
-    wanted = [entry for entry in described.inputs if not entry.optional or entry.name in shapes]
+    wanted = {
+        entry.name: (entry.datatype, [*batch, *_shape(model, entry, shapes.get(entry.name))])
+        for entry in described.inputs
+        if not entry.optional or entry.name in shapes
+    }
+    _check_size(model, wanted.values())
     return [
         {
-            entry.name: _filled(
-                entry.datatype,
-                [*batch, *_shape(model, entry, shapes.get(entry.name))],
-                generator if data == "random" else None,
-            )
-            for entry in wanted
+            name: _filled(datatype, shape, generator if data == "random" else None)
+            for name, (datatype, shape) in wanted.items()
         }
         for _ in range(ROUND if data == "random" else 1)
     ]
@@ -335,6 +343,16 @@ def _shape(model: str, entry: ModelInput, given: Sequence[int] | None) -> list[i
             f"{model}/{name}:{dims}"
         )
     return own
+
+
+def _check_size(model: str, tensors: Iterable[tuple[str, Sequence[int]]]) -> None:
+    """Raise InputError for a request that is too large to be sent."""
+    total = sum(math.prod(shape) * BYTES_OF.get(datatype, 8) for datatype, shape in tensors)
+    if total > MOST_BYTES:
+        raise InputError(
+            f"{model}: a request of {total / 1e9:.3g} GB is more than the "
+            f"{MOST_BYTES / 1e9:.3g} GB that can be sent: use smaller dims (--shape) or batches."
+        )
 
 
 def _filled(datatype: str, shape: Sequence[int], generator: Any) -> NDArray[Any]:

@@ -104,7 +104,7 @@ class Series:
         )
 
     def lacks_tail(self, rule: SteadyStateRule, elapsed_s: float) -> bool:
-        """Whether the tail percentile asked for has too few requests yet, and will have enough soon.
+        """Whether the percentile asked for has too few requests yet, and will have enough soon.
 
         Soon is within `tail_duration_s`, at the rate of requests so far.
         """

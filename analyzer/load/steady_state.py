@@ -16,8 +16,8 @@ Methods, for a series of completed requests in order of completion:
   is a ratio of sums over groups, whose interval comes from the groups' residuals with Student's t
   (Law, section 9.5.3); that of latency is the mean's.
 - A percentile above the median that is asked for (`latency_percentile`) has its requests: as many
-  as its upper confidence limit takes (`profiles/percentile.py`). The run goes on for these beyond its
-  cap, `TAIL` times as long at most, and not where even that would be too short.
+  as its upper confidence limit takes (`profiles/percentile.py`). The run goes on for these beyond
+  its cap, `TAIL` times as long at most, and not where even that would be too short.
 - Drift: the slope of the batch means of latency, by least squares with Student's t.
 """
 
