@@ -4,7 +4,8 @@ The upper confidence limit is an order statistic (Conover, "Practical Nonparamet
 section 3.2): with t the greatest number for which P(Binomial(n, 1 - q) <= t) is at most
 1 - CONFIDENCE, the (t + 1)-th greatest of n latencies is at least the percentile q with that
 confidence. As in MLPerf's early stopping (Reddi et al., "MLPerf Inference Benchmark", ISCA 2020;
-rules of LoadGen) one request at least must have taken longer: 11 are needed for p50, 64 for p90, 130 for p95, 662 for p99.
+rules of LoadGen) one request at least must have taken longer: 11 are needed for p50, 64 for p90,
+130 for p95, 662 for p99.
 """
 
 from __future__ import annotations
