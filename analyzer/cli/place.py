@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from analyzer.cli.command import command, emit, log
+from analyzer.cli import values
+from analyzer.cli.command import command, emit, log, refuse_idle
 from analyzer.cli.options import (
     DURATION,
     NAMES,
@@ -25,6 +26,7 @@ from analyzer.cli.options import (
 from analyzer.cli.values import Value, values_of
 from analyzer.report.failures import nothing_measured
 from analyzer.report.text_table import text_table
+from profiles import output_file
 from profiles.errors import InputError, NoAnswerError
 
 if TYPE_CHECKING:
@@ -75,7 +77,7 @@ SLOWED = 10  # notes of replicas that are slowed, at most
 @click.option("--demand", type=PATH, help="Demand file (YAML).")
 @click.option("--current", type=PATH, help="The layout that runs now.")
 @click.option("--max-moves", type=click.IntRange(min=0), help="Move at most so many replicas.")
-@click.option("--move-price", type=click.FloatRange(min=0), default=0.0)
+@click.option("--move-price", type=Value(values.amount, "number"), default=0.0)
 @click.option(
     "--repair",
     is_flag=True,
@@ -123,7 +125,8 @@ SLOWED = 10  # notes of replicas that are slowed, at most
 @shapes("--verify: dims of an input that the model leaves open; repeatable.")
 @dynamic_shape
 @click.option("-o", "--output", type=PATH, help="Write the layout (YAML).")
-def place(output_format: str, **options: Any) -> None:
+@click.pass_context
+def place(ctx: click.Context, /, output_format: str, **options: Any) -> None:
     """Decide which model goes on which device, in which variant.
 
     \b
@@ -134,6 +137,10 @@ def place(output_format: str, **options: Any) -> None:
     from placement.explain.explain import explain
     from placement.solver.result import Deadline
 
+    if options["output"] is not None:
+        output_file.check(options["output"])
+    if options["device"] is None:
+        refuse_idle(ctx, ["device_memory"], "--device")
     if options["verify"]:
         _place_and_verify(options, output_format)
         return

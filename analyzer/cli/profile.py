@@ -12,7 +12,7 @@ import click
 from click import option
 
 from analyzer.cli import values
-from analyzer.cli.command import command, emit, log
+from analyzer.cli.command import command, emit, log, refuse_idle
 from analyzer.cli.options import (
     DURATION,
     INTEGERS,
@@ -161,7 +161,8 @@ if TYPE_CHECKING:
     "--latency-percentile",
     type=click.Choice(["50", "90", "95", "99"]),
     default="50",
-    help="The latency percentile that must settle; the tail takes many times as long.",
+    help="The latency percentile that must settle. One above 50 gets the requests that it takes to "
+    "hold a limit against it, for six times --max-duration at most.",
 )
 @option(
     "--max-duration",
@@ -195,7 +196,7 @@ if TYPE_CHECKING:
 )
 @option(
     "--latency-limit",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Value(values.milliseconds, "number"),
     metavar="MS",
     help="Of --search auto: points above it, at --latency-percentile, do not count.",
 )
@@ -289,6 +290,7 @@ def profile(ctx: click.Context, /, output_format: str, done: Path | None, **opti
             told.add(kind)
         log.info(f"[{place}] {where}{line}{left}")
 
+    _refuse_idle(ctx, options)
     pairs: int | None = options.pop("pairs")
     in_parallel: bool = options.pop("parallel")
     chosen = _options(options, ctx.meta)
@@ -318,6 +320,17 @@ def profile(ctx: click.Context, /, output_format: str, done: Path | None, **opti
             f"{len(outcome.left_out)} of {every} models were left out; all others are measured."
             f"\n  {reasons}"
         )
+
+
+def _refuse_idle(ctx: click.Context, options: dict[str, Any]) -> None:
+    if not options["request_rates"]:
+        refuse_idle(ctx, ["arrivals"], "--request-rates")
+    if options["search"] != "auto":
+        refuse_idle(ctx, ["goal", "latency_limit"], "--search auto")
+    if options["launch_mode"] != "remote":
+        refuse_idle(ctx, ["url", "grpc_url"], "--launch-mode remote")
+    if options["launch_mode"] != "docker":
+        refuse_idle(ctx, ["triton_image"], "--launch-mode docker")
 
 
 def _pairs(chosen: Options, most: int | None, output_format: str) -> None:

@@ -6,7 +6,8 @@ An optional input is sent when the user gives its data or its shape, else left o
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,6 +22,12 @@ from analyzer.load.shared_memory import Blocks
 from profiles.errors import InputError
 
 ROUND = 4  # different random requests, sent in turn
+MOST_BYTES = 2**31 - 1  # of a request: what protobuf can carry
+BYTES_OF = {  # by datatype; of others, of strings too, the size of a pointer
+    **dict.fromkeys(("BOOL", "INT8", "UINT8"), 1),
+    **dict.fromkeys(("INT16", "UINT16", "FP16", "BF16"), 2),
+    **dict.fromkeys(("INT32", "UINT32", "FP32"), 4),
+}
 MOST_REQUESTS = 1024  # of given data: all are held in memory
 
 
@@ -264,21 +271,19 @@ def make_tensors(
 
     generator = np.random.default_rng(seed)
     batch = [batch_size] if limit > 0 else []
-    wanted = [entry for entry in described.inputs if not entry.optional or entry.name in shapes]
-    forms = {
-        entry.name: (
-            entry.datatype,
-            [*batch, *_shape(model, entry, shapes.get(entry.name))],
-        )
-        for entry in wanted
+    wanted = {
+        entry.name: (entry.datatype, [*batch, *_shape(model, entry, shapes.get(entry.name))])
+        for entry in described.inputs
+        if not entry.optional or entry.name in shapes
     }
-    limits = random_data.lengths(forms) | dict(ranges or {})
+    _check_size(model, wanted.values())
+    limits = random_data.lengths(wanted) | dict(ranges or {})
     return [
         {
             name: random_data.filled(
                 datatype, shape, generator if data == "random" else None, limits.get(name)
             )
-            for name, (datatype, shape) in forms.items()
+            for name, (datatype, shape) in wanted.items()
         }
         for _ in range(ROUND if data == "random" else 1)
     ]
@@ -359,6 +364,16 @@ def _shape(model: str, entry: ModelInput, given: Sequence[int] | None) -> list[i
             f"{model}/{name}:{dims}"
         )
     return own
+
+
+def _check_size(model: str, tensors: Iterable[tuple[str, Sequence[int]]]) -> None:
+    """Raise InputError for a request that is too large to be sent."""
+    total = sum(math.prod(shape) * BYTES_OF.get(datatype, 8) for datatype, shape in tensors)
+    if total > MOST_BYTES:
+        raise InputError(
+            f"{model}: a request of {total / 1e9:.3g} GB is more than the "
+            f"{MOST_BYTES / 1e9:.3g} GB that can be sent: use smaller dims (--shape) or batches."
+        )
 
 
 def _placed(

@@ -13,8 +13,10 @@ import numpy as np
 from analyzer.load import steady_state
 from analyzer.load.generator import LoadResult
 from analyzer.load.steady_state import Floats, SteadyStateRule
-from profiles.measurement import Confidence, Latency, LoadPoint
+from profiles.measurement import PERCENTILES, Confidence, Latency, LoadPoint
+from profiles.percentile import longer, requests_needed
 
+MEDIAN = 50
 BUSY_CLIENT = 0.9  # of one core: above it the client is what limits
 LATE_CLIENT = 0.1  # of mean latency: a client that reads answers so late measures itself
 
@@ -93,10 +95,26 @@ class Series:
         )  # warm-up's last opens it
         if len(latencies) - 1 < rule.min_requests or ends[-1] - ends[0] < rule.min_duration_s:
             return False
+        tail = rule.latency_percentile
+        if tail > MEDIAN and longer(steady_state.independent(latencies), tail) is None:
+            return False
         return (
             self._agree(ends, latencies)
             and steady_state.confidence(ends, latencies[1:], self.in_flight, rule).reached
         )
+
+    def lacks_tail(self, rule: SteadyStateRule, elapsed_s: float) -> bool:
+        """Whether the percentile asked for has too few requests yet, and will have enough soon.
+
+        Soon is within `tail_duration_s`, at the rate of requests so far.
+        """
+        needed = requests_needed(rule.latency_percentile)
+        if rule.latency_percentile <= MEDIAN or not self.count:
+            return False
+        if needed * elapsed_s / self.count > rule.tail_duration_s:
+            return False
+        _, latencies = self.measured()
+        return longer(steady_state.independent(latencies), rule.latency_percentile) is None
 
     def agrees(self) -> bool:
         """Whether throughput times latency is the concurrency (Little's law)."""
@@ -235,5 +253,21 @@ class Series:
 
 
 def _latency(latencies_ms: Floats) -> Latency:
-    p50, p90, p95, p99 = (float(value) for value in np.percentile(latencies_ms, [50, 90, 95, 99]))
-    return Latency(float(latencies_ms.mean()), p50, p90, p95, p99, float(np.max(latencies_ms)))
+    p50, p90, p95, p99 = (float(value) for value in np.percentile(latencies_ms, PERCENTILES))
+    ordered, worth = np.sort(latencies_ms), steady_state.independent(latencies_ms)
+    return Latency(
+        float(latencies_ms.mean()),
+        *(p50, p90, p95, p99, float(ordered[-1])),
+        *(_upper(ordered, worth, percentile) for percentile in PERCENTILES),
+    )
+
+
+def _upper(ordered: Floats, worth: float, percentile: int) -> float | None:
+    """The upper confidence limit of a percentile; None where there are too few latencies.
+
+    `worth`: as many independent latencies as they are worth.
+    """
+    above = longer(worth, percentile)
+    if above is None:
+        return None
+    return float(ordered[len(ordered) - 1 - int(above * len(ordered) / worth)])

@@ -15,6 +15,9 @@ Methods, for a series of completed requests in order of completion:
 - Few requests, as slow models answer: completions that come together are one group, and the rate
   is a ratio of sums over groups, whose interval comes from the groups' residuals with Student's t
   (Law, section 9.5.3); that of latency is the mean's.
+- A percentile above the median that is asked for (`latency_percentile`) has its requests: as many
+  as its upper confidence limit takes (`profiles/percentile.py`). The run goes on for these beyond
+  its cap, `TAIL` times as long at most, and not where even that would be too short.
 - Drift: the slope of the batch means of latency, by least squares with Student's t.
 """
 
@@ -41,6 +44,7 @@ T_95_FEW = (  # by degrees of freedom, from one
 TOGETHER = 0.25  # of the mean time between completions: less, and they came together
 FEWEST_GROUPS = 3  # after the warm-up, of a slow model: what an interval can be said of
 T_99_SLOPE = 2.878440  # two-sided 99 % of Student's t with 18 degrees of freedom
+TAIL = 6.0  # times the cap
 DRIFT = 0.10  # a change within the span that matters
 LITTLE = 0.03  # how far throughput times latency may be from the concurrency
 
@@ -55,6 +59,11 @@ class SteadyStateRule:
     max_duration_s: float = 10.0  # then the measurement ends, with the precision reached
     min_requests: int = 40
     answer_timeout_s: float = 60.0  # without any answer for so long the server hangs
+
+    @property
+    def tail_duration_s(self) -> float:
+        """Until then a percentile above the median may wait for its requests, beyond the cap."""
+        return TAIL * self.max_duration_s
 
 
 def warm_up(latencies: Floats, in_flight: int) -> int | None:
@@ -125,7 +134,7 @@ def percentile_half_width(latencies: Floats, percentile: int) -> float:
     """Relative half-width of the 95 % interval of a latency percentile; infinite if unknown."""
     share = percentile / 100
     total = len(latencies)
-    effective = total * _independence(latencies)
+    effective = independent(latencies)
     if effective < 2:
         return math.inf
     spread = Z_95 * math.sqrt(share * (1 - share) / effective)
@@ -135,6 +144,11 @@ def percentile_half_width(latencies: Floats, percentile: int) -> float:
     ordered = np.sort(latencies)
     bounds = np.quantile(ordered, [low, min(high, 1.0), share])
     return float((bounds[1] - bounds[0]) / 2 / bounds[2])
+
+
+def independent(latencies: Floats) -> float:
+    """As many independent observations as the series is worth, by its lag-one autocorrelation."""
+    return len(latencies) * _independence(latencies)
 
 
 def _independence(series: Floats) -> float:

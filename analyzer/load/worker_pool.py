@@ -185,12 +185,13 @@ class WorkerPool:
                 checked = now
                 if series.settled(rule):
                     return True
-                # A slow model's few requests are waited for beyond the cap.
-                if elapsed_s > rule.max_duration_s and (
-                    (series.enough() and (series.agrees() or elapsed_s > late_s))
-                    or elapsed_s > late_s + rule.answer_timeout_s
-                ):
-                    return True
+                if elapsed_s > rule.max_duration_s:
+                    late = elapsed_s > late_s
+                    waits = elapsed_s < rule.tail_duration_s and series.lacks_tail(rule, elapsed_s)
+                    # A slow model's few requests are waited for beyond the cap.
+                    known = series.enough() and (series.agrees() or late)
+                    if (known and not waits) or elapsed_s > late_s + rule.answer_timeout_s:
+                        return True
 
 
 def shares(load: LoadPoint, parts: int) -> list[LoadPoint]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from analyzer.load import input_data, inputs
+from analyzer.load.connections import most_connections
 from analyzer.load.model_inputs import describe_config
 from analyzer.measure.grid import Point, fitting, loads, variants
 from analyzer.measure.options import Options
@@ -59,6 +60,7 @@ def make_plan(options: Options, say: Callable[[str], None] = lambda _: None) -> 
         else:
             models[name], members[name] = model, called
     _check_shapes(options, known)
+    _check_concurrency(options, models)
     if left_out and (options.strict or not models):
         raise InputError("\n".join(left_out.values()))
     for reason in left_out.values():
@@ -143,6 +145,17 @@ def _check_shapes(options: Options, known: Mapping[str, list[str] | None]) -> No
             problems.append(f"{option} {name}: no such input. Inputs: {there}")
     if problems:
         raise InputError("\n".join(problems))
+
+
+def _check_concurrency(options: Options, models: Iterable[str]) -> None:
+    """Raise InputError for more requests in flight than connections can be open here."""
+    wanted = max((most for m in models for most in options.sweep_of(m).concurrency), default=1)
+    possible = most_connections()
+    if wanted > possible and options.load_generator != "grpc":
+        raise InputError(
+            f"--concurrency {wanted}: at most {possible} connections can be open at once here, by "
+            "the limit on open files (`ulimit -Hn`) and the range of local ports."
+        )
 
 
 def _points_of(

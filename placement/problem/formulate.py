@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -16,6 +16,7 @@ from placement.problem.slowdown import SlowdownModel
 from profiles.errors import InputError, NoAnswerError
 from profiles.measurement import Baseline, Measurement
 from profiles.mig import largest
+from profiles.percentile import requests_needed
 from profiles.up_to_date import up_to_date
 
 RESOURCES = {
@@ -206,7 +207,7 @@ def _options(
                 device_type=kind.name,
                 needs=needs,
                 throughput=m.throughput,
-                latency_ms=m.latency.percentile(demand.percentile) if m.latency else None,
+                latency_ms=_latency_ms(m, demand),
                 variant=m.variant,
                 load=m.load,
                 busy=(m.usage.utilization_percent or 0.0) / 100
@@ -216,13 +217,49 @@ def _options(
             )
             for kind in kinds
         ]
+    notes += _unknown_latencies(rows, known, demand)
     return options
+
+
+def _latency_ms(m: Measurement, demand: Demand) -> float | None:
+    """At the demanded percentile; its upper confidence limit where a limit is held against it."""
+    if demand.latency_limit_ms is not None:
+        return m.latency_surely_ms(demand.percentile)
+    return m.latency.percentile(demand.percentile) if m.latency else None
+
+
+def _unknown_latencies(
+    rows: list[Measurement], known: OfferedTypes, demand: Demand
+) -> Iterator[str]:
+    """A note on measurements that are too short to know the percentile of a latency limit."""
+    if demand.latency_limit_ms is None:
+        return
+    mine = [
+        m
+        for m in rows
+        if m.status == "ok" and m.latency is not None and m.device_type in known.by_device_type
+    ]
+    short = [m for m in mine if m.latency_surely_ms(demand.percentile) is None]
+    if short:
+        most = max(m.requests for m in short)
+        yield (
+            f"{short[0].model}: p{demand.percentile} latency is unknown in {len(short)} of "
+            f"{len(mine)} measurements, which are left out since they may break its limit: "
+            f"it takes {requests_needed(demand.percentile)} independent requests, they have "
+            f"{most} at most. "
+            f"`profile --latency-percentile {demand.percentile} --remeasure` takes as many."
+        )
 
 
 def _why_not(
     name: str, rows: list[Measurement], older: Measurement | None, known: OfferedTypes
 ) -> str:
     measured = sorted({m.device_type for m in rows if m.status == "ok" and m.usage})
+    if not measured and any(m.status == "ok" for m in rows):
+        return (
+            f"{name} was measured without the memory that it needs: the table that it was imported "
+            "from has none. Import one with memory_mb, or profile the model."
+        )
     if not measured:
         reasons = [m.reason.partition("\n")[0] for m in rows if m.reason]
         why = f": {reasons[-1]}" if reasons else "."

@@ -58,6 +58,29 @@ def test_a_failed_measurement_is_no_option():
         formulate([failed], [SERVER], T4)
 
 
+def test_a_latency_limit_is_held_against_the_upper_confidence_limit():
+    """Measured as 19 ms, and with 99 % confidence below 21 ms: not surely within 20 ms."""
+    surely = Latency(9, 9, 9, 15, 19, 30, p99_upper_ms=21.0)
+    demands = read_demands({"models": {"a": {"rate": 1, "latency_limit_ms": 20}}})
+    (model,) = formulate([measured("a", latency=surely)], [SERVER], T4, demands).problem.models
+    assert [option.latency_ms for option in model.options] == [21.0]
+    (model,) = formulate([measured("a", latency=surely)], [SERVER], T4).problem.models
+    assert [option.latency_ms for option in model.options] == [19.0]
+
+
+def test_a_percentile_of_too_few_requests_is_unknown_and_said():
+    """100 requests tell p90 (64 are needed), not p99 (662)."""
+    few = measured("a", requests=100)
+    for percentile, latency_ms in ((90, 5.0), (99, None)):
+        demand = {"rate": 1, "latency_limit_ms": 20, "percentile": percentile}
+        made = formulate([few], [SERVER], T4, read_demands({"models": {"a": demand}}))
+        assert [option.latency_ms for option in made.problem.models[0].options] == [latency_ms]
+    (note,) = made.notes
+    assert "a: p99 latency is unknown in 1 of 1 measurements" in note
+    assert "it takes 662 independent requests, they have 100 at most" in note
+    assert "profile --latency-percentile 99 --remeasure" in note
+
+
 def test_an_option_that_misses_the_latency_limit_is_out():
     rows = [measured("a", p99=31.0), measured("b")]
     demands = read_demands({"models": {"a": {"latency_limit_ms": 20}}})
