@@ -212,6 +212,15 @@ if TYPE_CHECKING:
     metavar="MS",
     help="The same for the time between a decoupled model's responses.",
 )
+@option(
+    "--part-load",
+    type=Value(values.part_load, "auto|none|percents"),
+    default="none",
+    metavar="auto|none|20,50,80,95",
+    help="Measure each model also at these percents of its throughput, by requests that arrive at "
+    "random: `place` then knows what it needs and how late it answers at the rate that it carries. "
+    "auto: the least that tells the curve, half as many points as the grid has at most.",
+)
 @option("--remeasure", is_flag=True, help="Measure points again that the store has.")
 @option("--retry-failed", is_flag=True, help="Measure points again that failed.")
 @option(
@@ -415,6 +424,7 @@ def _options(given: dict[str, Any], meta: Mapping[str, Any]) -> Options:
         ),
         patience=Patience(model_s=given["answer_timeout"], load_s=given["load_timeout"]),
         search=None if given["search"] == "grid" else search,
+        part_load=given["part_load"],
         load_generator=given["load_generator"],
         shared_memory=given["shared_memory"],
         remeasure=given["remeasure"],

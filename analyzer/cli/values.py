@@ -185,6 +185,16 @@ def shard(value: Any) -> Any:
     return Shard(int(match[1]), int(match[2]))
 
 
+def part_load(value: Any) -> Any:
+    """Parts of the throughput, 0 to 1, from `20,50,80`; `auto`; nothing from `none`."""
+    if value in ("auto", "none"):
+        return "auto" if value == "auto" else ()
+    percents = values_of(whole)(value)
+    if not all(1 <= percent <= 99 for percent in percents):
+        raise ValueError(f"{value!r} is neither auto nor none, nor percents from 1 to 99")
+    return tuple(percent / 100 for percent in percents)
+
+
 def dims(value: Any) -> tuple[int, ...]:
     """The dims of an input, without the batch."""
     return values_of(whole)(value)

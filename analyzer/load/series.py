@@ -17,6 +17,7 @@ from profiles.measurement import PERCENTILES, Confidence, Latency, LoadPoint
 from profiles.percentile import longer, requests_needed
 
 MEDIAN = 50
+FEWEST_AT_RANDOM = 300  # requests that arrive at random, for what they use to be known
 BUSY_CLIENT = 0.9  # of one core: above it the client is what limits
 LATE_CLIENT = 0.1  # of mean latency: a client that reads answers so late measures itself
 
@@ -98,13 +99,14 @@ class Series:
         tail = rule.latency_percentile
         if tail > MEDIAN and longer(steady_state.independent(latencies), tail) is None:
             return False
-        return (
-            self._agree(ends, latencies)
-            and steady_state.confidence(ends, latencies[1:], self.in_flight, rule).reached
-        )
+        found = steady_state.confidence(ends, latencies[1:], self.in_flight, rule)
+        if self.load.concurrency is None and self.load.arrivals == "poisson":
+            # The rate is what was asked for: how it varies tells nothing of the model.
+            return len(latencies) > FEWEST_AT_RANDOM and found.latency <= rule.relative_half_width
+        return self._agree(ends, latencies) and found.reached
 
     def lacks_tail(self, rule: SteadyStateRule, elapsed_s: float) -> bool:
-        """Whether the percentile asked for has too few requests yet, and will have enough soon.
+        """Whether the percentile asked for has too few requests yet, and will soon have enough.
 
         Soon is within `tail_duration_s`, at the rate of requests so far.
         """
