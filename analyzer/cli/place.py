@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -96,7 +97,7 @@ SLOWED = 10  # notes of replicas that are slowed, at most
     flag_value="throughput",
     help="The whole curve over 1..N devices: what they carry at most, or cost at least.",
 )
-@click.option("--explain", is_flag=True, help="Say why this many devices, at length.")
+@click.option("--explain", is_flag=True, help="Say why this many devices, at length, and what if.")
 @click.option(
     "--slowdown/--no-slowdown",
     default=True,
@@ -121,6 +122,7 @@ SLOWED = 10  # notes of replicas that are slowed, at most
 @input_data("--verify: what requests carry.")
 @shapes("--verify: dims of an input that the model leaves open; repeatable.")
 @click.option("-o", "--output", type=PATH, help="Write the layout (YAML).")
+@click.option("--answer", type=PATH, help="Write the whole answer (JSON), for `report`.")
 def place(output_format: str, **options: Any) -> None:
     """Decide which model goes on which device, in which variant.
 
@@ -130,6 +132,7 @@ def place(output_format: str, **options: Any) -> None:
     model-placer place --fleet fleet.yaml --verify -m model_repository -o layout.yaml
     """  # noqa: D301
     from placement.explain.explain import explain
+    from placement.explain.what_if import what_if
     from placement.solver.result import Deadline
 
     if options["verify"]:
@@ -143,23 +146,34 @@ def place(output_format: str, **options: Any) -> None:
         _frontier(formulation.problem, options, output_format, deadline)
         return
 
-    def work() -> tuple[Result, Explanation]:
+    def work() -> tuple[Result, Explanation, tuple[str, ...]]:
         part = deadline.part(SOLVING)
         result = _solve(formulation.problem, options, part)
+        left = deadline.part(EXPLAINING / 2 if options["explain"] else EXPLAINING)
+        explanation = explain(formulation.problem, result, left, options["workers"])
+        if not options["explain"]:
+            return result, explanation, ()
         left = deadline.part(EXPLAINING)
-        return result, explain(formulation.problem, result, left, options["workers"])
+        return result, explanation, what_if(formulation.problem, result, left, options["workers"])
 
-    result, explanation = _interruptible(work, deadline)
+    result, explanation, answers = _interruptible(work, deadline)
     result = _as_users_know(_with_slowdown(formulation.problem, result), formulation)
     if result.layout is not None and options["output"] is not None:
         from placement.layout import save
 
         save(result.layout, options["output"])
         log.info("Layout: %s", options["output"])
+    answer = _document(result, explanation, formulation) | {"what_if": list(answers)}
+    if options["answer"] is not None:
+        from analyzer.report.files import write
+
+        write(options["answer"], json.dumps(answer, indent=1, ensure_ascii=False))
     emit(
-        _document(result, explanation, formulation),
+        answer,
         output_format,
-        lambda: _table(formulation.problem, result, explanation, long=options["explain"]),
+        lambda: "\n".join(
+            (_table(formulation.problem, result, explanation, long=options["explain"]), *answers)
+        ),
     )
     for note in result.notes:
         log.warning("Note: %s", note)

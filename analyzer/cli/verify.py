@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     type=options.PATH,
     help="Keep what models on one device did to each other in this store, for `place`.",
 )
+@click.option("-o", "--output", type=options.PATH, help="Write the result (YAML), for `report`.")
 def verify(
     layout: Path,
     model_repository: Path,
@@ -54,16 +55,19 @@ def verify(
     shapes: tuple[tuple[str | None, str, tuple[int, ...]], ...],
     input_data: str,
     store: Path | None,
+    output: Path | None,
     output_format: str,
 ) -> None:
     """Run LAYOUT under its placed load and check what it promised. Exit code 1: it does not hold.
 
     \b
     model-placer verify layout.yaml -m model_repository --duration 30s --store profiles.db
+    model-placer verify layout.yaml -m model_repository -o verification.yaml
     model-placer verify layout.yaml -m model_repository --url t4-1=10.0.0.5:8000
     """  # noqa: D301
     from dataclasses import asdict
 
+    from analyzer.deploy import verification_file
     from analyzer.deploy import verify as verifying
     from analyzer.load.inputs import Inputs
     from placement.layout import layout as layouts
@@ -79,6 +83,12 @@ def verify(
         store,
     )
     seen = verifying.verify(layouts.load(layout), how, log.info, log.warning)
+    if output is not None:
+        record = verification_file.VerificationRecord(
+            str(layout), duration, tolerance, seen, verification_file.now()
+        )
+        verification_file.save(record, output)
+        log.info("Verification: %s", output)
     emit({"holds": seen.holds, **asdict(seen)}, output_format, lambda: table(seen))
     if not seen.holds:
         reasons = "\n  ".join(verifying.broken(seen.checks))
