@@ -16,6 +16,7 @@ from typing import Any
 import click
 import yaml
 
+from analyzer.report.terminal import colorless
 from profiles.document import read_yaml
 from profiles.errors import InputError
 
@@ -56,7 +57,7 @@ def emit(document: Any, output_format: str, table: Callable[[], str]) -> None:
     elif output_format == "yaml":
         click.echo(yaml.safe_dump(document, sort_keys=False, allow_unicode=True), nl=False)
     else:
-        click.echo(table())
+        click.echo(table(), color=False if colorless() else None)
 
 
 def _read_config(ctx: click.Context, _param: click.Parameter, value: str | None) -> None:

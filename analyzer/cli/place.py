@@ -24,11 +24,13 @@ from analyzer.cli.options import (
 )
 from analyzer.cli.values import Value, values_of
 from analyzer.report.failures import nothing_measured
+from analyzer.report.terminal import bar
 from analyzer.report.text_table import text_table
 from profiles.errors import InputError, NoAnswerError
 
 if TYPE_CHECKING:
     from placement.explain.explain import Explanation
+    from placement.layout import Layout
     from placement.problem import PlacementProblem
     from placement.problem.formulate import Formulation
     from placement.solver.result import Deadline, Result
@@ -195,7 +197,7 @@ def _place_and_verify(options: dict[str, Any], output_format: str) -> None:
     from analyzer.deploy.calibrate import place_until_it_holds
     from analyzer.deploy.verify import VerifyOptions, verify
     from analyzer.load.inputs import Inputs
-    from placement.layout import Layout, document, save
+    from placement.layout import document, save
     from placement.solver.result import Deadline
 
     if options["model_repository"] is None:
@@ -514,13 +516,30 @@ def _table(problem: PlacementProblem, result: Result, explanation: Any, *, long:
                 + [_amount(resident.uses.get(r.name), r.unit) for r in problem.resources]
                 for resident in device.residents
             ]
-        lines += [text_table(header, rows, left=4), ""]
+        least = ["type", *header[:4:-1], "inferences/s"]
+        lines += [text_table(header, rows, left=4, least=least), "", *_bars(result.layout), ""]
     shown = explanation.lines if long or result.layout is None else explanation.lines[:2]
     lines += list(shown)
     if explanation.relaxations:
         lines += ["Any one of these would resolve it:"] if result.layout is None else []
         lines += [f"  - {relaxation}" for relaxation in explanation.relaxations]
     return "\n".join(lines)
+
+
+def _bars(layout: Layout) -> list[str]:
+    """How full each device is, a line for each resource that is limited."""
+    names = {name.replace("_", " ") for d in layout.devices for name in d.capacity}
+    wide = max((len(d.name) for d in layout.devices), default=0)
+    widest = max(map(len, names), default=0)
+    lines = []
+    for device in layout.devices:
+        name = device.name
+        for resource, limit in device.capacity.items():
+            part = device.uses.get(resource, 0.0) / limit if limit else 0.0
+            what = resource.replace("_", " ")
+            lines.append(f"{name:{wide}}  {what:{widest}}  {bar(part)} {part:4.0%}")
+            name = ""
+    return lines
 
 
 def _amount(amount: float | None, unit: str) -> str:

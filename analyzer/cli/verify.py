@@ -9,6 +9,7 @@ import click
 
 from analyzer.cli import options
 from analyzer.cli.command import command, emit, log
+from analyzer.report.terminal import paint
 from analyzer.report.text_table import text_table
 from profiles.errors import NoAnswerError
 
@@ -105,12 +106,15 @@ def table(seen: Verification) -> str:
             _amount(check.predicted, check.unit),
             _amount(check.measured, check.unit),
             _difference(check),
-            {True: "pass", False: "FAIL", None: "-"}[check.holds],
+            {True: paint("pass", "green"), False: paint("FAIL", "red"), None: "-"}[check.holds],
         ]
         for check in seen.checks
     ]
     text = text_table(
-        ["device", "model", "figure", "predicted", "measured", "difference", "holds"], rows, left=3
+        ["device", "model", "figure", "predicted", "measured", "difference", "holds"],
+        rows,
+        left=3,
+        least=["difference"],
     )
     headroom = seen.headroom
     if headroom is not None:

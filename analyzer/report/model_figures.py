@@ -72,7 +72,7 @@ def model_figures(
     return [figure for figure in found if figure is not None]
 
 
-def _groups(rows: Sequence[Measurement]) -> dict[str, list[tuple[int, Measurement]]]:
+def groups(rows: Sequence[Measurement]) -> dict[str, list[tuple[int, Measurement]]]:
     """The rows of each curve: one batch size of one variant, on one device type."""
     types = {m.device_type for m in rows}
     variants = {m.variant for m in rows}
@@ -91,7 +91,7 @@ def _latency(
     rows: Sequence[Measurement], percentile: int, resident: Resident | None, chosen: int | None
 ) -> Figure | None:
     series = []
-    for name, members in _groups(rows).items():
+    for name, members in groups(rows).items():
         marks = []
         for number, m in members:
             if m.latency is None:
@@ -157,7 +157,7 @@ def _times(rows: Sequence[Measurement]) -> Figure | None:
 
 def _memory(rows: Sequence[Measurement]) -> Figure | None:
     most: dict[str, tuple[float, float, int]] = {}
-    for name, members in _groups(rows).items():
+    for name, members in groups(rows).items():
         for number, m in members:
             if m.usage is None:
                 continue
@@ -201,7 +201,7 @@ def _against_throughput(
     figure: Callable[[Measurement], float | None],
 ) -> Figure | None:
     series = []
-    for name, members in _groups(rows).items():
+    for name, members in groups(rows).items():
         known = [(number, m, figure(m)) for number, m in members]
         marks = tuple(
             Mark(m.throughput, value, number, m.throughput * m.confidence.throughput)
