@@ -19,6 +19,7 @@ from click.core import ParameterSource
 
 from analyzer.cli import model_analyzer_config
 from analyzer.cli.values import Value
+from analyzer.report.terminal import colorless
 from profiles.document import read_yaml
 from profiles.errors import InputError
 
@@ -70,7 +71,7 @@ def emit(document: Any, output_format: str, table: Callable[[], str]) -> None:
     elif output_format == "yaml":
         click.echo(yaml.safe_dump(document, sort_keys=False, allow_unicode=True), nl=False)
     else:
-        click.echo(table())
+        click.echo(table(), color=False if colorless() else None)
 
 
 def _read_config(ctx: click.Context, _param: click.Parameter, value: str | None) -> None:
