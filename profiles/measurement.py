@@ -148,6 +148,7 @@ class Measurement:
     model_digest: str = ""  # of the model's files: equal digests, equal model
     responses: int = 0  # to those requests, of a decoupled model; 0: one to each
     first_response: Latency | None = None  # of a decoupled model; `latency` is to the last
+    between_responses: Latency | None = None  # of a decoupled model: from one to the next
 
     @property
     def model(self) -> str:

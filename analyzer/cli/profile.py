@@ -12,7 +12,7 @@ import click
 from click import option
 
 from analyzer.cli import values
-from analyzer.cli.command import command, emit, log
+from analyzer.cli.command import command, emit, log, refuse_idle
 from analyzer.cli.options import (
     DURATION,
     INTEGERS,
@@ -20,16 +20,19 @@ from analyzer.cli.options import (
     NUMBERS,
     PATH,
     PERCENT,
+    dynamic_shape,
     input_data,
     launch_mode,
     model_repository,
     models,
+    random_ranges,
     shapes,
     store,
     triton_image,
+    with_models,
 )
 from analyzer.cli.values import Value
-from profiles.errors import InputError
+from profiles.errors import InputError, LeftOutError
 
 if TYPE_CHECKING:
     from analyzer.measure.loop import Progress
@@ -89,13 +92,9 @@ if TYPE_CHECKING:
     metavar="NAME[:SETTING=VALUE,...]",
     help="Where on the host instances run, such as near:cpu-cores=0-3,numa-node=0; each is tried.",
 )
-@option(
-    "--with-models",
-    type=Value(values.with_models, "with_models"),
-    multiple=True,
-    metavar="MODEL=OTHER,...",
-    help="The models that a model's business logic calls: loaded and measured with it. An "
-    "ensemble's are known; repeatable.",
+@with_models(
+    "The models that a model's business logic calls: loaded and measured with it. An "
+    "ensemble's are known; repeatable."
 )
 @option(
     "--sequence-length",
@@ -104,6 +103,8 @@ if TYPE_CHECKING:
     help="Of stateful models: requests in a sequence, give or take a fifth.",
 )
 @shapes()
+@dynamic_shape
+@random_ranges
 @input_data(
     "What requests carry; a file in perf_analyzer's JSON format, or a directory of tensors."
 )
@@ -195,9 +196,21 @@ if TYPE_CHECKING:
 )
 @option(
     "--latency-limit",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Value(values.milliseconds, "number"),
     metavar="MS",
     help="Of --search auto: points above it, at --latency-percentile, do not count.",
+)
+@option(
+    "--first-response-limit",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="MS",
+    help="The same for the time to a decoupled model's first response.",
+)
+@option(
+    "--between-responses-limit",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="MS",
+    help="The same for the time between a decoupled model's responses.",
 )
 @option(
     "--part-load",
@@ -210,6 +223,12 @@ if TYPE_CHECKING:
 )
 @option("--remeasure", is_flag=True, help="Measure points again that the store has.")
 @option("--retry-failed", is_flag=True, help="Measure points again that failed.")
+@option(
+    "--strict",
+    is_flag=True,
+    help="Measure nothing where a model cannot be measured; else it is left out, and the exit code "
+    "is 2 at the end.",
+)
 @option(
     "--shard",
     type=Value(values.shard, "shard"),
@@ -280,6 +299,7 @@ def profile(ctx: click.Context, /, output_format: str, done: Path | None, **opti
             told.add(kind)
         log.info(f"[{place}] {where}{line}{left}")
 
+    _refuse_idle(ctx, options)
     pairs: int | None = options.pop("pairs")
     in_parallel: bool = options.pop("parallel")
     chosen = _options(options, ctx.meta)
@@ -301,6 +321,25 @@ def profile(ctx: click.Context, /, output_format: str, done: Path | None, **opti
         )
     if failure is not None:
         raise failure
+    # Of a shard they are said: to try it again would change nothing.
+    if outcome.left_out and chosen.shard is None:
+        every = len(outcome.left_out) + len({m.model for m in outcome.measurements})
+        reasons = "\n  ".join(outcome.left_out.values())
+        raise LeftOutError(
+            f"{len(outcome.left_out)} of {every} models were left out; all others are measured."
+            f"\n  {reasons}"
+        )
+
+
+def _refuse_idle(ctx: click.Context, options: dict[str, Any]) -> None:
+    if not options["request_rates"]:
+        refuse_idle(ctx, ["arrivals"], "--request-rates")
+    if options["search"] != "auto":
+        refuse_idle(ctx, ["goal", "latency_limit"], "--search auto")
+    if options["launch_mode"] != "remote":
+        refuse_idle(ctx, ["url", "grpc_url"], "--launch-mode remote")
+    if options["launch_mode"] != "docker":
+        refuse_idle(ctx, ["triton_image"], "--launch-mode docker")
 
 
 def _pairs(chosen: Options, most: int | None, output_format: str) -> None:
@@ -337,28 +376,38 @@ def _options(given: dict[str, Any], meta: Mapping[str, Any]) -> Options:
 
     names = {field.name for field in dataclasses.fields(Sweep)}
     image = {"image": given["triton_image"]} if given["triton_image"] else {}
-    search = Search(given["goal"], given["latency_limit"], int(given["latency_percentile"]))
+    search = Search(
+        given["goal"],
+        given["latency_limit"],
+        int(given["latency_percentile"]),
+        given["first_response_limit"],
+        given["between_responses_limit"],
+    )
     chosen: dict[str, Any] = {
         name: value for name, value in given.items() if name in names and value is not None
     }
     sweep = Sweep(**chosen)
     section = meta.get("model_placer.models", {})
     entries = models_section.read(section, meta.get("model_placer.config_file", Path()))
-    with_models = dict(given["with_models"])
+    calls = dict(given["with_models"])
     for name, entry in entries.items():
-        with_models[name] = (*with_models.get(name, ()), *entry.with_models)
+        calls[name] = (*calls.get(name, ()), *entry.with_models)
     return Options(
         model_repository=given["model_repository"],
         store=given["store"],
         models=given["models"],
         sweep=sweep,
         sweep_by_model={name: entry.changed(sweep) for name, entry in entries.items()},
-        with_models=with_models,
+        with_models=calls,
         inputs=Inputs(
             given["shapes"],
             given["input_data"],
             {name: entry.shapes for name, entry in entries.items()},
             {n: entry.input_data for n, entry in entries.items() if entry.input_data is not None},
+            open_dim=given["dynamic_shape"],
+            repository=given["model_repository"],
+            ranges=given["random_ranges"],
+            ranges_by_model={name: entry.ranges for name, entry in entries.items()},
         ),
         launch=LaunchOptions(
             mode=given["launch_mode"],
@@ -380,5 +429,6 @@ def _options(given: dict[str, Any], meta: Mapping[str, Any]) -> Options:
         shared_memory=given["shared_memory"],
         remeasure=given["remeasure"],
         retry_failed=given["retry_failed"],
+        strict=given["strict"],
         shard=given["shard"],
     )

@@ -41,6 +41,7 @@ class Options:
     part_load: PartLoad = ()  # parts of a model's throughput at which it is measured, too
     remeasure: bool = False
     retry_failed: bool = False
+    strict: bool = False  # nothing is measured where a model cannot be
     shard: Shard | None = None  # None: all of the models
     in_parallel: bool = False  # other models are measured meanwhile, on other GPUs of this host
 

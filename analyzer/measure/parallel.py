@@ -106,7 +106,7 @@ def run(
         while awaited := [w for w in workers if w.state in {"starting", "busy", "ending"}]:
             for worker in select.select(awaited, [], [])[0]:
                 sweep.handle(worker, *worker.hear())
-        return sweep.outcome()
+        return replace(sweep.outcome(), left_out=plan.left_out)
 
 
 def choose_gpus(options: Options) -> list[GpuName]:

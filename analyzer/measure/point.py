@@ -40,7 +40,9 @@ def measure_point(bench: Bench, generator: Generator, point: Point, loaded: Load
     before = statistics.snapshot(server.http_url, model)
     psutil.cpu_percent()  # the next call returns the mean since this one
     with (
-        Watchdog(server.http_url, model, bench.patience) as watchdog,
+        Watchdog(
+            server.http_url, model, bench.patience, lambda: generator.last_answer_s
+        ) as watchdog,
         bench.device.watch(server.pids) as watch,
     ):
         result = generator.run(point.load, bench.rule, watchdog.check)
@@ -65,6 +67,7 @@ def measure_point(bench: Bench, generator: Generator, point: Point, loaded: Load
         duration_s=result.duration_s,
         responses=result.responses,
         first_response=result.first_response,
+        between_responses=result.between_responses,
         warnings=(
             *_doubts(point.load, result, served, figures),
             *figures.notes,
@@ -93,8 +96,7 @@ def _doubts(
     """Warnings on a point."""
     if result.client_limited:
         yield result.client_limited
-    if result.drift:
-        yield result.drift
+    yield from filter(None, (result.drift, result.too_few, result.unanswered))
     if load.concurrency and result.latency:
         # Little's law: requests per second times mean latency is what is in flight.
         in_flight = result.throughput / load.batch_size * result.latency.mean_ms / 1000

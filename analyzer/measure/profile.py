@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from analyzer.measure import part_load
 from analyzer.measure.bench import Bench, open_bench
@@ -17,7 +17,7 @@ from analyzer.measure.loop import (
 )
 from analyzer.measure.options import Options
 from analyzer.measure.part_load import Wanted
-from analyzer.measure.plan import make_plan, read_models
+from analyzer.measure.plan import chosen_names, make_plan
 from analyzer.measure.point import blank
 from analyzer.measure.search import Search, next_point
 from analyzer.measure.shard import Shard
@@ -31,6 +31,7 @@ class Outcome:
 
     measurements: list[Measurement]
     measured: int  # just now; the others were in the store already
+    left_out: Mapping[str, str] = field(default_factory=dict)  # see Plan
 
 
 def run(
@@ -66,11 +67,12 @@ def run(
         known = wanted(points, store, bench)
         if options.search is not None:
             say(f"{len(points) - len(known)} of {len(points)} points were not tried.")
-        return Outcome([*known, *rows_at_part_load(options, points, store, bench)], measured)
+        known = [*known, *rows_at_part_load(options, points, store, bench)]
+        return Outcome(known, measured, plan.left_out)
 
 
 def _nothing_to_do(options: Options, shard: Shard, say: Callable[[str], None]) -> Outcome:
-    every = len(read_models(replace(options, shard=None)))
+    every = len(chosen_names(replace(options, shard=None)))
     say(f"Shard {shard.index}/{shard.count} has no models: there are only {every}.")
     with ProfileStore(options.store):  # so that `merge` finds a store for each shard
         return Outcome([], 0)
@@ -145,7 +147,11 @@ def _searched(
     while True:
         known = {Point(m.variant, m.load, m.model_digest): m for m in wanted(own, store, bench)}
         point = next_point(
-            own, known, search.goal, search.latency_limit_ms, search.latency_percentile
+            own,
+            known,
+            search.goal,
+            percentile=search.latency_percentile,
+            limits_ms=search.limits_ms,
         )
         if point is None:
             break

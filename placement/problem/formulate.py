@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from placement.problem import Model, Option, PlacementProblem, Pool, Resource
+from placement.problem import Model, Option, PlacementProblem, Pool, Resource, stream_limits
 from placement.problem.demands import Demand, Demands
 from placement.problem.fleet_file import Device
 from placement.problem.offers import OfferedTypes, offered_types
@@ -79,10 +79,11 @@ def formulate(
     measured = sorted({m.model for m in every})
     if not measured:
         raise InputError("The store has no measurements: run `model-placer profile` first.")
-    wanted = list(models) if models is not None else measured
+    current = up_to_date(every)
+    within = _within(current.rows, {*(models or ()), *demands.models})
+    wanted = [m for m in measured if m not in within] if models is None else list(models)
     for name in (*wanted, *demands.models):
         _known("model", name, measured)
-    current = up_to_date(every)
     by_model: dict[str, list[Measurement]] = defaultdict(list)
     for m in current.rows:
         by_model[m.model].append(m)
@@ -96,6 +97,12 @@ def formulate(
         if kind not in server and kind in on
     ]
     notes += [note for name in wanted for note in current.notes.get(name, ())]
+    if models is None:
+        notes += [
+            f"{name} is placed within {owner}; --models or a demand that names it places it by "
+            "itself, too."
+            for name, owner in within.items()
+        ]
     kinds = known.types
     # A CPU host, say, has no GPU memory bandwidth: what no device has limits nothing.
     resources = tuple(r for r in resources if any(r.name in k.capacity for k in kinds.values()))
@@ -104,7 +111,7 @@ def formulate(
     for name in wanted:
         demand = demands.models.get(name, Demand())
         options = _options(
-            by_model[name],
+            stream_limits.within(by_model[name], demand),
             known,
             resources,
             demand,
@@ -113,7 +120,9 @@ def formulate(
             at_a_rate=demand.rate is not None or objective == "max-throughput",
         )
         if not options:
-            missed[name] = _why_not(name, by_model[name], older.get(name), known)
+            missed[name] = stream_limits.why_none(name, by_model[name], demand) or _why_not(
+                name, by_model[name], older.get(name), known
+            )
         placed.append(
             Model(
                 name=name,
@@ -157,6 +166,17 @@ def _proportional(models: Iterable[Model], objective: str) -> Iterator[str]:
             "device in proportion, and to answer as late as in full. "
             "`profile --part-load auto` measures both."
         )
+
+
+def _within(rows: Iterable[Measurement], asked: set[str]) -> dict[str, str]:
+    """By model that others are composed of, and that is not asked for: one of these others."""
+    return {
+        member.model: m.model
+        for m in rows
+        if m.status == "ok"
+        for member in m.variant.members
+        if member.model not in asked
+    }
 
 
 def _known(what: str, name: str, names: Iterable[str]) -> str:
@@ -305,6 +325,11 @@ def _why_not(
     name: str, rows: list[Measurement], older: Measurement | None, known: OfferedTypes
 ) -> str:
     measured = sorted({m.device_type for m in rows if m.status == "ok" and m.usage})
+    if not measured and any(m.status == "ok" for m in rows):
+        return (
+            f"{name} was measured without the memory that it needs: the table that it was imported "
+            "from has none. Import one with memory_mb, or profile the model."
+        )
     if not measured:
         reasons = [m.reason.partition("\n")[0] for m in rows if m.reason]
         why = f": {reasons[-1]}" if reasons else "."

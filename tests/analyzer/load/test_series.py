@@ -67,6 +67,62 @@ def test_nothing_answered_is_a_result_without_latency():
     assert not result.confidence.reached
 
 
+def a_slow_run(concurrency: int, *ends_s: float, stopped_s: float = 1e9) -> Series:
+    """Requests of 3 s that complete at these times, each sent when another completed."""
+    series = Series(LoadPoint(1, concurrency), started_s=0.0, stopped_s=stopped_s)
+    sent = [*[0.0] * concurrency, *ends_s]
+    series.add(0, a_report(list(zip(sent, ends_s, strict=False))))
+    return series
+
+
+def test_what_completes_together_is_not_taken_for_a_rate():
+    """Four at once every 3 s are 4/3 a second, however few of them there are."""
+    series = a_slow_run(4, *[3.0] * 4, *[6.0] * 4, *[9.0] * 4, *[12.0] * 4)
+    assert series.enough()
+    result = series.result(SteadyStateRule())
+    assert result.throughput == pytest.approx(4 / 3)
+    assert result.requests == 12
+    assert result.latency is not None
+    assert result.latency.p50_ms == pytest.approx(3000)
+    assert result.confidence.windows == 3
+    assert result.too_few is None
+
+
+def test_what_completed_after_the_end_met_less_load_and_does_not_count():
+    """One after another, 3 s each; when the load ends at 30 s, four are still in flight."""
+    ends_s = [3.0 * (i + 1) for i in range(14)]
+    result = a_slow_run(4, *ends_s, stopped_s=30.5).result(SteadyStateRule())
+    assert result.end_s == 30.0
+    assert result.throughput == pytest.approx(1 / 3)
+    assert result.completed == 14
+
+
+def test_the_duration_that_would_be_useful_is_told():
+    """Two answers 15 s apart with two in flight: five are needed, 75 s."""
+    series = a_slow_run(2, 15.0, 30.0)
+    assert not series.enough()
+    result = series.result(SteadyStateRule())
+    assert result.throughput == pytest.approx(1 / 15)
+    assert result.confidence.throughput == 1.0
+    assert "2 requests were answered" in str(result.too_few)
+    assert "--max-duration 75s" in str(result.too_few)
+
+
+def test_a_single_answer_is_a_figure():
+    result = a_slow_run(1, 20.0).result(SteadyStateRule())
+    assert result.throughput == pytest.approx(1 / 20)
+    assert result.requests == 1
+    assert not result.confidence.reached
+
+
+def test_unanswered_requests_leave_the_good_ones():
+    series = a_slow_run(2, 3.0, 6.0, 9.0, 12.0, 15.0)
+    series.unanswered, series.waited_s = 1, 12.0
+    result = series.result(SteadyStateRule())
+    assert result.failures == 0
+    assert result.unanswered == "1 request in flight at the end had no answer within 12 s"
+
+
 def at_random(requests: int) -> Series:
     """A request every 10 ms, which takes 2 to 10 ms, 6 on average; none depends on another."""
     random = np.random.default_rng(7)

@@ -228,8 +228,8 @@ def test_a_rule_that_names_a_model_twice_binds_once():
 
 
 def test_what_stands_at_any_share_is_counted_beside_what_grows_with_it():
-    """30 of 40 % stand there: at half of its throughput the replica needs 30 + 5. Two need 70 of the
-    75 % that are there beside a server's 5 %, three 105."""
+    """30 of 40 % stand there: at half of its throughput the replica needs 30 + 5. Two need 70 of
+    the 75 % that are there beside a server's 5 %, three 105."""
     option = replace(OPTION, needs={"memory": 3, "utilization": 40}, standing={"utilization": 30})
     models = tuple(Model(name, (option,), rate=50) for name in ("a", "b", "c"))
     types = (PoolType("t4", {"memory": 16, "utilization": 75}, {"utilization": 5}),)

@@ -37,7 +37,7 @@ PROBLEM = PlacementProblem(
         ),
         (
             {"models": (Model("bert", (replace(OPTION, standing={"memory": 1.0}),)),)},
-            "bert.options.k.standing.memory: is needed whole at any share",
+            "standing.memory: memory is needed whole at any share",
         ),
         (
             {
