@@ -17,6 +17,7 @@ import click
 import yaml
 
 from analyzer.cli import model_analyzer_config
+from analyzer.cli.progress import StatusLine
 from profiles.document import read_yaml
 from profiles.errors import InputError
 
@@ -24,6 +25,7 @@ CONFIG_FILE = "model-placer.yaml"
 COMMAND_SECTIONS = ("profile", "place", "export", "verify", "run", "report", "show")
 
 log = logging.getLogger("model_placer")
+status_line = StatusLine()
 
 
 def command(name: str, **settings: Any) -> Callable[[Callable[..., Any]], click.Command]:
@@ -107,9 +109,8 @@ def _set_verbosity(ctx: click.Context, param: click.Parameter, value: int) -> No
 
 def log_to_stderr() -> None:
     """Send progress and logs to stderr; results alone go to stdout."""
-    handler = logging.StreamHandler()  # stderr
-    handler.setFormatter(logging.Formatter("%(message)s"))
-    log.addHandler(handler)
+    status_line.setFormatter(logging.Formatter("%(message)s"))
+    log.addHandler(status_line)
     log.setLevel(logging.INFO)
     log.propagate = False
 

@@ -13,6 +13,7 @@ from profiles.document import converter, parse_yaml, read_text, structure
 from profiles.errors import InputError
 from profiles.measurement import LoadPoint
 from profiles.model_name import check_model_name
+from profiles.schema import link
 from profiles.variant import Variant
 
 SCHEMA_VERSION = 1
@@ -118,7 +119,7 @@ def save(layout: Layout, path: Path) -> None:
     """Write the layout as YAML, whole or not at all."""
     temporary = path.with_name(path.name + ".part")
     try:
-        temporary.write_text(dumps(layout), encoding="utf-8")
+        temporary.write_text(link("layout") + dumps(layout), encoding="utf-8")
         temporary.replace(path)
     except OSError as error:
         raise InputError(f"{path}: cannot be written: {error.strerror}.") from None
