@@ -17,6 +17,7 @@ from placement.problem.slowdown import SlowdownModel
 from profiles.errors import InputError, NoAnswerError
 from profiles.measurement import Baseline, Measurement
 from profiles.mig import largest
+from profiles.part_load import fell_short, loads
 from profiles.percentile import requests_needed
 from profiles.up_to_date import up_to_date
 
@@ -29,7 +30,6 @@ RESOURCES = {
     "host_memory": Resource("host_memory", scales=False, unit="bytes"),
 }
 NAMED = 5  # models in a note
-LARGEST_PART = 0.99  # of an option's throughput: a point above it is none at part load
 DEFAULT_LIMITS = ("memory", "utilization", "memory_utilization")
 
 
@@ -200,10 +200,11 @@ def _options(
 ) -> list[Option]:
     options: list[Option] = []
     notes += _unknown_latencies(rows, known, demand)
-    rows, at_part_load = _apart(rows)
+    told = loads(rows)
+    notes += _short(rows)
     scaled = [resource.name for resource in resources if resource.scales]
     taken: dict[tuple[str, str], int] = defaultdict(int)
-    for m in rows:
+    for m in told.full:
         kinds = [known.types[name] for name in known.by_device_type.get(m.device_type, ())]
         if not kinds or m.status != "ok" or m.usage is None or m.throughput <= 0:
             continue
@@ -227,8 +228,7 @@ def _options(
                 {n: float(f) for n, f in _figures(part).items() if f is not None},
                 _latency_ms(part, demand),
             )
-            for part in at_part_load.get(_family(m), ())
-            if 0 < part.throughput < LARGEST_PART * m.throughput
+            for part in told.at_part(m)
         ]
         plain = [
             Option(
@@ -266,36 +266,21 @@ def _figures(m: Measurement) -> dict[str, float | None]:
     }
 
 
-Family = tuple[str, str, int, int | None]
-
-
-def _family(m: Measurement) -> Family:
-    """What points at full and at part load have in common."""
-    return m.variant.key, m.device_type, m.load.batch_size, m.load.sequence_length
-
-
-def _apart(
-    rows: Iterable[Measurement],
-) -> tuple[list[Measurement], dict[Family, list[Measurement]]]:
-    """Measurements that are options, and those that tell of such options at part load.
-
-    The latter are of requests that arrive at random, to a variant whose full load was measured.
-    """
-    good = [m for m in rows if m.status == "ok" and m.usage is not None and m.throughput > 0]
-    full = {_family(m) for m in good if m.load.concurrency is not None}
-    parts: dict[Family, list[Measurement]] = defaultdict(list)
-    for m in good:
-        if m.load.concurrency is None and m.load.arrivals == "poisson" and _family(m) in full:
-            parts[_family(m)].append(m)
-    told = {id(m) for mine in parts.values() for m in mine}
-    return [m for m in rows if id(m) not in told], parts
-
-
 def _latency_ms(m: Measurement, demand: Demand) -> float | None:
     """At the demanded percentile; its upper confidence limit where a limit is held against it."""
     if demand.latency_limit_ms is not None:
         return m.latency_surely_ms(demand.percentile)
     return m.latency.percentile(demand.percentile) if m.latency else None
+
+
+def _short(rows: Iterable[Measurement]) -> Iterator[str]:
+    """Notes on points at part load that carried less than they were sent."""
+    for m in rows:
+        if m.status == "ok" and m.load.arrivals == "poisson" and fell_short(m):
+            yield (
+                f"{m.model} carried {m.throughput:.4g} inferences/s at {m.load}: the point is left "
+                "out. Measure it again on a quiet machine (`profile --part-load --remeasure`)."
+            )
 
 
 def _unknown_latencies(

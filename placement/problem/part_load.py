@@ -98,7 +98,7 @@ def _bulging(points: Sequence[tuple[float, float]], share: float) -> float:
     if points[place][0] == share:
         return chord
     low, high = points[place - 1], points[place]
-    bulges, most = [], low[1] + (high[1] - low[1])
+    bulges, most = [], high[1]
     if place > 1:
         before = _slope(points[place - 2], low)
         bent = (_slope(low, high) - before) / (high[0] - points[place - 2][0])
@@ -161,13 +161,18 @@ def pieces(option: Option, known: Curves, limit_ms: float | None) -> list[Option
 
 
 def unseen_errors(shares: Sequence[float], values: Sequence[float]) -> list[float]:
-    """Each value but the first and last, predicted linearly by its neighbours: relative errors."""
+    """Each use but the first and last, predicted by the curve through the others: relative errors.
+
+    The first is that of no load.
+    """
     points = list(zip(shares, values, strict=True))
-    return [
-        _between((points[n - 1], points[n + 1]), points[n][0]) / points[n][1] - 1
-        for n in range(1, len(points) - 1)
-        if points[n][1] > 0
-    ]
+    errors = []
+    for n in range(1, len(points) - 1):
+        share, value = points[n]
+        others = points[:n] + points[n + 1 :]
+        if value > 0:
+            errors.append(_bulging(others, share) / value - 1)
+    return errors
 
 
 def _up_to(option: Option, known: Curves, top: float, latency_ms: float | None) -> list[Option]:

@@ -123,8 +123,8 @@ def test_isotonic_and_concave_are_what_they_say(values: list[float]):
 
 
 def test_a_point_is_predicted_by_its_neighbours():
-    """Half way between 10 and 30 is 20, where 25 was measured: a fifth too low."""
-    assert unseen_errors([0, 0.2, 0.4], [10, 25, 30]) == pytest.approx([-0.2])
+    """Half way between nothing and 40 is 20, where 25 was measured: a fifth too low."""
+    assert unseen_errors([0, 0.5, 1], [0, 25, 40]) == pytest.approx([-0.2])
 
 
 # From measurements to a layout
