@@ -1,4 +1,5 @@
 """Measurements at part load: of requests at random, to what was measured in full load."""
+
 from __future__ import annotations
 
 from collections import defaultdict
