@@ -192,8 +192,8 @@ def main() -> None:
         use = [abs(e) for e in used[when]]
         print(
             f"{when} calibration: {sum(held[when])} of {len(held[when])} layouts hold; median "
-            f"error of {len(off)} throughputs {median(off):.1%}, of utilization on {len(use)} hosts "
-            f"{median(use):.1%}, at most {max(use):.1%}"
+            f"error of {len(off)} throughputs {median(off):.1%}; of utilization on {len(use)} "
+            f"hosts {median(use):.1%}, at most {max(use):.1%}"
         )
     told = bench.model_placer("show", "--store", bench.store, "--colocation")[1]
     print(
