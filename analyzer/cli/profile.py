@@ -480,7 +480,7 @@ def _options(given: dict[str, Any], meta: Mapping[str, Any]) -> Options:
         ),
         patience=Patience(model_s=given["answer_timeout"], load_s=given["load_timeout"]),
         search=None if given["search"] == "grid" else search,
-        part_load=given["part_load"],
+        part_load=given["part_load"] or (),
         load_generator=given["load_generator"],
         shared_memory=given["shared_memory"],
         remeasure=given["remeasure"],

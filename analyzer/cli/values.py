@@ -188,7 +188,7 @@ def shard(value: Any) -> Any:
 def part_load(value: Any) -> Any:
     """Parts of the throughput, 0 to 1, from `20,50,80`; `auto`; nothing from `none`."""
     if value in ("auto", "none"):
-        return "auto" if value == "auto" else ()
+        return "auto" if value == "auto" else None
     percents = values_of(whole)(value)
     if not all(1 <= percent <= 99 for percent in percents):
         raise ValueError(f"{value!r} is neither auto nor none, nor percents from 1 to 99")
