@@ -208,7 +208,7 @@ def _place_and_verify(options: dict[str, Any], output_format: str) -> None:
     from analyzer.deploy.calibrate import place_until_it_holds
     from analyzer.deploy.verify import VerifyOptions, verify
     from analyzer.load.inputs import Inputs
-    from placement.layout import document, save
+    from placement.layout import document, save, with_limit
     from placement.solver.result import Deadline
 
     if options["model_repository"] is None:
@@ -227,16 +227,18 @@ def _place_and_verify(options: dict[str, Any], output_format: str) -> None:
         options["model_repository"], *limits, launch=launch, inputs=inputs, store=options["store"]
     )
 
-    def place() -> Layout:
-        formulation = _formulation(options)
+    def place(part: float) -> Layout:
+        most = options["max_utilization"]
+        formulation = _formulation({**options, "max_utilization": most * part})
         deadline = Deadline(options["time_limit"])
         result = _interruptible(lambda: _solve(formulation.problem, options, deadline), deadline)
         result = _as_users_know(result, formulation)
         if result.layout is None:
             raise NoAnswerError(f"No layout ({result.status}): `place` without --verify says why.")
+        layout = with_limit(result.layout, "utilization", 1 / part)
         if options["output"] is not None:
-            save(result.layout, options["output"])
-        return result.layout
+            save(layout, options["output"])
+        return layout
 
     rounds = place_until_it_holds(
         place,

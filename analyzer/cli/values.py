@@ -186,7 +186,7 @@ def shard(value: Any) -> Any:
 
 
 def part_load(value: Any) -> Any:
-    """Parts of the throughput, 0 to 1, from `20,50,80`; `auto`; nothing from `none`."""
+    """Parts of the throughput, 0 to 1, from `20,50,80`; `auto`; None from `none`."""
     if value in ("auto", "none"):
         return "auto" if value == "auto" else None
     percents = values_of(whole)(value)
