@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import logging
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 import click
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
 
 from analyzer.cli import COMMANDS, cli
 from analyzer.deploy import judge, ramp, verification_file, verify
@@ -20,6 +22,8 @@ from placement.layout import layout
 from placement.problem import demands, fleet_file, problem
 from profiles import environment, measurement, variant
 
+DOCS = Path(__file__).resolve().parent
+log = logging.getLogger("mkdocs.reference")  # a warning fails a strict build
 FIELD = re.compile(r"^    (\w+): ([^=#]+?)(?: = ([^#]+?))?(?:  # (.*))?$")
 FILES: dict[str, tuple[str, list[tuple[ModuleType, list[str]]]]] = {
     "Layout (`layout.yaml`)": (
@@ -27,7 +31,7 @@ FILES: dict[str, tuple[str, list[tuple[ModuleType, list[str]]]]] = {
         [(layout, ["Layout", "PlacedDevice", "Resident"])],
     ),
     "Demand file": ("`place --demand`.", [(demands, ["Demands", "Demand"]), (problem, ["Rules"])]),
-    "Fleet file": ("`place --fleet`: a list of these.", [(fleet_file, ["_Row"])]),
+    "Fleet file": ("`place --fleet`: a list of these.", [(fleet_file, ["FleetRow"])]),
     "Verification": (
         "Written by `verify -o`, read by `report`.",
         [
@@ -69,10 +73,26 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 def decisions() -> str:
     """A page that lists the decisions."""
     lines = ["# Decisions", "", "Why things are as they are, the newest last.", ""]
-    for page in sorted((Path(__file__).parent / "decisions").glob("0*.md")):
+    for page in sorted((DOCS / "decisions").glob("0*.md")):
         title = page.read_text(encoding="utf-8").partition("\n")[0].lstrip("# ")
         lines.append(f"- [{title}]({page.name})")
     return "\n".join(lines) + "\n"
+
+
+def on_page_markdown(markdown: str, page: Page, **_: object) -> str:
+    """Links to files of the repository, which is no part of the site, become their names."""
+    here = (DOCS / page.file.src_uri).parent
+
+    def named(found: re.Match[str]) -> str:
+        target = (here / found[2].partition("#")[0]).resolve()
+        if target.is_relative_to(DOCS):
+            return found[0]
+        if not target.exists():
+            log.warning("%s: links to %s, which is not there", page.file.src_uri, found[2])
+        name = f"`{target.relative_to(DOCS.parent)}`"
+        return name if found[1].strip("`") in name else f"{found[1]} ({name})"
+
+    return re.sub(r"\[([^\]]+)\]\((\.\./[^)]+)\)", named, markdown)
 
 
 def commands() -> str:
@@ -104,7 +124,7 @@ def file_formats() -> str:
         parts += [f"## {title}", text]
         for module, names in kinds:
             for name in names:
-                parts += [f"### {name.lstrip('_')}", _fields(getattr(module, name))]
+                parts += [f"### {name}", _fields(getattr(module, name))]
     return "\n\n".join(parts) + "\n"
 
 

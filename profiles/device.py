@@ -73,7 +73,7 @@ def find_device(name: str) -> DeviceType:
 def parse_bytes(text: str | float) -> int:
     """Bytes of `16GB` (decimal), `16GiB` (binary), `512 MB` or a plain number of bytes.
 
-    Raises ValueError for anything else, and for more than MOST_BYTES.
+    Raises ValueError for anything else, for less than a byte and for more than MOST_BYTES.
     """
     match = re.fullmatch(
         r"\s*(\d+\.?\d*|\.\d+)(?:e\+?(\d{1,3}))?\s*([kmgt]?)(i?)b?\s*", str(text), re.IGNORECASE
@@ -86,4 +86,6 @@ def parse_bytes(text: str | float) -> int:
     amount = Decimal(number).scaleb(int(exponent or 0)) * unit
     if amount > MOST_BYTES:
         raise ValueError(f"{text!r} is more memory than any device has")
+    if amount < 1:
+        raise ValueError(f"{text!r} is no memory at all")
     return int(amount)

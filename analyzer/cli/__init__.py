@@ -10,16 +10,19 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
 import signal
 import sys
+from contextlib import suppress
 from types import FrameType
 
 import click
 
-from analyzer.cli.command import log_to_stderr, nearest
+from analyzer.cli.command import log_to_stderr, nearest, status_line
 from profiles.errors import InputError, ModelPlacerError, NoAnswerError
 
 COMMANDS = {  # name: (module, one line for `model-placer --help`), in the order of use
+    "init": ("init", "Look at a model repository and write a commented model-placer.yaml."),
     "profile": ("profile", "Measure models on Triton and keep the results in a store."),
     "place": ("place", "Decide which model goes on which device, in which variant."),
     "export": ("export", "Write the Triton repositories and manifests of a layout."),
@@ -34,6 +37,8 @@ COMMANDS = {  # name: (module, one line for `model-placer --help`), in the order
     "apply": ("apply", "Bring running Tritons from one layout to another."),
     "doctor": ("doctor", "Report what is here to work with, and the remedy for what is missing."),
     "server": ("server", "Install and manage the embedded Triton."),
+    "schema": ("schema", "Print the JSON Schema of a file that is read or written."),
+    "completion": ("completion", "Print what makes a shell complete commands and options."),
 }
 
 
@@ -95,28 +100,59 @@ def _interrupt(number: int, _frame: FrameType | None) -> None:
 
 def main() -> None:
     """The `model-placer` command."""
-    log_to_stderr()
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is not signal.SIG_IGN:  # which is what nohup asks for
-            signal.signal(number, _interrupt)
     try:
-        status = cli.main(prog_name="model-placer", standalone_mode=False)
-    except click.exceptions.Abort:
-        status = 130
+        if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:  # see `analyzer/entry.py`
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        log_to_stderr()
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) is not signal.SIG_IGN:  # which is what nohup asks for
+                signal.signal(number, _interrupt)
+        status = _run()
+        _flush()
     except KeyboardInterrupt:
         status = 130
     except _Interrupted as interrupted:
         status = 128 + interrupted.number
+    except BrokenPipeError:  # `model-placer show | head`
+        _close_stdout()
+        status = 0
+    except OSError as error:  # what is more exact was said by whoever knows the file
+        _close_stdout()
+        with suppress(OSError):
+            where = f"{error.filename}: " if error.filename else ""
+            click.echo(f"Error: {where}{error.strerror or error}.", err=True)
+        status = 3
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # nothing is open any more
+    sys.exit(status)
+
+
+def _run() -> int:
+    try:
+        status = cli.main(prog_name="model-placer", standalone_mode=False)
+    except click.exceptions.Abort:
+        return 130
     except click.ClickException as error:
         error.show()
-        status = 2
-    except BrokenPipeError:  # `model-placer show | head`
-        sys.stderr.close()
-        status = 0
+        return 2
     except ModelPlacerError as error:
         click.echo(f"Error: {error}", err=True)
-        status = exit_code(error)
-    sys.exit(status if isinstance(status, int) else 0)
+        return exit_code(error)
+    finally:
+        status_line.show("")
+    return status if isinstance(status, int) else 0
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            stream.flush()
+
+
+def _close_stdout() -> None:
+    """Let the interpreter write nothing more on the way out: it would fail again."""
+    with suppress(OSError, AttributeError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def exit_code(error: ModelPlacerError) -> int:

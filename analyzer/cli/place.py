@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from analyzer.cli.command import command, emit, log
+from analyzer.cli import values
+from analyzer.cli.command import command, emit, log, refuse_idle
 from analyzer.cli.options import (
     DURATION,
     NAMES,
     PATH,
     PERCENT,
+    dynamic_shape,
     input_data,
     launch_mode,
     launch_options,
@@ -26,6 +28,7 @@ from analyzer.cli.values import Value, values_of
 from analyzer.report.failures import nothing_measured
 from analyzer.report.terminal import bar
 from analyzer.report.text_table import text_table
+from profiles import output_file
 from profiles.errors import InputError, NoAnswerError
 
 if TYPE_CHECKING:
@@ -77,7 +80,7 @@ SLOWED = 10  # notes of replicas that are slowed, at most
 @click.option("--demand", type=PATH, help="Demand file (YAML).")
 @click.option("--current", type=PATH, help="The layout that runs now.")
 @click.option("--max-moves", type=click.IntRange(min=0), help="Move at most so many replicas.")
-@click.option("--move-price", type=click.FloatRange(min=0), default=0.0)
+@click.option("--move-price", type=Value(values.amount, "number"), default=0.0)
 @click.option(
     "--repair",
     is_flag=True,
@@ -123,9 +126,11 @@ SLOWED = 10  # notes of replicas that are slowed, at most
 @triton_image("--verify in Docker mode: Triton's image.")
 @input_data("--verify: what requests carry.")
 @shapes("--verify: dims of an input that the model leaves open; repeatable.")
+@dynamic_shape
 @click.option("-o", "--output", type=PATH, help="Write the layout (YAML).")
 @click.option("--answer", type=PATH, help="Write the whole answer (JSON), for `report`.")
-def place(output_format: str, **options: Any) -> None:
+@click.pass_context
+def place(ctx: click.Context, /, output_format: str, **options: Any) -> None:
     """Decide which model goes on which device, in which variant.
 
     \b
@@ -137,6 +142,12 @@ def place(output_format: str, **options: Any) -> None:
     from placement.explain.what_if import what_if
     from placement.solver.result import Deadline
 
+    if options["output"] is not None:
+        output_file.check(options["output"])
+    if options["answer"] is not None:
+        output_file.check(options["answer"])
+    if options["device"] is None:
+        refuse_idle(ctx, ["device_memory"], "--device")
     if options["verify"]:
         _place_and_verify(options, output_format)
         return
@@ -167,9 +178,8 @@ def place(output_format: str, **options: Any) -> None:
         log.info("Layout: %s", options["output"])
     answer = _document(result, explanation, formulation) | {"what_if": list(answers)}
     if options["answer"] is not None:
-        from analyzer.report.files import write
-
-        write(options["answer"], json.dumps(answer, indent=1, ensure_ascii=False))
+        text = json.dumps(answer, indent=1, ensure_ascii=False)
+        output_file.write_text(options["answer"], text + "\n")
     emit(
         answer,
         output_format,
@@ -205,7 +215,12 @@ def _place_and_verify(options: dict[str, Any], output_format: str) -> None:
     if options["problem"] is not None or options["frontier"]:
         raise InputError("--verify needs measured models: leave out --problem and --frontier.")
     launch = launch_options(options["launch_mode"], options["triton_image"])
-    inputs = Inputs(options["shapes"], options["input_data"])
+    inputs = Inputs(
+        options["shapes"],
+        options["input_data"],
+        open_dim=options["dynamic_shape"],
+        repository=options["model_repository"],
+    )
     limits = options["duration"], options["tolerance"]
     how = VerifyOptions(
         options["model_repository"], *limits, launch=launch, inputs=inputs, store=options["store"]

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from analyzer.cli.command import command, emit, log
+from profiles.errors import LeftOutError
 
 STEPS = ("profile", "place", "export")
 
@@ -35,17 +36,23 @@ def run(ctx: click.Context, check: bool, output_format: str) -> None:
     report: {output: report.html}
     """  # noqa: D301
     from analyzer.cli import cli
-    from analyzer.deploy.smoke_test import check_repository
+    from analyzer.deploy.smoke_test import check_repositories
 
     config_file = ctx.meta.get("model_placer.config_file")
     if config_file is None:
         ctx.fail("`run` needs a configuration file: model-placer.yaml here, or -f FILE.")
+    left_out: LeftOutError | None = None
 
     def do(step: str) -> None:
+        nonlocal left_out
         log.info(f"── {step} " + "─" * (60 - len(step)))
         made = cli.get_command(ctx, step)
         assert made is not None
-        made.main(["-f", str(config_file)], prog_name=f"model-placer {step}", standalone_mode=False)
+        name = f"model-placer {step}"
+        try:
+            made.main(["-f", str(config_file)], prog_name=name, standalone_mode=False)
+        except LeftOutError as error:  # the others are placed and exported all the same
+            left_out = error
 
     for step in STEPS:
         do(step)
@@ -54,10 +61,11 @@ def run(ctx: click.Context, check: bool, output_format: str) -> None:
     if check:
         log.info("── check " + "─" * 55)
         output = Path(ctx.meta["model_placer.config"]["export"]["output"])
-        repositories = sorted(path for path in (output / "triton").iterdir() if path.is_dir())
-        latencies_ms = {path.name: check_repository(path, log.info) for path in repositories}
+        latencies_ms = check_repositories(output / "triton", log.info)
         emit(
             latencies_ms,
             output_format,
             lambda: f"Every model of {len(latencies_ms)} repositories loaded and answered.",
         )
+    if left_out is not None:
+        raise left_out

@@ -11,6 +11,7 @@ from analyzer.cli import options
 from analyzer.cli.command import command, emit, log
 from analyzer.report.terminal import paint
 from analyzer.report.text_table import text_table
+from profiles import output_file
 from profiles.errors import NoAnswerError
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 @options.launch_mode(["local", "docker"], "How Tritons are started.")
 @options.triton_image()
 @options.shapes()
+@options.dynamic_shape
+@options.random_ranges
 @options.input_data("What requests carry, as for `profile`.")
 @click.option(
     "--store",
@@ -54,6 +57,8 @@ def verify(
     launch_mode: Literal["local", "docker"],
     triton_image: str | None,
     shapes: tuple[tuple[str | None, str, tuple[int, ...]], ...],
+    dynamic_shape: int | None,
+    random_ranges: tuple[tuple[str | None, str, tuple[float, float]], ...],
     input_data: str,
     store: Path | None,
     output: Path | None,
@@ -68,6 +73,8 @@ def verify(
     """  # noqa: D301
     from dataclasses import asdict
 
+    if output is not None:
+        output_file.check(output)
     from analyzer.deploy import verification_file
     from analyzer.deploy import verify as verifying
     from analyzer.load.inputs import Inputs
@@ -80,7 +87,13 @@ def verify(
         ramp,
         dict(urls),
         options.launch_options(launch_mode, triton_image),
-        Inputs(shapes, input_data),
+        Inputs(
+            shapes,
+            input_data,
+            open_dim=dynamic_shape,
+            repository=model_repository,
+            ranges=random_ranges,
+        ),
         store,
     )
     seen = verifying.verify(layouts.load(layout), how, log.info, log.warning)

@@ -148,7 +148,12 @@ def summary_line(measurement: Measurement) -> str:
     width = f" ±{confidence.throughput:.1%}" if confidence else ""
     p95_ms = measurement.latency.p95_ms
     stream = f", {stream_line(measurement)}" if measurement.first_response else ""
-    return f"{name}: {measurement.throughput:.1f} infer/s{width}, p95 {p95_ms:.1f} ms{stream}"
+    return f"{name}: {_rate(measurement.throughput)} infer/s{width}, p95 {p95_ms:.1f} ms{stream}"
+
+
+def _rate(per_s: float) -> str:
+    """A rate with one decimal; of a slow model, below one a second, three digits."""
+    return f"{per_s:.3g}" if 0 < per_s < 1 else f"{per_s:.1f}"
 
 
 def stream_line(measurement: Measurement) -> str:
@@ -156,9 +161,11 @@ def stream_line(measurement: Measurement) -> str:
     first, last = measurement.first_response, measurement.latency
     if first is None or last is None:
         return ""
+    between = measurement.between_responses
+    gaps = f"between p50 {between.p50_ms:.1f} p95 {between.p95_ms:.1f} ms, " if between else ""
     return (
-        f"{measurement.responses_per_s or 0.0:.1f} responses/s, "
-        f"first p50 {first.p50_ms:.1f} p95 {first.p95_ms:.1f} ms, "
+        f"{_rate(measurement.responses_per_s or 0.0)} responses/s, "
+        f"first p50 {first.p50_ms:.1f} p95 {first.p95_ms:.1f} ms, {gaps}"
         f"last p50 {last.p50_ms:.1f} p95 {last.p95_ms:.1f} ms"
     )
 
@@ -180,7 +187,7 @@ def _row(m: Measurement) -> list[str]:
     cells = ["–" if value is None else f"{value:.{digits}f}" for value, digits in figures]
     if not settled(m):
         cells[0] += "!"
-    return [m.model, str(m.variant), str(m.load), f"{m.throughput:.1f}", *cells]
+    return [m.model, str(m.variant), str(m.load), _rate(m.throughput), *cells]
 
 
 def _reasons(title: str, measurements: Sequence[Measurement]) -> list[str]:

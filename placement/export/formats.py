@@ -27,6 +27,8 @@ def export(
     triton_image: str = compose.TRITON_IMAGE,
     current: Layout | None = None,
     urls: Mapping[str, str] | None = None,
+    with_models: Mapping[str, Sequence[str]] | None = None,
+    warn: Callable[[str], None] = lambda _: None,
 ) -> list[Path]:
     """Write `<output>/<format>/` for each format and return these folders.
 
@@ -55,13 +57,20 @@ def export(
         The layout that runs now: `nginx` knows its replicas, too, for the time of an `apply`.
     urls
         By device, where `nginx` finds its Triton: host and port of HTTP.
+    with_models
+        By model, those that its business logic calls, where the layout does not say.
+    warn
+        Gets what the export cannot hold, with the remedy.
 
     Raises
     ------
     InputError
         The layout and the repository do not fit, or a folder must not be replaced.
     """
-    made = servers(layout, models, per_host=per_host)
+    made = servers(layout, models, per_host=per_host, with_models=with_models)
+    uses = [model.uses for server in made for model in server.models]
+    for warning in dict.fromkeys(warning for used in uses for warning in used.warnings):
+        warn(warning)
     if not made:
         raise InputError("The layout places no model: there is nothing to export.")
     if "compose" in formats and "triton" not in formats:
@@ -75,7 +84,8 @@ def export(
         folder.check(target, force=force, keep=models)
     routed = made
     if current is not None:
-        routed = servers(nginx.both(current, layout), models, per_host=per_host)
+        both = nginx.both(current, layout)
+        routed = servers(both, models, per_host=per_host, with_models=with_models)
     writers: dict[str, Callable[[Path], None]] = {
         "triton": partial(triton.write, made, copy=copy),
         "compose": partial(
