@@ -178,9 +178,8 @@ def place(ctx: click.Context, /, output_format: str, **options: Any) -> None:
         log.info("Layout: %s", options["output"])
     answer = _document(result, explanation, formulation) | {"what_if": list(answers)}
     if options["answer"] is not None:
-        from analyzer.report.files import write
-
-        write(options["answer"], json.dumps(answer, indent=1, ensure_ascii=False))
+        text = json.dumps(answer, indent=1, ensure_ascii=False)
+        output_file.write_text(options["answer"], text + "\n")
     emit(
         answer,
         output_format,

@@ -171,12 +171,20 @@ def _are_words(option: click.Option) -> bool:
     return not any(str(choice).isdecimal() for choice in option.type.choices)
 
 
+def _verification() -> dict[str, Any]:
+    from analyzer.deploy.verification_file import VerificationRecord
+    from profiles.json_schema import schema_of
+
+    return schema_of(VerificationRecord, "A verification (verify -o)")
+
+
 SCHEMAS: Mapping[str, Callable[[], dict[str, Any]]] = {
     "config": _config,
     "layout": _layout,
     "fleet": _fleet,
     "demand": _demand,
     "problem": _problem,
+    "verification": _verification,
     "table": _table,
     "columns": _columns,
 }
