@@ -54,7 +54,7 @@ def _schema(kind: Any, definitions: dict[str, Any]) -> dict[str, Any]:
         return {"type": "array", "items": _schema(arguments[0], definitions)}
     if isinstance(origin, type) and issubclass(origin, Mapping):
         return {"type": "object", "additionalProperties": _schema(arguments[1], definitions)}
-    if is_dataclass(kind):
+    if isinstance(kind, type) and is_dataclass(kind):
         name = kind.__name__.lstrip("_")
         if name not in definitions:
             definitions[name] = {}  # a variant has members, which are variants

@@ -7,7 +7,6 @@ import jsonschema
 import pytest
 import yaml
 from command_line import run
-
 from pretended_nvml.fleet import Fleet
 
 from analyzer import init
