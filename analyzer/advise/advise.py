@@ -13,10 +13,19 @@ from profiles.up_to_date import up_to_date
 def advise(evidence: Evidence, place: Placing | None = None) -> list[Finding]:
     """The findings, with devices where there is something to place on.
 
-    Points of older model files or servers do not count. None is an answer, too.
+    Points of older model files or servers do not count, nor, but for that finding, those that did
+    not settle. None is an answer, too.
     """
     evidence = replace(evidence, rows=up_to_date(evidence.rows).rows)
     found = [
+        finding
+        for rows in evidence.groups()
+        for rule in points.OF_DOUBT
+        for finding in rule(evidence, rows)
+    ]
+    settled = tuple(row for row in evidence.rows if not points.noisy(row))
+    evidence = replace(evidence, rows=settled)
+    found += [
         finding
         for rows in evidence.groups()
         for rule in points.RULES

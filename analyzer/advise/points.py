@@ -37,7 +37,8 @@ KNEE = 0.10  # more throughput with the last more requests in flight: the knee i
 OUTSIDE = 0.5  # of the client's latency, spent outside the server
 SLOW_MS = 1.0  # outside the server, below which the HTTP front end itself is what is seen
 NOISY = 0.10  # half-width of a throughput that did not settle
-SAME = 0.02  # of latency or memory: no difference
+SAME = 0.02  # of memory: no difference
+NO_MORE = 1.15  # times as much at the very most: nothing that is worth the price
 THREADS = ("intra_op_thread_count", "INTRA_OP_THREAD_COUNT")
 MIB = 1 << 20
 
@@ -202,7 +203,7 @@ def queue_delay(evidence: Evidence, rows: Rows) -> Iterator[Finding]:
         ]
         waits = [r for r in own if r.server_time and r.server_time.queue_ms >= 0.5 * delay_ms]
         if pairs:
-            if any(surely_more(row, other) for row, other in pairs):
+            if not all(_no_more(row, other) for row, other in pairs):
                 continue
             slower = [(r, o) for r, o in pairs if r.latency and o.latency and _slower(r, o)]
             if not slower:
@@ -277,7 +278,7 @@ def batch_size(evidence: Evidence, rows: Rows) -> Iterator[Finding]:
             key=lambda r: r.load.batch_size,
         )
         for small, large in pairwise(level):
-            if surely_more(large, small) or not small.latency or not large.latency:
+            if not _no_more(large, small) or not small.latency or not large.latency:
                 continue
             grown = large.latency.p50_ms / small.latency.p50_ms if small.latency.p50_ms else 1.0
             if grown < 1 + 0.7 * (large.load.batch_size / small.load.batch_size - 1):
@@ -317,7 +318,7 @@ def idle_instances(evidence: Evidence, rows: Rows) -> Iterator[Finding]:
         for other, n in sorted(fewer, key=lambda pair: pair[1]):
             pairs = [(r, o) for r in own for o in variants[other] if r.load == o.load]
             pairs = [(r, o) for r, o in pairs if r.usage and o.usage]
-            if not pairs or any(surely_more(r, o) for r, o in pairs):
+            if not pairs or not all(_no_more(r, o) for r, o in pairs):
                 continue
             row, less = max(pairs, key=lambda pair: pair[0].load.concurrency or 0)
             if (row.load.concurrency or 0) < count:
@@ -494,17 +495,15 @@ def network(evidence: Evidence, rows: Rows) -> Iterator[Finding]:
 
 
 def noise(evidence: Evidence, rows: Rows) -> Iterator[Finding]:
-    """Points that are too uncertain to decide by."""
+    """Points that are too uncertain to decide by: no other rule looks at them."""
     del evidence
-    open_ones = [
-        r for r in rows if r.confidence and not r.confidence.reached and half_width(r) > NOISY
-    ]
+    open_ones = [r for r in rows if noisy(r)]
     if open_ones:
         row = max(open_ones, key=half_width)
         yield Finding(
             "noisy-points",
             row.model,
-            f"{len(open_ones)} of {len(rows)} points did not settle.",
+            f"{len(open_ones)} of {len(rows)} points did not settle: nothing is built on them.",
             (told(row), *row.warnings[:2]),
             "measured",
             change="Measure longer, on a machine with nothing else to do.",
@@ -524,10 +523,15 @@ RULES: tuple[Callable[[Evidence, Rows], Iterator[Finding]], ...] = (
     idle_instances,
     knee,
     worse_switches,
-    client,
     network,
-    noise,
 )
+OF_DOUBT: tuple[Callable[[Evidence, Rows], Iterator[Finding]], ...] = (client, noise)
+
+
+def noisy(row: Measurement) -> bool:
+    """Whether a point is too uncertain to decide by."""
+    open_ = row.confidence is not None and not row.confidence.reached
+    return open_ and half_width(row) > NOISY
 
 
 def _each_heaviest(rows: Rows) -> list[Measurement]:
@@ -581,6 +585,12 @@ def _own(evidence: Evidence, variants: dict[Variant, list[Measurement]]) -> Vari
     return next((v for v in variants if config is not None and evidence.config(v) == config), None)
 
 
+def _no_more(row: Measurement, other: Measurement) -> bool:
+    """Whether the row brings no more than the other one, as far as both are known."""
+    most, least = row.throughput * (1 + half_width(row)), other.throughput * (1 - half_width(other))
+    return most <= NO_MORE * least
+
+
 def _in_server(row: Measurement) -> float:
     times = row.server_time
     assert times is not None
@@ -612,6 +622,8 @@ def _between(row: Measurement, other: Measurement) -> Gain:
         if row.usage and other.usage
         else None
     )
+    if memory is not None and row.usage and abs(memory) < SAME * row.usage.memory_hot_bytes:
+        memory = None
     return Gain((ratio * (1 - width) - 1, ratio * (1 + width) - 1), latency, memory)
 
 

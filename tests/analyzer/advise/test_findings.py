@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import pytest
 from made_up_points import MIB, a_host, a_point, evidence
 
 from analyzer.advise.advise import advise
-from profiles.measurement import Measurement
+from profiles.measurement import Confidence, Measurement
 from profiles.variant import DynamicBatching, Variant
 
 CPU = "instance_group [{ count: 1 kind: KIND_CPU }] "
@@ -270,8 +270,6 @@ def test_what_was_swept_is_not_proposed_again(tmp_path: Path):
 
 
 def test_points_of_older_files_do_not_count(tmp_path: Path):
-    from dataclasses import replace
-
     old = replace(SINGLE, model_digest="old", measured_at="2026-01-01")
     new = replace(a_point(100), model_digest="new", measured_at="2026-02-01")
     assert "more-instances" not in kinds(tmp_path, made(old, new, extra=CPU))
@@ -280,3 +278,20 @@ def test_points_of_older_files_do_not_count(tmp_path: Path):
 def test_memory_that_fewer_instances_save_is_told(tmp_path: Path):
     found = kinds(tmp_path, FAULTS["instances-for-nothing"][0])["instances-for-nothing"]
     assert found.gain.memory_bytes == 100 * MIB
+
+
+@pytest.mark.parametrize("kind", ["more-instances", "batches-stand-still", "knee-not-reached"])
+def test_nothing_is_built_on_points_that_did_not_settle(kind: str, tmp_path: Path):
+    """On a busy machine every second point says something else."""
+    faulty, _, _ = FAULTS[kind]
+    rows = [replace(r, confidence=Confidence(0.3, 0.3, reached=False)) for r in faulty.rows]
+    assert set(kinds(tmp_path, made(*rows, **faulty.known))) == {"noisy-points"}
+
+
+def test_no_more_is_said_only_where_more_would_have_been_seen(tmp_path: Path):
+    """Intervals of ±15 % that meet: twice the instances may bring 30 %, who knows."""
+    rows = [
+        a_point(variant=ONE, half_width=0.15),
+        a_point(variant=TWO, memory_mib=200, half_width=0.15),
+    ]
+    assert "instances-for-nothing" not in kinds(tmp_path, made(*rows))
