@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from analyzer.cli import options
 from analyzer.cli.command import command, emit, nearest
 from analyzer.cli.values import Value, values_of
+
+if TYPE_CHECKING:
+    from profiles.measurement import Measurement
 
 
 @command("export")
@@ -39,7 +43,13 @@ from analyzer.cli.values import Value, values_of
     help="The layout that runs now: nginx knows both, for the time of an `apply`.",
 )
 @options.device_urls(
-    "Where nginx finds a device's Triton (HTTP; gRPC on the next port). Repeatable."
+    "Where nginx finds a device's Triton (HTTP; gRPC on the next port; metrics, for prometheus, on "
+    "the one after). Repeatable."
+)
+@click.option(
+    "--store",
+    type=options.PATH,
+    help="prometheus: a profile store whose points are told beside the layout.",
 )
 def export(
     layout: Path,
@@ -52,6 +62,7 @@ def export(
     triton_image: str | None,
     current: Path | None,
     urls: tuple[tuple[str, str], ...],
+    store: Path | None,
     output_format: str,
 ) -> None:
     """Write the Triton repositories and manifests of LAYOUT.
@@ -59,10 +70,16 @@ def export(
     \b
     model-placer export layout.yaml -m model_repository -o deploy/
     model-placer export layout.yaml -m model_repository --format triton,compose,nginx --copy
+    model-placer export layout.yaml -m model_repository --format prometheus
     """  # noqa: D301
     from placement import export as exporting
     from placement.layout import layout as layouts
+    from profiles.store import ProfileStore
 
+    measurements: list[Measurement] = []
+    if store is not None and "prometheus" in format:
+        with ProfileStore(store, read_only=True) as opened:
+            measurements = opened.measurements()
     formats = tuple(dict.fromkeys(format))
     for name in formats:
         if name not in exporting.FORMATS:
@@ -81,6 +98,7 @@ def export(
         per_host=per_host,
         current=layouts.load(current) if current else None,
         urls=dict(urls),
+        measurements=measurements,
         triton_image=triton_image or exporting.compose.TRITON_IMAGE,
     )
     document = {"folders": {folder.name: str(folder) for folder in folders}}
