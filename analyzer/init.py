@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from analyzer.devices.gpu import open_gpus
-from profiles import model_config, repository, schema
+from profiles import json_schema, model_config, repository
 from profiles.errors import InputError, SurroundingsError
 from profiles.model_config import ModelConfig
 from profiles.repository import ModelDirectory
@@ -44,7 +44,7 @@ def starting_file(repository_path: Path, gpus: Sequence[str], why_none: str) -> 
     """The text of a commented configuration file; raises InputError for a broken repository."""
     models = repository.read_repository(repository_path)
     parts = [
-        schema.link("config"),
+        json_schema.link("config"),
         "# Written by `model-placer init`; yours to edit. Then: model-placer run\n"
         "# docs/profiling.md has every field, `model-placer COMMAND --help` every option.\n\n"
         "store: profiles.db\n"

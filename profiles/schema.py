@@ -1,94 +1,88 @@
-"""JSON Schemas of files that are read and written, made from the dataclasses that read them.
-
-They are shipped in `profiles/schemas/`, so that an editor completes and checks a file whose first
-line links to one. A field's description is the comment behind it.
-"""
+"""The schema of a store by its version, and how one version becomes the next."""
 
 from __future__ import annotations
 
-import inspect
-import re
-import types
-from collections.abc import Mapping
-from dataclasses import MISSING, fields, is_dataclass
-from pathlib import Path
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+import sqlite3
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
 
-FOLDER = Path(__file__).with_name("schemas")
-DRAFT = "https://json-schema.org/draft/2020-12/schema"
-SCALARS: dict[Any, str] = {
-    int: "integer",
-    float: "number",
-    str: "string",
-    bool: "boolean",
-    type(None): "null",
-}
+from profiles.measurement import Measurement
+from profiles.row_document import load, point_key
 
 
-def schema_of(kind: Any, title: str) -> dict[str, Any]:
-    """The JSON Schema of documents that are read as such a dataclass, or a tuple of them."""
-    definitions: dict[str, Any] = {}
-    made = _schema(kind, definitions)
-    return {"$schema": DRAFT, "title": title, **made, "$defs": definitions}
+def _exact_points(connection: sqlite3.Connection) -> None:
+    """Up to version 2 the key of a point had its request rate to six digits only."""
+    rated = "SELECT id, point, document FROM measurements WHERE point LIKE '%/s%'"
+    rows = connection.execute(rated)
+    for row, point, document in rows.fetchall():
+        with suppress(ValueError):  # a broken row stays as it is; who reads it says so
+            exact = point_key(load(document, Measurement))
+            if exact != point:
+                connection.execute("UPDATE measurements SET point = ? WHERE id = ?", (exact, row))
 
 
-def link(name: str) -> str:
-    """The comment by which editors find the schema of a YAML file."""
-    return f"# yaml-language-server: $schema={(FOLDER / f'{name}.json').as_uri()}\n"
+@dataclass(frozen=True)
+class Migration:
+    """From one version of the store to the next."""
+
+    sql: str
+    then: Callable[[sqlite3.Connection], None] | None = None  # what SQL alone cannot do
 
 
-def _schema(kind: Any, definitions: dict[str, Any]) -> dict[str, Any]:
-    origin, arguments = get_origin(kind), get_args(kind)
-    if kind is Any:
-        return {}
-    if kind in SCALARS:
-        return {"type": SCALARS[kind]}
-    if origin is Literal:
-        return {"enum": list(arguments)}
-    if origin in {Union, types.UnionType}:
-        return {"anyOf": [_schema(one, definitions) for one in arguments]}
-    if origin is tuple and arguments[-1] is not Ellipsis:
-        items = [_schema(one, definitions) for one in arguments]
-        return {"type": "array", "prefixItems": items, "minItems": len(items), "items": False}
-    if origin in {tuple, list}:
-        return {"type": "array", "items": _schema(arguments[0], definitions)}
-    if isinstance(origin, type) and issubclass(origin, Mapping):
-        return {"type": "object", "additionalProperties": _schema(arguments[1], definitions)}
-    if isinstance(kind, type) and is_dataclass(kind):
-        name = kind.__name__.lstrip("_")
-        if name not in definitions:
-            definitions[name] = {}  # a variant has members, which are variants
-            definitions[name] = _object(kind, definitions)
-        return {"$ref": f"#/$defs/{name}"}
-    raise TypeError(f"{kind!r} has no JSON Schema")
+MIGRATIONS = (
+    Migration("""
+    CREATE TABLE measurements (
+        id TEXT PRIMARY KEY, -- random: the same row in two stores is one row
+        point TEXT NOT NULL, -- what was measured: rows of one point supersede each other
+        model TEXT NOT NULL,
+        device_type TEXT NOT NULL,
+        status TEXT NOT NULL,
+        measured_at TEXT NOT NULL, -- ISO 8601, UTC
+        document TEXT NOT NULL -- the whole measurement, as JSON
+    ) STRICT;
+    CREATE INDEX measurements_by_point ON measurements (point, measured_at);
+    CREATE TABLE baselines (
+        id TEXT PRIMARY KEY,
+        point TEXT NOT NULL,
+        device_type TEXT NOT NULL,
+        measured_at TEXT NOT NULL,
+        document TEXT NOT NULL
+    ) STRICT;
+    """),
+    Migration("""
+    CREATE TABLE colocations (
+        id TEXT PRIMARY KEY,
+        run TEXT NOT NULL, -- the residents of a device that ran together
+        model TEXT NOT NULL,
+        device_type TEXT NOT NULL,
+        measured_at TEXT NOT NULL,
+        document TEXT NOT NULL
+    ) STRICT;
+    """),
+    Migration(
+        """
+    CREATE TABLE withdrawals (
+        id TEXT PRIMARY KEY,
+        target TEXT NOT NULL, -- the row that is spoken of, perhaps in a store not yet merged
+        withdrawn INTEGER NOT NULL, -- 1: it counts no more, 0: it counts again
+        reason TEXT NOT NULL,
+        measured_at TEXT NOT NULL -- when that was said: the newest of a target counts
+    ) STRICT;
+    CREATE INDEX withdrawals_by_target ON withdrawals (target, measured_at);
+    """,
+        _exact_points,
+    ),
+    Migration(""),  # `between_responses`; upper confidence limits of latency percentiles
+)
+VERSION = len(MIGRATIONS)
+TABLES = ("measurements", "baselines", "colocations", "withdrawals")
 
 
-def _object(kind: Any, definitions: dict[str, Any]) -> dict[str, Any]:
-    hints, told = get_type_hints(kind), _comments(kind)
-    properties = {}
-    for field in fields(kind):
-        properties[field.name] = _schema(hints[field.name], definitions)
-        if field.name in told:
-            properties[field.name] = {"description": told[field.name]} | properties[field.name]
-    needed = [
-        field.name
-        for field in fields(kind)
-        if field.default is MISSING and field.default_factory is MISSING
-    ]
-    made = {"type": "object", "properties": properties, "additionalProperties": False}
-    return made | ({"required": needed} if needed else {})
-
-
-def _comments(kind: Any) -> dict[str, str]:
-    """What stands behind each field in the source, on its line and on those that go on."""
-    found: dict[str, str] = {}
-    last = ""
-    for line in inspect.getsource(kind).splitlines():
-        field = re.match(r"    (\w+):.*?  # (.*)", line)
-        if field:
-            last, found[field[1]] = field[1], field[2]
-        elif last and (more := re.match(r"    # (.*)", line)):
-            found[last] += f" {more[1]}"
-        else:
-            last = ""
-    return found
+def migrate(connection: sqlite3.Connection, version: int) -> None:
+    """Bring a store of this version to the newest, within the transaction that is open."""
+    for migration in MIGRATIONS[version:]:
+        for statement in migration.sql.split(";"):
+            connection.execute(statement)
+        if migration.then is not None:
+            migration.then(connection)

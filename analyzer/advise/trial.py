@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 
 from analyzer.advise.finding import Finding, half_width
 from analyzer.measure.bench import open_bench
+from analyzer.measure.grid import Point
 from analyzer.measure.loop import Progress, measure_points
 from analyzer.measure.options import Options
 from analyzer.measure.plan import planned
 from analyzer.measure.profile import keep_baseline
-from analyzer.measure.sweep import Point
 from profiles.digest import model_digest
 from profiles.errors import InputError
 from profiles.measurement import Measurement

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
 import signal
 import sys
+from contextlib import suppress
 from types import FrameType
 
 import click
@@ -29,6 +31,7 @@ COMMANDS = {  # name: (module, one line for `model-placer --help`), in the order
     "run": ("run", "Profile, place and export in one go."),
     "show": ("show", "Print what a store knows."),
     "report": ("report", "Write a store and a layout as one HTML page."),
+    "compare": ("compare", "Say what got slower, larger or hungrier between two stores or dates."),
     "import": ("import_", "Take measurements from a table or another tool into a store."),
     "merge": ("merge", "Merge stores into one."),
     "diff": ("diff", "Say what changes between two layouts."),
@@ -98,30 +101,59 @@ def _interrupt(number: int, _frame: FrameType | None) -> None:
 
 def main() -> None:
     """The `model-placer` command."""
-    log_to_stderr()
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is not signal.SIG_IGN:  # which is what nohup asks for
-            signal.signal(number, _interrupt)
     try:
-        status = cli.main(prog_name="model-placer", standalone_mode=False)
-    except click.exceptions.Abort:
-        status = 130
+        if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:  # see `analyzer/entry.py`
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        log_to_stderr()
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) is not signal.SIG_IGN:  # which is what nohup asks for
+                signal.signal(number, _interrupt)
+        status = _run()
+        _flush()
     except KeyboardInterrupt:
         status = 130
     except _Interrupted as interrupted:
         status = 128 + interrupted.number
+    except BrokenPipeError:  # `model-placer show | head`
+        _close_stdout()
+        status = 0
+    except OSError as error:  # what is more exact was said by whoever knows the file
+        _close_stdout()
+        with suppress(OSError):
+            where = f"{error.filename}: " if error.filename else ""
+            click.echo(f"Error: {where}{error.strerror or error}.", err=True)
+        status = 3
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # nothing is open any more
+    sys.exit(status)
+
+
+def _run() -> int:
+    try:
+        status = cli.main(prog_name="model-placer", standalone_mode=False)
+    except click.exceptions.Abort:
+        return 130
     except click.ClickException as error:
         error.show()
-        status = 2
-    except BrokenPipeError:  # `model-placer show | head`
-        sys.stderr.close()
-        status = 0
+        return 2
     except ModelPlacerError as error:
         click.echo(f"Error: {error}", err=True)
-        status = exit_code(error)
+        return exit_code(error)
     finally:
         status_line.show("")
-    sys.exit(status if isinstance(status, int) else 0)
+    return status if isinstance(status, int) else 0
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            stream.flush()
+
+
+def _close_stdout() -> None:
+    """Let the interpreter write nothing more on the way out: it would fail again."""
+    with suppress(OSError, AttributeError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def exit_code(error: ModelPlacerError) -> int:

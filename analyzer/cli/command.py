@@ -15,9 +15,12 @@ from typing import Any
 
 import click
 import yaml
+from click.core import ParameterSource
 
 from analyzer.cli import model_analyzer_config
 from analyzer.cli.progress import StatusLine
+from analyzer.cli.values import Value
+from analyzer.report.terminal import colorless
 from profiles.document import read_yaml
 from profiles.errors import InputError
 
@@ -52,6 +55,17 @@ def nearest(word: str, known: Iterable[str]) -> str:
     return f" Did you mean {near[0]!r}?" if near else ""
 
 
+def refuse_idle(ctx: click.Context, names: Iterable[str], needed: str) -> None:
+    """Raise InputError when one of these options was typed: it has no effect without `needed`.
+
+    In the environment or the configuration file they may stand for another time.
+    """
+    for parameter in ctx.command.params:
+        typed = ctx.get_parameter_source(parameter.name or "") is ParameterSource.COMMANDLINE
+        if parameter.name in names and typed:
+            raise InputError(f"{parameter.opts[-1]} has no effect without {needed}.")
+
+
 def emit(document: Any, output_format: str, table: Callable[[], str]) -> None:
     """Print a result to stdout: the document as JSON or YAML, or the text that `table` makes."""
     if output_format == "json":
@@ -59,7 +73,7 @@ def emit(document: Any, output_format: str, table: Callable[[], str]) -> None:
     elif output_format == "yaml":
         click.echo(yaml.safe_dump(document, sort_keys=False, allow_unicode=True), nl=False)
     else:
-        click.echo(table())
+        click.echo(table(), color=False if colorless() else None)
 
 
 def _read_config(ctx: click.Context, _param: click.Parameter, value: str | None) -> None:
@@ -92,9 +106,39 @@ def _read_config(ctx: click.Context, _param: click.Parameter, value: str | None)
     if isinstance(values.get("models"), Mapping):  # names, each with what is particular to it
         ctx.meta["model_placer.models"] = values["models"]
         values["models"] = [str(name) for name in values["models"]]
-    ctx.default_map = {k: v for k, v in values.items() if k in names}
+    ctx.default_map = {
+        parameter.name: _as_given(values[parameter.name], parameter, f"{path}: {parameter.name}")
+        for parameter in ctx.command.params
+        if parameter.name in values
+    }
     ctx.meta["model_placer.config"] = document
     ctx.meta["model_placer.config_file"] = path
+
+
+def _as_given(value: Any, parameter: click.Parameter, source: str) -> Any:
+    """The configuration file's value as the option's own reader takes it: as words, or a flag.
+
+    A `Value` reads lists and mappings itself; click's types know words only.
+    """
+    if value is None:
+        raise InputError(f"{source}: has no value. Give one, or leave the key out.")
+    if parameter.multiple and not isinstance(value, list):
+        value = [value]
+    if isinstance(parameter.type, Value):
+        return value
+    if parameter.multiple:
+        return [_word(one, source) for one in value]
+    if getattr(parameter, "is_bool_flag", False):
+        if not isinstance(value, bool):
+            raise InputError(f"{source}: expected true or false, not {value!r}.")
+        return value
+    return _word(value, source)
+
+
+def _word(value: Any, source: str) -> str:
+    if isinstance(value, bool) or not isinstance(value, str | int | float) or "\0" in str(value):
+        raise InputError(f"{source}: expected one value, not {value!r}.")
+    return str(value)
 
 
 SHARED_KEYS = {"store", "model_repository", "output_format", "models", "layout"}

@@ -17,35 +17,35 @@ ANY_OF_SEVERAL: dict[str, Any] = {}  # a word, a number, or a list or mapping of
 
 def _layout() -> dict[str, Any]:
     from placement.layout import Layout
-    from profiles.schema import schema_of
+    from profiles.json_schema import schema_of
 
     return schema_of(Layout, "A layout of Model Placer")
 
 
 def _problem() -> dict[str, Any]:
     from placement.problem import PlacementProblem
-    from profiles.schema import schema_of
+    from profiles.json_schema import schema_of
 
     return schema_of(PlacementProblem, "A placement problem (place --problem)")
 
 
 def _fleet() -> dict[str, Any]:
     from placement.problem.fleet_file import FleetRow
-    from profiles.schema import schema_of
+    from profiles.json_schema import schema_of
 
     return schema_of(tuple[FleetRow, ...], "A fleet (place --fleet)")
 
 
 def _demand() -> dict[str, Any]:
     from placement.problem.demands import DemandFile
-    from profiles.schema import schema_of
+    from profiles.json_schema import schema_of
 
     return schema_of(DemandFile, "Demands and rules (place --demand)")
 
 
 def _table() -> dict[str, Any]:
     from profiles.importers import COLUMNS, KINDS, MOST, PARAMETER
-    from profiles.schema import DRAFT
+    from profiles.json_schema import DRAFT
 
     number = {"type": ["number", "string", "null"]}
     columns: dict[str, Any] = {name: number if name in MOST else {} for name in sorted(COLUMNS)}
@@ -64,7 +64,7 @@ def _table() -> dict[str, Any]:
 def _columns() -> dict[str, Any]:
     from profiles.column_map import FIELDS
     from profiles.importers import COLUMNS, PARAMETER
-    from profiles.schema import DRAFT
+    from profiles.json_schema import DRAFT
 
     source = {
         "anyOf": [
@@ -88,7 +88,7 @@ def _columns() -> dict[str, Any]:
 
 def _config() -> dict[str, Any]:
     from analyzer.cli import cli
-    from profiles.schema import DRAFT
+    from profiles.json_schema import DRAFT
 
     ctx = click.Context(cli)
     sections = {

@@ -6,6 +6,7 @@ sentence that says what is expected. `Value` makes an option's type of one.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
@@ -18,6 +19,7 @@ T = TypeVar("T")
 Reader = Callable[[Any], Any]
 
 KINDS = ("KIND_AUTO", "KIND_CPU", "KIND_GPU", "KIND_MODEL")
+LARGEST = 2**31 - 1  # Triton's configuration has no larger whole number
 POLICY_SETTINGS = ("cpu-cores", "numa-node")  # those that Triton has
 DURATIONS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "": 1.0}
 
@@ -32,9 +34,12 @@ class Value(click.ParamType[Any]):
         if not isinstance(value, str | int | float | list | Mapping):
             return value  # it was read before
         try:
-            return self.read(value)
+            result = self.read(value)
         except ValueError as error:
             self.fail(f"{error}.", param, ctx)
+        if isinstance(result, tuple) and not result:
+            self.fail("names nothing. Leave the option out, or name at least one.", param, ctx)
+        return result
 
 
 def values_of(item: Callable[[Any], T]) -> Callable[[Any], tuple[T, ...]]:
@@ -60,9 +65,10 @@ def each(item: Callable[[Any], T]) -> Callable[[Any], tuple[T, ...]]:
 def whole(value: Any, least: int = 0) -> int:
     """An integer, zero or above."""
     if not isinstance(value, bool) and re.fullmatch(r"\s*\+?\d+\s*", str(value)):
-        number = int(str(value))
-        if number >= least:
-            return number
+        if len(str(value)) > 20 or int(str(value)) > LARGEST:
+            raise ValueError(f"{str(value)[:20]!r} is more than {LARGEST}")
+        if int(str(value)) >= least:
+            return int(str(value))
     raise ValueError(f"{value!r} is not {'a positive' if least else 'a non-negative'} integer")
 
 
@@ -79,10 +85,28 @@ def rate(value: Any) -> float:
     return number
 
 
+def amount(value: Any) -> float:
+    """A finite number, zero or above."""
+    number = _number(value)
+    if not 0 <= number < float("inf"):
+        raise ValueError(f"{value!r} is not a number of zero or above")
+    return number
+
+
+def milliseconds(value: Any) -> float:
+    """A finite number of milliseconds, above zero."""
+    number = _number(value)
+    if not 0 < number < float("inf"):
+        raise ValueError(f"{value!r} is not a number of milliseconds, e.g. 20")
+    return number
+
+
 def percent(value: Any) -> float:
-    """A share in (0, 1] from `90%`, `90` or `0.9`."""
+    """A share in (0, 1] from `90%`, `90` or `0.9`; of 1 nobody knows which it is."""
     text = str(value).strip()
     share = _number(text.removesuffix("%"))
+    if share == 1 and not text.endswith("%"):
+        raise ValueError(f"{value!r} could mean 1% or 100%: add the sign")
     if text.endswith("%") or share > 1:
         share /= 100
     if not 0 < share <= 1:
@@ -95,7 +119,7 @@ def duration(value: Any) -> float:
     for suffix, seconds in DURATIONS_S.items():
         if str(value).endswith(suffix):
             number = _number(str(value).removesuffix(suffix)) * seconds
-            if number > 0:
+            if 0 < number < float("inf"):
                 return number
             break
     raise ValueError(f"{value!r} is not a duration, e.g. 30s, 2m or 500ms")
@@ -155,10 +179,20 @@ def shard(value: Any) -> Any:
     """Which part of how many, from `I/N`."""
     from analyzer.measure.shard import Shard
 
-    match = re.fullmatch(r"(\d+)/(\d+)", str(value))
+    match = re.fullmatch(r"(\d{1,9})/(\d{1,9})", str(value))
     if not match:
         raise ValueError(f"{value!r} is not I/N, e.g. 0/4 for the first of four")
     return Shard(int(match[1]), int(match[2]))
+
+
+def part_load(value: Any) -> Any:
+    """Parts of the throughput, 0 to 1, from `20,50,80`; `auto`; nothing from `none`."""
+    if value in ("auto", "none"):
+        return "auto" if value == "auto" else ()
+    percents = values_of(whole)(value)
+    if not all(1 <= percent <= 99 for percent in percents):
+        raise ValueError(f"{value!r} is neither auto nor none, nor percents from 1 to 99")
+    return tuple(percent / 100 for percent in percents)
 
 
 def dims(value: Any) -> tuple[int, ...]:
@@ -172,6 +206,29 @@ def shape(value: Any) -> tuple[str | None, str, tuple[int, ...]]:
     if not match:
         raise ValueError(f"{value!r} is not [MODEL/]INPUT:D1,D2,...")
     return match["model"], match["name"], dims(match["dims"])
+
+
+def limits(value: Any) -> tuple[float, float]:
+    """The least and the greatest value, from `64:512` or `[64, 512]`."""
+    words = value.split(":") if isinstance(value, str) else value
+    if not isinstance(words, list | tuple) or len(words) != 2:
+        raise ValueError(f"{value!r} is not LEAST:GREATEST, e.g. 64:512")
+    try:
+        low, high = (float(str(word)) for word in words)
+    except ValueError:
+        raise ValueError(f"{value!r} is not LEAST:GREATEST, e.g. 64:512") from None
+    if not (math.isfinite(low) and math.isfinite(high) and low <= high):
+        raise ValueError(f"{value!r}: the least is above the greatest, or one is no number")
+    return low, high
+
+
+def random_range(value: Any) -> tuple[str | None, str, tuple[float, float]]:
+    """Model or None, input and limits of its random data, from `[MODEL/]INPUT=64:512`."""
+    name, _, words = str(value).rpartition("=")
+    model, slash, input_ = name.partition("/")
+    if not name or not words or (slash and not input_):
+        raise ValueError(f"{value!r} is not [MODEL/]INPUT=LEAST:GREATEST")
+    return (model, input_, limits(words)) if slash else (None, name, limits(words))
 
 
 def device_url(value: Any) -> tuple[str, str]:

@@ -28,6 +28,8 @@ def told(path: Path) -> Iterator[None]:
     """
     with _said(path):
         path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists() and not path.is_file():
+            raise InputError(f"{path}: is not a regular file; name one to make.")
         path.unlink(missing_ok=True)  # of an earlier run
     _add(path, BEGAN, datetime.now(UTC).isoformat(timespec="seconds"))
     try:

@@ -9,11 +9,12 @@ from typing import Any
 
 import yaml
 
+from profiles import output_file
 from profiles.document import converter, parse_yaml, read_text, structure
 from profiles.errors import InputError
+from profiles.json_schema import link
 from profiles.measurement import LoadPoint
 from profiles.model_name import check_model_name
-from profiles.schema import link
 from profiles.variant import Variant
 
 SCHEMA_VERSION = 1
@@ -21,6 +22,9 @@ HEADER = (
     "# A placement by Model Placer. Edit it by hand if you like: `verify` and `export`\n"
     "# read it. `uses` and `capacity` are predictions and limits, by resource.\n"
 )
+
+LARGEST = 1e18  # of any figure, as bytes: what no device has
+MOST_REQUESTS = 2**31 - 1  # of a load: as many as Triton counts in a batch
 
 _converter = converter()
 
@@ -116,13 +120,8 @@ def loads(text: str, source: str = "layout") -> Layout:
 
 
 def save(layout: Layout, path: Path) -> None:
-    """Write the layout as YAML, whole or not at all."""
-    temporary = path.with_name(path.name + ".part")
-    try:
-        temporary.write_text(link("layout") + dumps(layout), encoding="utf-8")
-        temporary.replace(path)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written: {error.strerror}.") from None
+    """Write the layout as YAML, whole or not at all; raises InputError."""
+    output_file.write_text(path, link("layout") + dumps(layout))
 
 
 def load(path: Path) -> Layout:
@@ -146,5 +145,40 @@ def _check(layout: Layout, source: str) -> None:
             models.add(resident.model)
             if not 0 <= resident.share <= 1 + 1e-9:
                 raise InputError(f"{at}.share: must lie between 0 and 1, not {resident.share:g}.")
-            if not resident.rate >= 0:
-                raise InputError(f"{at}.rate: must not be negative, not {resident.rate:g}.")
+            if not 0 <= resident.kept <= 1 + 1e-9:
+                raise InputError(f"{at}.kept: must lie between 0 and 1, not {resident.kept:g}.")
+            _check_figures(f"{at}.", {"rate": resident.rate, **_latencies(resident)})
+            _check_figures(f"{at}.uses.", resident.uses)
+            if resident.load is not None:
+                _check_load(f"{at}.load", resident.load)
+        _check_figures(f"{where}.uses.", device.uses)
+        _check_figures(f"{where}.capacity.", device.capacity)
+        _check_figures(f"{where}.", {"price": device.price})
+
+
+def _latencies(resident: Resident) -> dict[str, float]:
+    known = {
+        "latency_ms": resident.latency_ms,
+        "latency_limit_ms": resident.latency_limit_ms,
+    }
+    return {name: figure for name, figure in known.items() if figure is not None}
+
+
+def _check_figures(where: str, figures: Mapping[str, float]) -> None:
+    for name, figure in figures.items():
+        if not 0 <= figure <= LARGEST:  # NaN is not
+            raise InputError(f"{where}{name}: must lie between 0 and {LARGEST:g}, not {figure:g}.")
+
+
+def _check_load(where: str, load: LoadPoint) -> None:
+    if (load.concurrency is None) == (load.request_rate is None):
+        raise InputError(f"{where}: needs either concurrency or request_rate.")
+    whole = {"batch_size": load.batch_size, "concurrency": load.concurrency}
+    for name, number in (*whole.items(), ("sequence_length", load.sequence_length)):
+        if number is not None and not 1 <= number <= MOST_REQUESTS:
+            raise InputError(f"{where}.{name}: must lie between 1 and {MOST_REQUESTS}: {number}.")
+    if load.request_rate is not None and not 0 < load.request_rate <= MOST_REQUESTS:
+        raise InputError(
+            f"{where}.request_rate: must lie above 0 and be at most {MOST_REQUESTS}, "
+            f"not {load.request_rate:g}."
+        )

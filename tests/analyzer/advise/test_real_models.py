@@ -15,8 +15,8 @@ from analyzer.advise.advise import advise
 from analyzer.advise.finding import Evidence
 from analyzer.load.steady_state import SteadyStateRule
 from analyzer.measure import profile
+from analyzer.measure.grid import Sweep
 from analyzer.measure.options import Options
-from analyzer.measure.sweep import Sweep
 from analyzer.triton import http_api, local
 from analyzer.triton.runtime import Binary
 from profiles.repository import read_repository

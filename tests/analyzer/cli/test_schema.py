@@ -11,8 +11,8 @@ from command_line import run
 from analyzer.cli.schema import SCHEMAS, text
 from placement.layout import layout as layouts
 from placement.layout.layout import Layout, PlacedDevice, Resident
+from profiles.json_schema import FOLDER
 from profiles.measurement import LoadPoint
-from profiles.schema import FOLDER
 from profiles.variant import DynamicBatching, Variant
 
 ROOT = Path(__file__).parents[3]

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -42,7 +44,7 @@ def test_slices_of_one_gpu_pay_its_price_once():
     st.floats(0, 1e9),
     st.dictionaries(
         st.from_regex("[a-z_]{1,8}", fullmatch=True),
-        st.floats(allow_nan=False, allow_infinity=False),
+        st.floats(0, 1e18),
     ),
 )
 def test_any_name_and_figure_survives_the_file(name, share, rate, uses):
@@ -64,7 +66,9 @@ def test_any_name_and_figure_survives_the_file(name, share, rate, uses):
             r"device_type.*devices\[0\]|devices\[0\].*device_type",
         ),
         (("units:", "units: ]"), r"line \d+, column \d+"),
-        (("rate: 120.25", "rate: -1"), r"rate: must not be negative"),
+        (("rate: 120.25", "rate: -1"), r"rate: must lie between 0 and"),
+        (("rate: 120.25", "rate: .inf"), r"rate: must lie between 0 and"),
+        (("rate: 120.25", "rate: .nan"), r"rate: must lie between 0 and"),
     ],
 )
 def test_a_broken_layout_names_the_field(edit, named):
@@ -77,3 +81,42 @@ def test_a_broken_layout_names_the_field(edit, named):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(InputError, match=r"nowhere\.yaml: No such file"):
         layouts.load(tmp_path / "nowhere.yaml")
+
+
+@pytest.mark.parametrize("figure", [float("nan"), float("inf"), -1.0, 1e300])
+@pytest.mark.parametrize("place", ["rate", "latency_ms", "uses", "kept", "share"])
+def test_a_figure_that_nothing_can_have_is_refused(place: str, figure: float):
+    """Infinite rates were driven, and `nan` was shown as a difference of `+nan%`."""
+    value = {"memory": figure} if place == "uses" else figure
+    device = PlacedDevice("gpu", "T4", (replace(Resident("bert", "a"), **{place: value}),))
+    with pytest.raises(InputError, match=place):
+        layouts.loads(layouts.dumps(Layout((device,))))
+
+
+@pytest.mark.parametrize("figure", [float("nan"), float("inf"), -1.0, 1e300])
+@pytest.mark.parametrize("place", ["price", "uses", "capacity"])
+def test_a_device_of_such_figures_is_refused(place: str, figure: float):
+    value = figure if place == "price" else {"memory": figure}
+    device = replace(PlacedDevice("gpu", "T4", ()), **{place: value})
+    with pytest.raises(InputError, match=place):
+        layouts.loads(layouts.dumps(Layout((device,))))
+
+
+@pytest.mark.parametrize(
+    "load",
+    [
+        LoadPoint(batch_size=0),
+        LoadPoint(batch_size=-1),
+        LoadPoint(concurrency=-3),
+        LoadPoint(concurrency=10**12),
+        LoadPoint(concurrency=None),
+        LoadPoint(concurrency=1, request_rate=5.0),
+        LoadPoint(concurrency=None, request_rate=float("inf")),
+        LoadPoint(concurrency=None, request_rate=-1.0),
+        LoadPoint(sequence_length=0),
+    ],
+)
+def test_a_load_that_cannot_be_driven_is_refused(load: LoadPoint):
+    device = PlacedDevice("gpu", "T4", (Resident("bert", "a", load=load),))
+    with pytest.raises(InputError, match="load"):
+        layouts.loads(layouts.dumps(Layout((device,))))
