@@ -215,7 +215,7 @@ if TYPE_CHECKING:
 )
 @option(
     "--part-load",
-    type=Value(values.part_load, "auto|none|percents"),
+    type=Value(values.part_load, "auto|none|percents", may_be_empty=True),
     default="none",
     metavar="auto|none|20,50,80,95",
     help="Measure each model also at these percents of its throughput, by requests that arrive at "
