@@ -7,7 +7,7 @@ from analyzer.devices.cpu_host import CpuHost
 from analyzer.measure.dry_run import look, together
 from analyzer.measure.options import Options
 from analyzer.measure.plan import make_plan
-from analyzer.measure.sweep import Sweep
+from analyzer.measure.grid import Sweep
 from profiles.environment import Environment
 from profiles.measurement import Measurement
 from profiles.store import ProfileStore
