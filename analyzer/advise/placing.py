@@ -6,12 +6,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from analyzer.advise.finding import Finding, told
+from placement.layout import Layout
 from placement.problem.demands import Demands
 from placement.problem.fleet_file import Device
 from placement.problem.formulate import formulate
 from placement.solver.solve import solve
 from profiles.errors import NoAnswerError
 from profiles.measurement import Baseline, Measurement
+from profiles.variant import Variant
 
 LIMITS = {"memory": "max-memory", "utilization": "max-utilization"}
 LIMITS |= {"memory_utilization": "max-memory-utilization"}
@@ -32,6 +34,13 @@ def devices(
     rows: Iterable[Measurement], placing: Placing, models: Iterable[str] | None = None
 ) -> int | None:
     """The fewest devices that carry the models, by a layout that was found; None without one."""
+    layout = _layout(rows, placing, models)
+    return None if layout is None else layout.gpu_count
+
+
+def _layout(
+    rows: Iterable[Measurement], placing: Placing, models: Iterable[str] | None = None
+) -> Layout | None:
     try:
         problem = formulate(
             rows,
@@ -43,8 +52,7 @@ def devices(
         ).problem
     except NoAnswerError:
         return None
-    layout = solve(problem, placing.time_limit_s, workers=1).layout
-    return None if layout is None else layout.gpu_count
+    return solve(problem, placing.time_limit_s, workers=1).layout
 
 
 def in_devices(finding: Finding, rows: Sequence[Measurement], placing: Placing) -> Finding:
@@ -101,6 +109,7 @@ def findings(rows: Sequence[Measurement], placing: Placing) -> Iterator[Finding]
                 sweep=f"model-placer place --{flag} 100%",
                 devices=(now, then),
             )
+    yield from _variants(rows, placing, now)
     demands = placing.demands.models
     worst: tuple[int, str] | None = None
     for name, demand in demands.items():
@@ -137,6 +146,41 @@ def findings(rows: Sequence[Measurement], placing: Placing) -> Iterator[Finding]
             "measured",
             sweep=f"model-placer advise --models {name}",
             devices=(now, now - cost),
+        )
+
+
+def _variants(rows: Sequence[Measurement], placing: Placing, now: int) -> Iterator[Finding]:
+    """A model that must not be left as configured, or devices more are needed."""
+    for model in dict.fromkeys(row.model for row in rows):
+        own = [r for r in rows if r.model == model and r.variant == Variant(model)]
+        if not own or len(own) == sum(r.model == model for r in rows):
+            continue
+        kept = [r for r in rows if r.model != model or r.variant == Variant(model)]
+        then = devices(kept, placing)
+        if then is None or then <= now:
+            continue
+        layout = _layout(rows, placing)
+        chosen = [
+            r
+            for device in (layout.devices if layout else ())
+            for r in device.residents
+            if r.model == model and r.variant is not None and r.variant != Variant(model)
+        ]
+        if not chosen or chosen[0].variant is None:
+            continue
+        best = [r for r in rows if r.variant == chosen[0].variant and r.load == chosen[0].load]
+        yield Finding(
+            "variant-frees-devices",
+            model,
+            f"As [{chosen[0].variant}] it saves {_count(then - now)}.",
+            (
+                f"placed as configured on {_count(then)}, in any measured variant on {_count(now)}",
+                *(told(row) for row in best[:1]),
+            ),
+            "measured",
+            change=f"{model}: {chosen[0].variant} (`export` of the layout writes it)",
+            sweep="model-placer place -o layout.yaml",
+            devices=(then, now),
         )
 
 

@@ -23,7 +23,7 @@ from analyzer.advise.finding import (
     told,
 )
 from profiles.measurement import Measurement
-from profiles.variant import DynamicBatching, Variant
+from profiles.variant import DynamicBatching, Variant, WarmUp
 
 Rows = Sequence[Measurement]
 
@@ -40,6 +40,7 @@ NOISY = 0.10  # half-width of a throughput that did not settle
 SAME = 0.02  # of memory: no difference
 NO_MORE = 1.15  # times as much at the very most: nothing that is worth the price
 THREADS = ("intra_op_thread_count", "INTRA_OP_THREAD_COUNT")
+WARM_UPS = 5  # requests, as a first try
 MIB = 1 << 20
 
 
@@ -449,7 +450,7 @@ def worse_switches(evidence: Evidence, rows: Rows) -> Iterator[Finding]:
 def client(evidence: Evidence, rows: Rows) -> Iterator[Finding]:
     """The load generator was what limited a point."""
     del evidence
-    limited = [(r, w) for r in rows for w in r.warnings if w.startswith("the client ")]
+    limited = [(r, w) for r in rows for w in r.warnings if _of_client(w)]
     if limited:
         row, words = limited[0]
         yield Finding(
@@ -471,7 +472,7 @@ def network(evidence: Evidence, rows: Rows) -> Iterator[Finding]:
     outside = [
         (r.latency.mean_ms - _in_server(r), r)
         for r in rows
-        if r.latency and r.server_time and not any(w.startswith("the client ") for w in r.warnings)
+        if r.latency and r.server_time and not any(map(_of_client, r.warnings))
     ]
     slow = [
         (ms, r) for ms, r in outside if r.latency and ms > max(SLOW_MS, OUTSIDE * r.latency.mean_ms)
@@ -492,6 +493,67 @@ def network(evidence: Evidence, rows: Rows) -> Iterator[Finding]:
             sweep=f"{sweep(row.model)} --shared-memory --remeasure",
             point=row,
         )
+
+
+def disturbed(evidence: Evidence, rows: Rows) -> Iterator[Finding]:
+    """Others on the GPU, or clocks that were held: the figures are not the model's alone."""
+    del evidence
+    for kind, begins, says, change in (
+        (
+            "others-on-the-device",
+            "other processes used",
+            "Other programs ran on the GPU while it was measured.",
+            "Measure with the GPU to itself.",
+        ),
+        (
+            "clocks-held",
+            "the GPU's clocks were throttled",
+            "The GPU's clocks were held down while it was measured.",
+            "Look at its cooling and power limit; nvidia-smi --lock-gpu-clocks makes runs alike.",
+        ),
+    ):
+        spoilt = [(r, w) for r in rows for w in r.warnings if w.startswith(begins)]
+        if spoilt:
+            row, words = spoilt[0]
+            yield Finding(
+                kind,
+                row.model,
+                says,
+                (told(row), words, f"{len(spoilt)} of {len(rows)} points"),
+                "measured",
+                change=change,
+                sweep=f"{sweep(row.model)} --remeasure",
+                point=row,
+            )
+
+
+def warm_up(evidence: Evidence, rows: Rows) -> Iterator[Finding]:
+    """Requests that got faster while they were measured: the model was not warm."""
+    for variant, own in by_variant(rows).items():
+        config = evidence.config(variant)
+        fell = [
+            (r, w)
+            for r in own
+            for w in r.warnings
+            if w.startswith("latency fell by") and not any(_of_client(n) for n in r.warnings)
+        ]
+        if len(fell) < 2 or config is None or len(config.model_warmup):
+            continue  # one such point may be chance
+        if config.HasField("sequence_batching") or config.HasField("ensemble_scheduling"):
+            continue
+        warm = replace(variant, warm_up=WarmUp(WARM_UPS))
+        row, words = fell[0]
+        yield Finding(
+            "first-requests-slow",
+            row.model,
+            "Its first requests are slow: let each instance answer some before it is ready.",
+            (told(row), words, f"so at {len(fell)} of {len(own)} points"),
+            "inferred",
+            change=diff(evidence, warm) or "model_warmup, with the dims that requests have",
+            sweep=f"{sweep(row.model, warm_ups=f'0,{WARM_UPS}')} --remeasure",
+            point=row,
+        )
+        return
 
 
 def noise(evidence: Evidence, rows: Rows) -> Iterator[Finding]:
@@ -525,13 +587,22 @@ RULES: tuple[Callable[[Evidence, Rows], Iterator[Finding]], ...] = (
     worse_switches,
     network,
 )
-OF_DOUBT: tuple[Callable[[Evidence, Rows], Iterator[Finding]], ...] = (client, noise)
+OF_DOUBT: tuple[Callable[[Evidence, Rows], Iterator[Finding]], ...] = (
+    client,
+    disturbed,
+    warm_up,
+    noise,
+)
 
 
 def noisy(row: Measurement) -> bool:
     """Whether a point is too uncertain to decide by."""
     open_ = row.confidence is not None and not row.confidence.reached
     return open_ and half_width(row) > NOISY
+
+
+def _of_client(warning: str) -> bool:
+    return warning.startswith("the client ")
 
 
 def _each_heaviest(rows: Rows) -> list[Measurement]:

@@ -12,6 +12,7 @@ import yaml
 from analyzer.deploy.verify import Verification
 from profiles.document import converter, parse_yaml, read_text, structure
 from profiles.errors import InputError
+from profiles.json_schema import link
 
 SCHEMA_VERSION = 1
 
@@ -44,7 +45,7 @@ def save(record: VerificationRecord, path: Path) -> None:
     }
     text = yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=100)
     try:
-        path.write_text(text, encoding="utf-8")
+        path.write_text(link("verification") + text, encoding="utf-8")
     except OSError as error:
         raise InputError(f"{path}: cannot be written: {error.strerror}.") from None
 

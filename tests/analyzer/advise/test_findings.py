@@ -120,6 +120,27 @@ FAULTS: dict[str, tuple[Made, Made, str]] = {  # kind: with the fault, without, 
         made(a_point(latency_ms=6)),
         "34.70 of 40.00 ms are spent outside the server",
     ),
+    "others-on-the-device": (
+        made(a_point(warnings=("other processes used GPU-1 during the measurement: 12 (python)",))),
+        made(a_point()),
+        "other processes used GPU-1",
+    ),
+    "clocks-held": (
+        made(a_point(warnings=("the GPU's clocks were throttled 40% of the time by power",))),
+        made(a_point()),
+        "throttled 40% of the time by power",
+    ),
+    "first-requests-slow": (
+        made(
+            a_point(concurrency=1, warnings=("latency fell by 40% during the measurement",)),
+            a_point(warnings=("latency fell by 35% during the measurement",)),
+        ),
+        made(
+            a_point(concurrency=1, warnings=("latency fell by 40% during the measurement",)),
+            a_point(),
+        ),
+        "latency fell by 40% during the measurement",
+    ),
     "noisy-points": (
         made(a_point(half_width=0.3, reached=False)),
         made(a_point(half_width=0.04)),

@@ -80,3 +80,17 @@ def test_an_expected_gain_is_placed_by_its_middle(tmp_path: Path):
 def test_models_that_cannot_be_placed_are_no_finding():
     assert devices([a_model("a", 10)], placing()) == 1
     assert list(findings([replace(a_model("a", 10), usage=None)], placing())) == []
+
+
+def test_a_variant_that_frees_a_device_is_told_though_it_is_no_faster():
+    """9 GB of each on devices of 16 GB: two; 7 GB in another variant of one: both fit on one."""
+    small = Variant("a", max_batch_size=2)
+    rows = [
+        a_model("a", 10, 20, memory_mib=9000),
+        a_model("b", 10, 20, memory_mib=8000),
+        replace(a_model("a", 10, 20, memory_mib=6500), variant=small),
+    ]
+    (found,) = findings(rows, placing())
+    assert (found.kind, found.model, found.devices) == ("variant-frees-devices", "a", (2, 1))
+    assert "placed as configured on 2 devices" in found.evidence[0]
+    assert list(findings(rows[:2], placing())) == []
