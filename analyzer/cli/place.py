@@ -315,7 +315,7 @@ def _from_store(options: dict[str, Any]) -> Formulation:
     failure = nothing_measured(measurements)
     if failure is not None:
         raise failure
-    measured = _measured_types(measurements)
+    measured = measured_types(measurements)
     if options["fleet"] is not None:
         if options["device"] is not None or options["count"] is not None:
             raise InputError("Give either --fleet or --device (with --count), not both.")
@@ -366,7 +366,7 @@ def _from_store(options: dict[str, Any]) -> Formulation:
     )
 
 
-def _measured_types(measurements: list[Any]) -> tuple[Any, ...]:
+def measured_types(measurements: list[Any]) -> tuple[Any, ...]:
     """Device types whose memory is stored with the measurements, such as CPU hosts."""
     from profiles.device import DeviceType
 
