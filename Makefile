@@ -16,9 +16,10 @@ $(BIN)/.installed: pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@
 
-demo: $(BIN)/.installed ## Profile five real models on a real Triton, place and export them
+demo: $(BIN)/.installed ## Profile five real models on a real Triton, place and export them, write a report
 	$(BIN)/model-placer server install
 	$(BIN)/model-placer run --config-file examples/demo.yaml
+	@echo "Open the report in a browser: $(DEMO)/report.html"
 
 test: $(BIN)/.installed check ## Run the checks and the tests
 	$(BIN)/model-placer server install

@@ -31,7 +31,8 @@ from simple_ways import compact, simple_ways
 
 from placement import Layout, Model, Option, PlacementProblem, Pool, PoolType, Resource, Rules
 from placement.layout import check
-from profiles.device import find_device, largest, partitions
+from profiles.device import find_device
+from profiles.mig import largest, partitions
 
 DATA = Path(__file__).parent / "data" / "parvagpu"
 FEATURES = ("rates", "rates,replicas,spread,apart,hosts", "rates,replicas,spread,apart,limited")

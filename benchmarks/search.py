@@ -23,11 +23,11 @@ from pathlib import Path
 from analyzer.load.steady_state import SteadyStateRule
 from analyzer.measure import profile
 from analyzer.measure.bench import open_bench
+from analyzer.measure.grid import Point, Sweep
 from analyzer.measure.loop import Progress, measure_points
 from analyzer.measure.options import Options
 from analyzer.measure.plan import make_plan
 from analyzer.measure.search import Search, next_point
-from analyzer.measure.sweep import Point, Sweep
 from profiles.measurement import Measurement
 from profiles.store import ProfileStore
 

@@ -14,8 +14,8 @@ from __future__ import annotations
 import argparse
 import random
 
+from analyzer.measure.grid import Point, Sweep, loads, variants
 from analyzer.measure.search import next_point
-from analyzer.measure.sweep import Point, Sweep, loads, variants
 from profiles.environment import Environment
 from profiles.measurement import Latency, Measurement
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cache
@@ -15,19 +13,10 @@ from typing import Any, Literal
 import yaml
 
 from profiles.errors import InputError
+from profiles.mig import MigProfile
 
 MIB = 2**20
 MOST_BYTES = 10**15  # a petabyte: more is a slip of the pen, not the memory of a device
-
-
-@dataclass(frozen=True)
-class MigProfile:
-    """A kind of slice that a GPU can be cut into."""
-
-    profile: str  # such as 1g.5gb
-    memory_bytes: int
-    size: int  # memory slices that it takes
-    starts: tuple[int, ...]  # first memory slices at which it may be placed
 
 
 @dataclass(frozen=True)
@@ -78,39 +67,6 @@ def find_device(name: str) -> DeviceType:
     raise InputError(
         f"Unknown device type {name!r}.{hint} A fleet file may define any: "
         f"`- {{device: {name}, memory: 16GB}}`."
-    )
-
-
-def partitions(profiles: tuple[MigProfile, ...]) -> tuple[tuple[str, ...], ...]:
-    """Every largest legal set of slices: none overlap, and none is part of another set."""
-    found: set[tuple[str, ...]] = set()
-
-    def extend(taken: frozenset[int], chosen: tuple[str, ...]) -> None:
-        full = True
-        for profile in profiles:
-            for start in profile.starts:
-                slots = frozenset(range(start, start + profile.size))
-                if not slots & taken:
-                    full = False
-                    # Only slices right of the last: each set is reached in one order.
-                    if not taken or start > max(taken):
-                        extend(taken | slots, (*chosen, profile.profile))
-        if full:
-            found.add(tuple(sorted(chosen)))
-
-    extend(frozenset(), ())
-    return largest(found)
-
-
-def largest(sets: Iterable[tuple[str, ...]]) -> tuple[tuple[str, ...], ...]:
-    """The sets (with repetition) that are part of no other, each sorted."""
-    counts = {tuple(sorted(s)): Counter(s) for s in sets}
-    return tuple(
-        sorted(
-            s
-            for s, count in counts.items()
-            if s and not any(count < other for other in counts.values())
-        )
     )
 
 

@@ -2,6 +2,7 @@
 
     ModelPlacerError
     ├── InputError              bad usage or bad input                  exit code 2
+    │   └── LeftOutError        some models are; the others were measured
     ├── NoAnswerError           the answer is no: nothing fits,         exit code 1
     │                           or a layout does not hold
     └── SurroundingsError       Triton, Docker, GPU or disk failed      exit code 3
@@ -19,6 +20,10 @@ class ModelPlacerError(Exception):
 
 class InputError(ModelPlacerError):
     """The input is wrong; the text names the file, the field and the remedy."""
+
+
+class LeftOutError(InputError):
+    """Some models cannot be measured as they are; all others were, and are in the store."""
 
 
 class NoAnswerError(ModelPlacerError):

@@ -6,8 +6,10 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from profiles.environment import Environment
+from profiles.percentile import requests_needed
 from profiles.variant import Variant
 
+PERCENTILES = (50, 90, 95, 99)  # of latency, that are stored
 Status = Literal["ok", "failed", "skipped"]
 
 
@@ -46,10 +48,25 @@ class Latency:
     p95_ms: float
     p99_ms: float
     max_ms: float
+    # Upper 99 % confidence limits of the percentiles; None: too few requests, or not known.
+    p50_upper_ms: float | None = None
+    p90_upper_ms: float | None = None
+    p95_upper_ms: float | None = None
+    p99_upper_ms: float | None = None
 
     def percentile(self, percentile: int) -> float:
         """One of the stored percentiles (50, 90, 95, 99), in ms; KeyError for any other."""
         return {50: self.p50_ms, 90: self.p90_ms, 95: self.p95_ms, 99: self.p99_ms}[percentile]
+
+    def upper(self, percentile: int) -> float | None:
+        """The upper confidence limit of one of them, in ms; None where it is not known."""
+        limits = {
+            50: self.p50_upper_ms,
+            90: self.p90_upper_ms,
+            95: self.p95_upper_ms,
+            99: self.p99_upper_ms,
+        }
+        return limits[percentile]
 
 
 @dataclass(frozen=True)
@@ -131,11 +148,28 @@ class Measurement:
     model_digest: str = ""  # of the model's files: equal digests, equal model
     responses: int = 0  # to those requests, of a decoupled model; 0: one to each
     first_response: Latency | None = None  # of a decoupled model; `latency` is to the last
+    between_responses: Latency | None = None  # of a decoupled model: from one to the next
 
     @property
     def model(self) -> str:
         """The model's name."""
         return self.variant.model
+
+    def latency_surely_ms(self, percentile: int) -> float | None:
+        """What a latency limit is held against: the percentile's upper confidence limit.
+
+        Where single latencies are not known (older measurements, perf_analyzer, imported tables) it
+        is the percentile itself. None where too few requests were measured to know it.
+        """
+        if self.latency is None:
+            return None
+        limit = self.latency.upper(percentile)
+        if limit is not None:
+            return limit
+        told = any(self.latency.upper(p) is not None for p in PERCENTILES)
+        if self.requests and (told or self.requests < requests_needed(percentile)):
+            return None
+        return self.latency.percentile(percentile)
 
     @property
     def responses_per_s(self) -> float | None:

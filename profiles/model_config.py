@@ -8,6 +8,7 @@ here is a new file with a header that says what made it.
 from __future__ import annotations
 
 import importlib.util
+import re
 import sys
 from collections.abc import Iterable, Mapping
 from functools import cache
@@ -15,10 +16,12 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from profiles.errors import InputError
+from profiles.instance_groups import set_instances
 from profiles.variant import DynamicBatching, RateLimiter, Variant, WarmUp
 
 ModelConfig: TypeAlias = Any  # inference.ModelConfig; protobuf's classes are made at run time
 
+BLANK = re.compile(r"\$\{\w+\}")  # of a template
 FLOATS = {"TYPE_FP16", "TYPE_FP32", "TYPE_FP64", "TYPE_BF16"}
 OF_MEMBERS = (
     "its models have instances, it has none; "
@@ -77,6 +80,12 @@ def parse(text: str, source: str) -> ModelConfig:
         line, column = error.GetLine(), error.GetColumn()
         place = f"{source}:{line}:{column}" if line is not None else source
         reason = str(error).removeprefix(f"{line}:{column} : ")
+        blank = BLANK.search(text)
+        if blank is not None:
+            reason += (
+                f" It is a template with {blank[0]} in it: fill in its blanks, those of "
+                "TensorRT-LLM with its tools/fill_template.py"
+            )
         raise InputError(f"{place}: not a Triton model configuration: {reason}") from None
     return config
 
@@ -127,13 +136,16 @@ def from_json(document: Mapping[str, Any]) -> ModelConfig:
 
 
 def apply_variant(
-    config: ModelConfig, variant: Variant, gpus: Iterable[int] | None = None
+    config: ModelConfig,
+    variant: Variant,
+    gpus: Iterable[int] | None = None,
+    *,
+    alone: bool = False,
 ) -> ModelConfig:
     """A copy of the configuration in which the variant's choices stand in place of its own.
 
     `gpus` pins GPU instances to devices: without it Triton puts `instance_count` instances on
-    every GPU it sees. Groups that differ in more than count, kind and `gpus` become one: the
-    first group's other fields stay.
+    every GPU it sees; `alone`, it sees no others. See `instance_groups.py`.
 
     Raises
     ------
@@ -145,7 +157,7 @@ def apply_variant(
     if variant.model:
         varied.name = variant.model
     _set_max_batch_size(varied, variant)
-    _set_instances(varied, variant, gpus)
+    _set_instances(varied, variant, gpus, alone=alone)
     if variant.dynamic_batching is not None:
         _set_dynamic_batching(varied, variant.dynamic_batching)
     if variant.rate_limiter is not None or variant.host_policy is not None:
@@ -167,8 +179,13 @@ def apply_variant(
 
 
 def is_stateful(config: ModelConfig) -> bool:
-    """Whether requests belong to sequences."""
+    """Whether the model has sequence batching."""
     return bool(config.HasField("sequence_batching"))
+
+
+def is_iterative(config: ModelConfig) -> bool:
+    """Whether each request is a sequence of its own, which the model goes on with by itself."""
+    return is_stateful(config) and bool(config.sequence_batching.iterative_sequence)
 
 
 def steps(config: ModelConfig) -> tuple[str, ...]:
@@ -224,7 +241,7 @@ def _set_warm_up(config: ModelConfig, warm_up: WarmUp) -> None:
             if any(dim < 0 for dim in tensor.dims):
                 raise InputError(
                     f"{config.name}: input {source.name} has open dims {list(source.dims)}, which "
-                    f"its warm-up needs; --shape {source.name}:8, say, would fix them"
+                    f"its warm-up needs; --shape {config.name}/{source.name}:8, say, would fix them"
                 )
             if _messages().DataType.Name(source.data_type) in FLOATS:
                 tensor.random_data = True
@@ -247,31 +264,13 @@ def _set_max_batch_size(config: ModelConfig, variant: Variant) -> None:
     config.max_batch_size = size
 
 
-def _set_instances(config: ModelConfig, variant: Variant, gpus: Iterable[int] | None) -> None:
-    if variant.instance_count is None and variant.kind is None and gpus is None:
-        return
-    if config.HasField("ensemble_scheduling"):
-        if variant.instance_count is None and variant.kind is None:
-            return  # an ensemble runs nowhere itself
+def _set_instances(
+    config: ModelConfig, variant: Variant, gpus: Iterable[int] | None, *, alone: bool
+) -> None:
+    if not config.HasField("ensemble_scheduling"):
+        set_instances(config, variant, gpus, alone=alone)
+    elif variant.instance_count is not None or variant.kind is not None:
         raise InputError(f"{config.name} is an ensemble: {OF_MEMBERS}")
-    groups = config.instance_group
-    if len(groups) == 0:
-        groups.add()
-    count = sum(max(1, group.count) for group in groups)
-    first = groups[0]
-    del groups[1:]
-    first.count = variant.instance_count if variant.instance_count is not None else count
-    if first.count < 1:
-        raise InputError(f"{config.name}: instance count {first.count} is less than one")
-    kinds = type(first).Kind
-    if variant.kind is not None:
-        first.kind = kinds.Value(variant.kind)
-    if first.kind in {kinds.Value("KIND_CPU"), kinds.Value("KIND_MODEL")}:
-        del first.gpus[:]  # Triton refuses GPUs on these
-    elif gpus is not None:
-        del first.gpus[:]
-        first.gpus.extend(gpus)
-        first.kind = kinds.Value("KIND_GPU")
 
 
 def _clip_preferred_batch_sizes(config: ModelConfig) -> None:

@@ -35,7 +35,26 @@ def read_repository(path: Path) -> dict[str, ModelDirectory]:
 
 
 def model_names(path: Path) -> tuple[str, ...]:
-    """The names of the models in a repository; raises InputError when there is none."""
+    """The names of the models in a repository; raises InputError when there is none.
+
+    A directory whose name no model can have is not among them; see `unfit_directories`.
+    """
+    unfit = unfit_directories(path)
+    return tuple(name for name in _directories(path) if name not in unfit)
+
+
+def unfit_directories(path: Path) -> dict[str, str]:
+    """By directory whose name no model can have, why; raises InputError as `model_names`."""
+    found = {}
+    for name in _directories(path):
+        try:
+            check_model_name(name, f"Model repository {path}")
+        except InputError as error:
+            found[name] = str(error)
+    return found
+
+
+def _directories(path: Path) -> tuple[str, ...]:
     if not path.exists():
         raise InputError(
             f"Model repository {path} does not exist; -m names the directory of models"
@@ -50,8 +69,6 @@ def model_names(path: Path) -> tuple[str, ...]:
             f"Model repository {path} is empty: it needs a directory for each model, "
             "such as my_model/config.pbtxt and my_model/1/model.onnx"
         )
-    for name in names:
-        check_model_name(name, f"Model repository {path}")
     return names
 
 
@@ -75,8 +92,8 @@ def read_model(repository: Path, name: str) -> ModelDirectory:
     versions = tuple(sorted(_versions(path)))
     if not versions and not (config is not None and config.HasField("ensemble_scheduling")):
         raise InputError(
-            f"Model {name} in {repository} has no version directory: "
-            f"put its files into {path / '1'}"
+            f"Model {name} in {repository} has no version directory: put its files into "
+            f"{path / '1'}, or move {path} out of the repository if it is no model"
         )
     return ModelDirectory(name, path, versions, config)
 

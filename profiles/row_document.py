@@ -1,7 +1,7 @@
 """Rows of a store as JSON documents, and what tells one measured point from another.
 
 The shape of these documents belongs to the store's version: a field that is added to what a row is
-made of is a new version (`migrations.py`), so that an older Model Placer says that the store is
+made of is a new version (`schema.py`), so that an older Model Placer says that the store is
 newer, and not that its rows are broken. `tests/profiles/test_row_document.py` holds that.
 """
 

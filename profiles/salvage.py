@@ -19,8 +19,8 @@ from profiles import store_file
 from profiles.colocation import Colocation
 from profiles.errors import InputError
 from profiles.measurement import Baseline, Measurement
-from profiles.migrations import TABLES
 from profiles.row_document import load, point_key
+from profiles.schema import TABLES
 from profiles.store import ProfileStore
 
 PAGE_SIZES = tuple(2**power for power in range(9, 17))

@@ -21,8 +21,8 @@ from profiles import store_file
 from profiles.colocation import Colocation
 from profiles.errors import InputError
 from profiles.measurement import Baseline, Measurement
-from profiles.migrations import MIGRATIONS, TABLES
 from profiles.row_document import dump, load, point_key, to_document
+from profiles.schema import MIGRATIONS, TABLES
 from profiles.store_file import APPLICATION_ID
 
 __all__ = ["APPLICATION_ID", "MIGRATIONS", "ProfileStore", "Row", "point_key", "to_document"]

@@ -19,7 +19,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 from profiles.errors import InputError, ModelPlacerError, StoreError
-from profiles.migrations import VERSION, migrate
+from profiles.schema import VERSION, migrate
 
 APPLICATION_ID = 0x4D504C43  # "MPLC": tells our files from other programs' SQLite files
 MAGIC = b"SQLite format 3\0"

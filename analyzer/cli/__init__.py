@@ -29,6 +29,7 @@ COMMANDS = {  # name: (module, one line for `model-placer --help`), in the order
     "run": ("run", "Profile, place and export in one go."),
     "show": ("show", "Print what a store knows."),
     "report": ("report", "Write a store and a layout as one HTML page."),
+    "compare": ("compare", "Say what got slower, larger or hungrier between two stores or dates."),
     "import": ("import_", "Take measurements from a table or another tool into a store."),
     "merge": ("merge", "Merge stores into one."),
     "diff": ("diff", "Say what changes between two layouts."),

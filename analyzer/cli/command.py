@@ -17,7 +17,9 @@ import click
 import yaml
 from click.core import ParameterSource
 
+from analyzer.cli import model_analyzer_config
 from analyzer.cli.values import Value
+from analyzer.report.terminal import colorless
 from profiles.document import read_yaml
 from profiles.errors import InputError
 
@@ -69,7 +71,7 @@ def emit(document: Any, output_format: str, table: Callable[[], str]) -> None:
     elif output_format == "yaml":
         click.echo(yaml.safe_dump(document, sort_keys=False, allow_unicode=True), nl=False)
     else:
-        click.echo(table())
+        click.echo(table(), color=False if colorless() else None)
 
 
 def _read_config(ctx: click.Context, _param: click.Parameter, value: str | None) -> None:
@@ -79,6 +81,12 @@ def _read_config(ctx: click.Context, _param: click.Parameter, value: str | None)
     document = read_yaml(path) or {}
     if not isinstance(document, Mapping):
         raise InputError(f"{path}: expected a mapping, e.g. `store: profiles.db`.")
+    if model_analyzer_config.is_model_analyzers(document):
+        if ctx.command.name != "profile":
+            raise InputError(f"{path} is a file of Model Analyzer: `profile -f` alone reads it.")
+        document, notes = model_analyzer_config.translate(document, path)
+        for note in notes:
+            log.warning("Note: %s", note)
     names = {p.name for p in ctx.command.params if p.name}
     shared = {k: v for k, v in document.items() if k not in COMMAND_SECTIONS}
     own = document.get(ctx.command.name or "", None) or {}

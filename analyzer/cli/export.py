@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from analyzer.cli import options
-from analyzer.cli.command import command, emit, nearest
+from analyzer.cli.command import command, emit, log, nearest
 from analyzer.cli.values import Value, values_of
 
 
@@ -38,10 +39,23 @@ from analyzer.cli.values import Value, values_of
     metavar="OLD",
     help="The layout that runs now: nginx knows both, for the time of an `apply`.",
 )
+@options.with_models(
+    "The models that a model's business logic calls, where the layout does not say; repeatable."
+)
+@click.option(
+    "--check",
+    is_flag=True,
+    help="Start Triton on each exported repository and send each model a request.",
+)
+@options.shapes("--check: dims of an input that the model leaves open; repeatable.")
+@options.dynamic_shape
 @options.device_urls(
     "Where nginx finds a device's Triton (HTTP; gRPC on the next port). Repeatable."
 )
+@click.pass_context
 def export(
+    ctx: click.Context,
+    /,
     layout: Path,
     model_repository: Path,
     output: Path,
@@ -52,6 +66,10 @@ def export(
     triton_image: str | None,
     current: Path | None,
     urls: tuple[tuple[str, str], ...],
+    with_models: tuple[tuple[str, tuple[str, ...]], ...],
+    check: bool,
+    shapes: tuple[tuple[str | None, str, tuple[int, ...]], ...],
+    dynamic_shape: int | None,
     output_format: str,
 ) -> None:
     """Write the Triton repositories and manifests of LAYOUT.
@@ -82,6 +100,30 @@ def export(
         current=layouts.load(current) if current else None,
         urls=dict(urls),
         triton_image=triton_image or exporting.compose.TRITON_IMAGE,
+        with_models=_calls(ctx, with_models),
+        warn=log.warning,
     )
-    document = {"folders": {folder.name: str(folder) for folder in folders}}
-    emit(document, output_format, lambda: "\n".join(f"Wrote {folder}" for folder in folders))
+    document: dict[str, Any] = {"folders": {folder.name: str(folder) for folder in folders}}
+    lines = [f"Wrote {folder}" for folder in folders]
+    if check:
+        from analyzer.deploy.smoke_test import check_repositories
+        from analyzer.load.inputs import Inputs
+
+        if "triton" not in document["folders"]:
+            raise click.BadParameter("it needs --format triton.", param_hint="--check")
+        inputs = Inputs(shapes, open_dim=dynamic_shape, repository=model_repository)
+        answered = check_repositories(output / "triton", log.info, inputs)
+        document["first_response_ms"] = answered
+        lines.append(f"Every model of {len(answered)} repositories loaded and answered.")
+    emit(document, output_format, lambda: "\n".join(lines))
+
+
+def _calls(
+    ctx: click.Context, given: tuple[tuple[str, tuple[str, ...]], ...]
+) -> dict[str, tuple[str, ...]]:
+    """By model, what its business logic calls, of the option and the file's `models:` section."""
+    from analyzer.cli import models_section
+
+    section = ctx.meta.get("model_placer.models", {})
+    entries = models_section.read(section, ctx.meta.get("model_placer.config_file", Path()))
+    return {**{n: e.with_models for n, e in entries.items() if e.with_models}, **dict(given)}

@@ -18,7 +18,7 @@ from typing import Any
 
 from analyzer.cli import values
 from analyzer.cli.command import nearest
-from analyzer.measure.sweep import Sweep
+from analyzer.measure.grid import Sweep
 from profiles.errors import InputError
 
 Reader = Callable[[Any], Any]
@@ -42,7 +42,7 @@ LOAD: dict[str, Reader] = {
     "sequence_length": values.count,
 }
 NEVER_EMPTY = {"batch_sizes", "concurrency"}
-OTHERS = ("members", "shapes", "input_data")
+OTHERS = ("members", "shapes", "input_data", "random_ranges")
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,7 @@ class ModelEntry:
     sweep: Mapping[str, Any]  # fields of Sweep
     shapes: Mapping[str, tuple[int, ...]]
     input_data: str | None
+    ranges: Mapping[str, tuple[float, float]]  # of random data
     with_models: tuple[str, ...]  # members by name: an ensemble's are known without
 
     def changed(self, sweep: Sweep) -> Sweep:
@@ -75,11 +76,17 @@ def _entry(value: Any, where: str) -> ModelEntry:
         given.get("shapes"),
         f"{where}: shapes",
     )
+    ranges = _value(
+        lambda ranges: values.mapping(ranges or {}, "{request_output_len: [64, 512]}"),
+        given.get("random_ranges"),
+        f"{where}: random_ranges",
+    )
     data = given.get("input_data")
     return ModelEntry(
         sweep,
         {n: _value(values.dims, dims, f"{where}: shapes: {n}") for n, dims in shapes.items()},
         None if data is None else _value(values.text, data, f"{where}: input_data"),
+        {n: _value(values.limits, w, f"{where}: random_ranges: {n}") for n, w in ranges.items()},
         tuple(members),
     )
 

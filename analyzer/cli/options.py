@@ -54,6 +54,35 @@ def shapes(
     return click.option("--shape", "shapes", type=kind, multiple=True, metavar=metavar, help=text)
 
 
+def with_models(text: str) -> Decorator:
+    """`--with-models MODEL=OTHER,...`."""
+    return click.option(
+        "--with-models",
+        type=Value(values.with_models, "with_models"),
+        multiple=True,
+        metavar="MODEL=OTHER,...",
+        help=text,
+    )
+
+
+dynamic_shape = click.option(
+    "--dynamic-shape",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="The size of every dim that a model leaves open and neither --shape nor the model's "
+    "directory (a warm-up sample, a CUDA graph, an ONNX file) tells.",
+)
+
+
+random_ranges = click.option(
+    *("--random-range", "random_ranges"),
+    type=Value(values.random_range, "random_range"),
+    multiple=True,
+    metavar="[MODEL/]INPUT=LEAST:GREATEST",
+    help="The values of random data, such as request_output_len=64:512; repeatable.",
+)
+
+
 def input_data(text: str) -> Decorator:
     """`--input-data random|zero|PATH`."""
     return click.option("--input-data", default="random", metavar="random|zero|PATH", help=text)

@@ -20,16 +20,19 @@ from analyzer.cli.options import (
     NUMBERS,
     PATH,
     PERCENT,
+    dynamic_shape,
     input_data,
     launch_mode,
     model_repository,
     models,
+    random_ranges,
     shapes,
     store,
     triton_image,
+    with_models,
 )
 from analyzer.cli.values import Value
-from profiles.errors import InputError
+from profiles.errors import InputError, LeftOutError
 
 if TYPE_CHECKING:
     from analyzer.measure.loop import Progress
@@ -89,13 +92,9 @@ if TYPE_CHECKING:
     metavar="NAME[:SETTING=VALUE,...]",
     help="Where on the host instances run, such as near:cpu-cores=0-3,numa-node=0; each is tried.",
 )
-@option(
-    "--with-models",
-    type=Value(values.with_models, "with_models"),
-    multiple=True,
-    metavar="MODEL=OTHER,...",
-    help="The models that a model's business logic calls: loaded and measured with it. An "
-    "ensemble's are known; repeatable.",
+@with_models(
+    "The models that a model's business logic calls: loaded and measured with it. An "
+    "ensemble's are known; repeatable."
 )
 @option(
     "--sequence-length",
@@ -104,6 +103,8 @@ if TYPE_CHECKING:
     help="Of stateful models: requests in a sequence, give or take a fifth.",
 )
 @shapes()
+@dynamic_shape
+@random_ranges
 @input_data(
     "What requests carry; a file in perf_analyzer's JSON format, or a directory of tensors."
 )
@@ -160,7 +161,8 @@ if TYPE_CHECKING:
     "--latency-percentile",
     type=click.Choice(["50", "90", "95", "99"]),
     default="50",
-    help="The latency percentile that must settle; the tail takes many times as long.",
+    help="The latency percentile that must settle. One above 50 gets the requests that it takes to "
+    "hold a limit against it, for six times --max-duration at most.",
 )
 @option(
     "--max-duration",
@@ -198,8 +200,35 @@ if TYPE_CHECKING:
     metavar="MS",
     help="Of --search auto: points above it, at --latency-percentile, do not count.",
 )
+@option(
+    "--first-response-limit",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="MS",
+    help="The same for the time to a decoupled model's first response.",
+)
+@option(
+    "--between-responses-limit",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="MS",
+    help="The same for the time between a decoupled model's responses.",
+)
+@option(
+    "--part-load",
+    type=Value(values.part_load, "auto|none|percents"),
+    default="none",
+    metavar="auto|none|20,50,80,95",
+    help="Measure each model also at these percents of its throughput, by requests that arrive at "
+    "random: `place` then knows what it needs and how late it answers at the rate that it carries. "
+    "auto: the least that tells the curve, half as many points as the grid has at most.",
+)
 @option("--remeasure", is_flag=True, help="Measure points again that the store has.")
 @option("--retry-failed", is_flag=True, help="Measure points again that failed.")
+@option(
+    "--strict",
+    is_flag=True,
+    help="Measure nothing where a model cannot be measured; else it is left out, and the exit code "
+    "is 2 at the end.",
+)
 @option(
     "--shard",
     type=Value(values.shard, "shard"),
@@ -292,6 +321,14 @@ def profile(ctx: click.Context, /, output_format: str, done: Path | None, **opti
         )
     if failure is not None:
         raise failure
+    # Of a shard they are said: to try it again would change nothing.
+    if outcome.left_out and chosen.shard is None:
+        every = len(outcome.left_out) + len({m.model for m in outcome.measurements})
+        reasons = "\n  ".join(outcome.left_out.values())
+        raise LeftOutError(
+            f"{len(outcome.left_out)} of {every} models were left out; all others are measured."
+            f"\n  {reasons}"
+        )
 
 
 def _refuse_idle(ctx: click.Context, options: dict[str, Any]) -> None:
@@ -331,36 +368,46 @@ def _options(given: dict[str, Any], meta: Mapping[str, Any]) -> Options:
     from analyzer.cli import models_section
     from analyzer.load.inputs import Inputs
     from analyzer.load.steady_state import SteadyStateRule
+    from analyzer.measure.grid import Sweep
     from analyzer.measure.options import Options
     from analyzer.measure.search import Search
-    from analyzer.measure.sweep import Sweep
     from analyzer.measure.watchdog import Patience
     from analyzer.triton.options import LaunchOptions
 
     names = {field.name for field in dataclasses.fields(Sweep)}
     image = {"image": given["triton_image"]} if given["triton_image"] else {}
-    search = Search(given["goal"], given["latency_limit"], int(given["latency_percentile"]))
+    search = Search(
+        given["goal"],
+        given["latency_limit"],
+        int(given["latency_percentile"]),
+        given["first_response_limit"],
+        given["between_responses_limit"],
+    )
     chosen: dict[str, Any] = {
         name: value for name, value in given.items() if name in names and value is not None
     }
     sweep = Sweep(**chosen)
     section = meta.get("model_placer.models", {})
     entries = models_section.read(section, meta.get("model_placer.config_file", Path()))
-    with_models = dict(given["with_models"])
+    calls = dict(given["with_models"])
     for name, entry in entries.items():
-        with_models[name] = (*with_models.get(name, ()), *entry.with_models)
+        calls[name] = (*calls.get(name, ()), *entry.with_models)
     return Options(
         model_repository=given["model_repository"],
         store=given["store"],
         models=given["models"],
         sweep=sweep,
         sweep_by_model={name: entry.changed(sweep) for name, entry in entries.items()},
-        with_models=with_models,
+        with_models=calls,
         inputs=Inputs(
             given["shapes"],
             given["input_data"],
             {name: entry.shapes for name, entry in entries.items()},
             {n: entry.input_data for n, entry in entries.items() if entry.input_data is not None},
+            open_dim=given["dynamic_shape"],
+            repository=given["model_repository"],
+            ranges=given["random_ranges"],
+            ranges_by_model={name: entry.ranges for name, entry in entries.items()},
         ),
         launch=LaunchOptions(
             mode=given["launch_mode"],
@@ -377,9 +424,11 @@ def _options(given: dict[str, Any], meta: Mapping[str, Any]) -> Options:
         ),
         patience=Patience(model_s=given["answer_timeout"], load_s=given["load_timeout"]),
         search=None if given["search"] == "grid" else search,
+        part_load=given["part_load"],
         load_generator=given["load_generator"],
         shared_memory=given["shared_memory"],
         remeasure=given["remeasure"],
         retry_failed=given["retry_failed"],
+        strict=given["strict"],
         shard=given["shard"],
     )

@@ -6,6 +6,7 @@ sentence that says what is expected. `Value` makes an option's type of one.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
@@ -184,6 +185,16 @@ def shard(value: Any) -> Any:
     return Shard(int(match[1]), int(match[2]))
 
 
+def part_load(value: Any) -> Any:
+    """Parts of the throughput, 0 to 1, from `20,50,80`; `auto`; nothing from `none`."""
+    if value in ("auto", "none"):
+        return "auto" if value == "auto" else ()
+    percents = values_of(whole)(value)
+    if not all(1 <= percent <= 99 for percent in percents):
+        raise ValueError(f"{value!r} is neither auto nor none, nor percents from 1 to 99")
+    return tuple(percent / 100 for percent in percents)
+
+
 def dims(value: Any) -> tuple[int, ...]:
     """The dims of an input, without the batch."""
     return values_of(whole)(value)
@@ -195,6 +206,29 @@ def shape(value: Any) -> tuple[str | None, str, tuple[int, ...]]:
     if not match:
         raise ValueError(f"{value!r} is not [MODEL/]INPUT:D1,D2,...")
     return match["model"], match["name"], dims(match["dims"])
+
+
+def limits(value: Any) -> tuple[float, float]:
+    """The least and the greatest value, from `64:512` or `[64, 512]`."""
+    words = value.split(":") if isinstance(value, str) else value
+    if not isinstance(words, list | tuple) or len(words) != 2:
+        raise ValueError(f"{value!r} is not LEAST:GREATEST, e.g. 64:512")
+    try:
+        low, high = (float(str(word)) for word in words)
+    except ValueError:
+        raise ValueError(f"{value!r} is not LEAST:GREATEST, e.g. 64:512") from None
+    if not (math.isfinite(low) and math.isfinite(high) and low <= high):
+        raise ValueError(f"{value!r}: the least is above the greatest, or one is no number")
+    return low, high
+
+
+def random_range(value: Any) -> tuple[str | None, str, tuple[float, float]]:
+    """Model or None, input and limits of its random data, from `[MODEL/]INPUT=64:512`."""
+    name, _, words = str(value).rpartition("=")
+    model, slash, input_ = name.partition("/")
+    if not name or not words or (slash and not input_):
+        raise ValueError(f"{value!r} is not [MODEL/]INPUT=LEAST:GREATEST")
+    return (model, input_, limits(words)) if slash else (None, name, limits(words))
 
 
 def device_url(value: Any) -> tuple[str, str]:

@@ -9,6 +9,7 @@ import click
 
 from analyzer.cli import options
 from analyzer.cli.command import command, emit, log
+from analyzer.report.terminal import paint
 from analyzer.report.text_table import text_table
 from profiles.errors import NoAnswerError
 
@@ -36,12 +37,15 @@ if TYPE_CHECKING:
 @options.launch_mode(["local", "docker"], "How Tritons are started.")
 @options.triton_image()
 @options.shapes()
+@options.dynamic_shape
+@options.random_ranges
 @options.input_data("What requests carry, as for `profile`.")
 @click.option(
     "--store",
     type=options.PATH,
     help="Keep what models on one device did to each other in this store, for `place`.",
 )
+@click.option("-o", "--output", type=options.PATH, help="Write the result (YAML), for `report`.")
 def verify(
     layout: Path,
     model_repository: Path,
@@ -52,18 +56,23 @@ def verify(
     launch_mode: Literal["local", "docker"],
     triton_image: str | None,
     shapes: tuple[tuple[str | None, str, tuple[int, ...]], ...],
+    dynamic_shape: int | None,
+    random_ranges: tuple[tuple[str | None, str, tuple[float, float]], ...],
     input_data: str,
     store: Path | None,
+    output: Path | None,
     output_format: str,
 ) -> None:
     """Run LAYOUT under its placed load and check what it promised. Exit code 1: it does not hold.
 
     \b
     model-placer verify layout.yaml -m model_repository --duration 30s --store profiles.db
+    model-placer verify layout.yaml -m model_repository -o verification.yaml
     model-placer verify layout.yaml -m model_repository --url t4-1=10.0.0.5:8000
     """  # noqa: D301
     from dataclasses import asdict
 
+    from analyzer.deploy import verification_file
     from analyzer.deploy import verify as verifying
     from analyzer.load.inputs import Inputs
     from placement.layout import layout as layouts
@@ -75,10 +84,22 @@ def verify(
         ramp,
         dict(urls),
         options.launch_options(launch_mode, triton_image),
-        Inputs(shapes, input_data),
+        Inputs(
+            shapes,
+            input_data,
+            open_dim=dynamic_shape,
+            repository=model_repository,
+            ranges=random_ranges,
+        ),
         store,
     )
     seen = verifying.verify(layouts.load(layout), how, log.info, log.warning)
+    if output is not None:
+        record = verification_file.VerificationRecord(
+            str(layout), duration, tolerance, seen, verification_file.now()
+        )
+        verification_file.save(record, output)
+        log.info("Verification: %s", output)
     emit({"holds": seen.holds, **asdict(seen)}, output_format, lambda: table(seen))
     if not seen.holds:
         reasons = "\n  ".join(verifying.broken(seen.checks))
@@ -95,12 +116,15 @@ def table(seen: Verification) -> str:
             _amount(check.predicted, check.unit),
             _amount(check.measured, check.unit),
             _difference(check),
-            {True: "pass", False: "FAIL", None: "-"}[check.holds],
+            {True: paint("pass", "green"), False: paint("FAIL", "red"), None: "-"}[check.holds],
         ]
         for check in seen.checks
     ]
     text = text_table(
-        ["device", "model", "figure", "predicted", "measured", "difference", "holds"], rows, left=3
+        ["device", "model", "figure", "predicted", "measured", "difference", "holds"],
+        rows,
+        left=3,
+        least=["difference"],
     )
     headroom = seen.headroom
     if headroom is not None:

@@ -229,10 +229,12 @@ def same(server: ModelConfig, meant: ModelConfig) -> bool:
     """
     if server.max_batch_size != meant.max_batch_size:
         return False
-    if meant.instance_group and [max(1, g.count) for g in meant.instance_group] != [
-        g.count for g in server.instance_group
-    ]:
-        return False
+    if meant.instance_group:
+        counts = zip(meant.instance_group, server.instance_group, strict=False)
+        if len(meant.instance_group) != len(server.instance_group) or any(
+            ours.count not in {0, theirs.count} for ours, theirs in counts
+        ):
+            return False
     for ours, theirs in zip(meant.instance_group, server.instance_group, strict=False):
         if ours.host_policy not in {"", theirs.host_policy}:
             return False

@@ -1,8 +1,10 @@
 """Compares what was measured under load with what the layout predicts.
 
-Judged are, each within the tolerance: throughput, which must not be less than predicted; memory and
-utilization of each device, which must not be more; and the demanded latency limit, to which no
-tolerance applies.
+Promises to callers are judged: throughput, which must not be less than predicted by more than the
+tolerance, and the demanded latency limit, to which no tolerance applies. Memory of each device is
+judged by its limit, to which none applies either; utilization fails only where it passes the limit
+that placing was given by more than the tolerance. A difference from the forecast is told, and fails
+nothing by itself; without a limit a device's use is shown alone.
 """
 
 from __future__ import annotations
@@ -193,16 +195,24 @@ def _use(
     if measured is None:
         return replace(check, reason="not visible from here")
     expected = min(predicted, 100.0) if what == "utilization" else predicted
-    if measured <= expected * (1 + tolerance):
-        return replace(check, holds=True)
+    amount = f"{device.name} uses {_amount(measured, unit)} of {what}"
+    forecast = f"predicted: {_amount(expected, unit)}"
+    off = measured > expected * (1 + tolerance)
     limit = device.capacity.get(what)
-    beyond = limit is not None and measured > limit
-    amount = _amount(measured, unit)
+    if limit is None:
+        told = f"{amount}, {forecast}; " if off else ""
+        return replace(check, reason=f"{told}the layout has no limit on it")
+    may = limit if what == "memory" else limit * (1 + tolerance)
+    if measured > may:
+        return replace(
+            check,
+            holds=False,
+            reason=f"{amount}, its limit is {_amount(limit, unit)} ({forecast})",
+        )
     return replace(
         check,
-        holds=False,
-        reason=f"{device.name} uses {amount} of {what}, predicted: "
-        f"{_amount(expected, unit)}" + (f"; its limit is {_amount(limit, unit)}" if beyond else ""),
+        holds=True,
+        reason=f"{amount}, {forecast}; its limit holds" if off else None,
     )
 
 

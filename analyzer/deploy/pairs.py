@@ -19,7 +19,7 @@ from analyzer.deploy.run_layout import RunningServer, start
 from analyzer.devices.gpu import Gpu
 from analyzer.devices.open_device import open_device
 from analyzer.measure.options import Options
-from analyzer.measure.plan import read_models
+from analyzer.measure.plan import chosen_names
 from placement.layout import Layout, PlacedDevice, Resident
 from placement.problem import slowdown
 from placement.problem.slowdown import PRIOR_WEIGHT, USE, Runner
@@ -156,7 +156,7 @@ def run(
     with open_device(options.gpus, options.launch.cpus) as found:
         device, on_gpu = found.device_type, isinstance(found, Gpu)
         name = found.uuid if isinstance(found, Gpu) else "cpu"
-    asked = set(read_models(options))
+    asked = set(chosen_names(options))
     with ProfileStore(options.store, read_only=True) as store:
         profile, rows = up_to_date(store.measurements()).rows, store.colocations()
     models = {m: c for m, c in candidates(profile, device.name).items() if m in asked}

@@ -62,6 +62,9 @@ class LoadResult:
     completed: int | None = None  # successes in the whole run, as the server must count them
     responses: int = 0  # to the requests of the span, of a decoupled model
     first_response: Latency | None = None  # of a decoupled model; `latency` is to the last one
+    between_responses: Latency | None = None  # of a decoupled model: from one to the next
+    too_few: str | None = None  # what the figures lack, of a slow model
+    unanswered: str | None = None  # requests that were still in flight when nobody waited longer
 
     @property
     def duration_s(self) -> float:
@@ -75,6 +78,10 @@ class Generator(Protocol):
     @property
     def protocol(self) -> Via:
         """The protocol to prepare requests for; `grpc` is aimed at the server's gRPC address."""
+
+    @property
+    def last_answer_s(self) -> float:
+        """When a response last came in this run, by time.monotonic; 0 where nothing is known."""
 
     def aim(self, url: str, requests: Sequence[PreparedRequest]) -> None:
         """Send these requests, in turn, to the server at `url` (host:port) from now on."""

@@ -1,5 +1,9 @@
 """Real input data: perf_analyzer's JSON format, or a directory with a file per input.
 
+In a directory `INPUT` or `INPUT.bin` has a tensor's bytes, `INPUT.npy` a NumPy array with its own
+type and shape; of a BYTES input `INPUT` or `INPUT.txt` has text with one element per line, and what
+is no text (`INPUT.jpg`) is one element.
+
 The format is that of perf_analyzer's docs/input_data.md: `{"data": [{INPUT: tensor, ...}, ...]}`,
 where a tensor is a list of values in row-major order, `{"b64": text}`, or
 `{"content": either of these, "shape": [...]}`; shapes leave out the batch. Lists in place of the
@@ -10,7 +14,9 @@ from __future__ import annotations
 
 import base64
 import binascii
+import io
 import itertools
+import math
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,23 +30,28 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+NPY = b"\x93NUMPY"  # what a .npy file begins with
+
+
 @dataclass(frozen=True)
 class Given:
     """A tensor given in a file."""
 
-    values: Sequence[Any] | bytes  # flat or nested, or the tensor as it goes over the wire
+    values: Sequence[Any] | bytes | NDArray[Any]  # flat or nested; over the wire; of a .npy file
     shape: tuple[int, ...] | None  # without the batch; None: as the model or --shape says
     where: str  # for messages
 
     def array(self, datatype: str, shape: Sequence[int]) -> NDArray[Any]:
         """The tensor in this shape; raises InputError when the values do not match it."""
         import numpy as np
-        from tritonclient.utils import deserialize_bytes_tensor, triton_to_np_dtype
+        from tritonclient.utils import triton_to_np_dtype
 
         dtype = triton_to_np_dtype(datatype)
         try:
+            if isinstance(self.values, np.ndarray):
+                return _cast(self.values, dtype).reshape(shape)
             if isinstance(self.values, bytes) and datatype == "BYTES":
-                return np.array(deserialize_bytes_tensor(self.values)).reshape(shape)
+                return _elements(self.values, shape)
             if isinstance(self.values, bytes):
                 return np.frombuffer(self.values, dtype).reshape(shape)
             values = list(_flat(self.values))
@@ -68,8 +79,7 @@ def read_sequences(
     Parameters
     ----------
     path
-        A JSON file, or a directory with one file per input: the tensor's bytes, or for BYTES
-        inputs text with one element per line.
+        A JSON file, or a directory with one file per input.
     datatypes
         Triton's data type of each input of the model.
 
@@ -107,14 +117,73 @@ def _read_directory(path: Path, datatypes: Mapping[str, str]) -> dict[str, Given
     entry = {}
     for file in sorted(path.iterdir()):
         where = f"--input-data {file}"
-        if datatypes.get(file.name) == "BYTES":
-            lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
-            entry[file.name] = Given(lines, None, where)
+        name = file.name if file.name in datatypes else file.stem
+        name = name if name in datatypes else file.name
+        if name in entry:
+            raise InputError(f"{where}: input {name} has another file in the directory.")
+        content = file.read_bytes()
+        if content.startswith(NPY):
+            array = _npy(content, where)
+            entry[name] = Given(array, array.shape, where)
+        elif datatypes.get(name) == "BYTES":
+            entry[name] = Given(_lines(content), None, where)
         else:
-            entry[file.name] = Given(file.read_bytes(), None, where)
+            entry[name] = Given(content, None, where)
     if not entry:
         raise InputError(f"--input-data {path}: the directory is empty")
     return entry
+
+
+def _npy(content: bytes, where: str) -> NDArray[Any]:
+    """The array of a .npy file; raises InputError where it is none that a tensor could be."""
+    import numpy as np
+
+    try:
+        array: NDArray[Any] = np.load(io.BytesIO(content), allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise InputError(f"{where} is not a NumPy array of numbers or text: {error}") from None
+    return array
+
+
+def _cast(array: NDArray[Any], dtype: Any) -> NDArray[Any]:
+    """The array in a tensor's type; raises TypeError where that would change its values' kind."""
+    import numpy as np
+
+    if dtype == np.object_:
+        elements = [
+            v if isinstance(v, bytes) else str(v).encode() for v in array.flatten().tolist()
+        ]
+        return np.array(elements, dtype=np.object_)
+    return array.astype(dtype, casting="same_kind")
+
+
+def _lines(content: bytes) -> list[str] | bytes:
+    """The lines of a text; what is no text is one element, an image's bytes, say."""
+    try:
+        return content.decode().splitlines()
+    except UnicodeDecodeError:
+        return content
+
+
+def _elements(content: bytes, shape: Sequence[int]) -> NDArray[Any]:
+    """The elements of a BYTES tensor as it goes over the wire; else the whole, if it has one.
+
+    Raises ValueError or struct.error where it is neither.
+    """
+    import numpy as np
+    from tritonclient.utils import deserialize_bytes_tensor
+
+    wanted = math.prod(shape)
+    try:
+        found = np.array(deserialize_bytes_tensor(content), dtype=np.object_)
+        if len(found) == wanted and sum(map(len, found)) + 4 * wanted == len(content):
+            return found.reshape(shape)
+    except (ValueError, struct.error):
+        if wanted != 1:
+            raise
+    if wanted != 1:
+        raise ValueError(f"it has {len(found)} elements")
+    return np.array([content], dtype=np.object_).reshape(shape)
 
 
 def _read_json(path: Path) -> tuple[list[list[dict[str, Given]]], bool]:
@@ -150,7 +219,8 @@ def _given(value: Any, where: str) -> Given:
         value = value.get("content", value)
     if isinstance(value, dict) and isinstance(value.get("b64"), str):
         try:
-            value = base64.b64decode(value["b64"], validate=True)
+            text = "".join(value["b64"].split()).rstrip("=")
+            value = base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
         except binascii.Error as error:
             raise InputError(f"{where} is not base64: {error}") from None
     if isinstance(value, (int, float, str, bool)):

@@ -10,19 +10,16 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-from analyzer.load import input_data, wire
+from analyzer.load import found_shapes, input_data, random_data, serialize
 from analyzer.load.generator import PreparedRequest, Via
 from analyzer.load.input_data import Given
 from analyzer.load.model_inputs import ModelInput, ModelInputs, describe
+from analyzer.load.random_data import Ranges
 from analyzer.load.sequences import lengths
+from analyzer.load.serialize import Ends, Places, Tensors
 from analyzer.load.shared_memory import Blocks
-from analyzer.load.wire import Ends, Places, Tensors
 from profiles.errors import InputError
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 ROUND = 4  # different random requests, sent in turn
 MOST_BYTES = 2**31 - 1  # of a request: what protobuf can carry
@@ -42,11 +39,24 @@ class Inputs:
     data: str = "random"  # or zero, or a file or directory that load.input_data reads
     shapes_by_model: Mapping[str, Mapping[str, tuple[int, ...]]] = field(default_factory=dict)
     data_by_model: Mapping[str, str] = field(default_factory=dict)  # in place of `data`
+    open_dim: int | None = None  # in place of each open dim that nothing else tells
+    repository: Path | None = None  # whose models' directories may tell dims
+    ranges: Sequence[tuple[str | None, str, tuple[float, float]]] = ()  # of random data, as shapes
+    ranges_by_model: Mapping[str, Ranges] = field(default_factory=dict)
 
     def of(self, model: str) -> dict[str, tuple[int, ...]]:
-        """Dims by input of a model, as far as given."""
+        """Dims by input of a model, as far as given or found in its directory."""
         shapes = {name: dims for owner, name, dims in self.shapes if owner in (None, model)}
-        return {**shapes, **self.shapes_by_model.get(model, {})}
+        return {**self.found(model)[0], **shapes, **self.shapes_by_model.get(model, {})}
+
+    def found(self, model: str) -> tuple[Mapping[str, tuple[int, ...]], str]:
+        """Dims by input that the model's directory tells, and where it does."""
+        return ({}, "") if self.repository is None else found_shapes.read(self.repository / model)
+
+    def ranges_of(self, model: str) -> Ranges:
+        """Ranges of random data by input of a model, as far as given."""
+        ranges = {name: limits for owner, name, limits in self.ranges if owner in (None, model)}
+        return {**ranges, **self.ranges_by_model.get(model, {})}
 
     def data_of(self, model: str) -> str:
         """`random`, `zero`, or the file or directory with the model's data."""
@@ -73,6 +83,8 @@ class Inputs:
             model,
             batch_size,
             shapes=self.of(model),
+            open_dim=self.open_dim,
+            ranges=self.ranges_of(model),
             data=self.data_of(model),
             via=via,
             sequence_length=sequence_length,
@@ -86,8 +98,10 @@ def make_requests(
     batch_size: int,
     *,
     shapes: Mapping[str, tuple[int, ...]] | None = None,
+    open_dim: int | None = None,
     data: str | Path = "random",
     seed: int = 0,
+    ranges: Ranges | None = None,
     via: Via = "http",
     sequence_length: int = 20,
     blocks: Blocks | None = None,
@@ -107,10 +121,14 @@ def make_requests(
         Inferences in one request.
     shapes
         Sizes of variable dims by input, without the batch; inputs of other models are ignored.
+    open_dim
+        The size of each variable dim of an input that `shapes` does not have.
     data
         `random`, `zero`, or a file or directory that `input_data.read` takes.
     seed
         Of random data.
+    ranges
+        Of random data, by input: the least and the greatest value.
     via
         The generator's protocol; `url` is the HTTP address all the same.
     sequence_length
@@ -129,14 +147,19 @@ def make_requests(
     """
     described = describe(url, model)
     check_protocol(described, via)
+    shapes = with_open_dims(described, shapes or {}, open_dim)
     if via == "perf_analyzer":  # which makes sequences itself
-        every = make_tensors(described, batch_size, shapes=shapes or {}, data=data, seed=seed)
-        return [r for tensors in every for r in wire.for_perf_analyzer(described, tensors)]
+        every = make_tensors(
+            described, batch_size, shapes=shapes, data=data, seed=seed, ranges=ranges
+        )
+        return [r for tensors in every for r in serialize.for_perf_analyzer(described, tensors)]
     if described.decoupled:
         via = "grpc"
-    prepare = {"http": wire.for_http, "grpc": wire.for_grpc}[via]
+    prepare = {"http": serialize.for_http, "grpc": serialize.for_grpc}[via]
     if described.idle_limit_s is None:
-        every = make_tensors(described, batch_size, shapes=shapes or {}, data=data, seed=seed)
+        every = make_tensors(
+            described, batch_size, shapes=shapes, data=data, seed=seed, ranges=ranges
+        )
         places = _placed(url, described, every, blocks)
         return [prepare(described, tensors, None, places) for tensors in every]
     if batch_size != 1:
@@ -145,7 +168,7 @@ def make_requests(
         )
     made: dict[tuple[int, Ends], PreparedRequest] = {}  # few tensors make many steps
     requests = []
-    sequences = _sequences(described, shapes or {}, data, seed, sequence_length)
+    sequences = _sequences(described, shapes, data, seed, sequence_length, ranges)
     places = _placed(url, described, [step for steps in sequences for step in steps], blocks)
     for sequence in sequences:
         for number, tensors in enumerate(sequence):
@@ -162,10 +185,12 @@ def _sequences(
     data: str | Path,
     seed: int,
     length: int,
+    ranges: Ranges | None,
 ) -> list[list[Tensors]]:
     """The tensors of each step of each sequence."""
     if data in {"random", "zero"}:
-        pool, told = [make_tensors(described, 1, shapes=shapes, data=data, seed=seed)], False
+        made = make_tensors(described, 1, shapes=shapes, data=data, seed=seed, ranges=ranges)
+        pool, told = [made], False
     else:
         datatypes = {entry.name: entry.datatype for entry in described.inputs}
         groups, told = input_data.read_sequences(Path(data), datatypes)
@@ -177,6 +202,41 @@ def _sequences(
         return pool
     steps = itertools.cycle(pool[0])
     return [[next(steps) for _ in range(wanted)] for wanted in lengths(length)]
+
+
+def with_open_dims(
+    described: ModelInputs, shapes: Mapping[str, tuple[int, ...]], open_dim: int | None
+) -> Mapping[str, tuple[int, ...]]:
+    """The shapes, and those of open inputs that they lack, with `open_dim` for every open dim."""
+    if open_dim is None:
+        return shapes
+    lacking = {
+        entry.name: tuple(open_dim if dim == -1 else dim for dim in entry.dims)
+        for entry in described.inputs
+        if -1 in entry.dims and not entry.optional
+    }
+    return {**lacking, **shapes}
+
+
+def check_dims(described: ModelInputs, shapes: Mapping[str, tuple[int, ...]]) -> None:
+    """Raise InputError where inputs have open dims; it has the options that set all of them."""
+    open_ones = [
+        entry
+        for entry in described.inputs
+        if -1 in entry.dims and not entry.optional and entry.name not in shapes
+    ]
+    if not open_ones:
+        return
+    which = ", ".join(f"input {e.name} has variable dims {list(e.dims)}" for e in open_ones)
+    options = " ".join(
+        f"--shape {described.model}/{entry.name}:"
+        + ",".join("8" if dim == -1 else str(dim) for dim in entry.dims)
+        for entry in open_ones
+    )
+    raise InputError(
+        f"{described.model}: {which}; set them, e.g. {options}, or all such dims by "
+        "--dynamic-shape 8"
+    )
 
 
 def check_protocol(described: ModelInputs, via: Via) -> None:
@@ -195,6 +255,7 @@ def make_tensors(
     shapes: Mapping[str, tuple[int, ...]],
     data: str | Path = "random",
     seed: int = 0,
+    ranges: Ranges | None = None,
 ) -> list[Tensors]:
     """The tensors of each request; see `make_requests`."""
     model, limit = described.model, described.max_batch_size
@@ -205,6 +266,7 @@ def make_tensors(
         )
     if data not in {"random", "zero"}:
         return _given_tensors(described, batch_size, shapes, Path(data))
+    check_dims(described, shapes)
     import numpy as np
 
     generator = np.random.default_rng(seed)
@@ -215,9 +277,12 @@ def make_tensors(
         if not entry.optional or entry.name in shapes
     }
     _check_size(model, wanted.values())
+    limits = random_data.lengths(wanted) | dict(ranges or {})
     return [
         {
-            name: _filled(datatype, shape, generator if data == "random" else None)
+            name: random_data.filled(
+                datatype, shape, generator if data == "random" else None, limits.get(name)
+            )
             for name, (datatype, shape) in wanted.items()
         }
         for _ in range(ROUND if data == "random" else 1)
@@ -272,7 +337,10 @@ def _single(
         tensor = given.get(entry.name)
         if tensor is not None:
             # A shape beside the data stands above --shape, as perf_analyzer has it.
-            shape = _shape(described.model, entry, tensor.shape or shapes.get(entry.name))
+            given_shape = tensor.shape
+            if given_shape and described.max_batch_size and len(given_shape) > len(entry.dims):
+                given_shape = given_shape[1:] if given_shape[0] == 1 else given_shape
+            shape = _shape(described.model, entry, given_shape or shapes.get(entry.name))
             tensors[entry.name] = tensor.array(entry.datatype, shape)
         elif not entry.optional:
             raise InputError(
@@ -290,9 +358,10 @@ def _shape(model: str, entry: ModelInput, given: Sequence[int] | None) -> list[i
             )
         return list(given)
     if -1 in own:
+        dims = ",".join("8" if dim == -1 else str(dim) for dim in own)
         raise InputError(
-            f"{model}: input {name} has variable dims {own}; set them, e.g. --shape {name}:"
-            + ",".join("8" if dim == -1 else str(dim) for dim in own)
+            f"{model}: input {name} has variable dims {own}; set them, e.g. --shape "
+            f"{model}/{name}:{dims}"
         )
     return own
 
@@ -305,21 +374,6 @@ def _check_size(model: str, tensors: Iterable[tuple[str, Sequence[int]]]) -> Non
             f"{model}: a request of {total / 1e9:.3g} GB is more than the "
             f"{MOST_BYTES / 1e9:.3g} GB that can be sent: use smaller dims (--shape) or batches."
         )
-
-
-def _filled(datatype: str, shape: Sequence[int], generator: Any) -> NDArray[Any]:
-    """A tensor of random values, or of zeros without a generator."""
-    import numpy as np
-    from tritonclient.utils import triton_to_np_dtype
-
-    if datatype == "BYTES":
-        return np.full(shape, b"model placer" if generator else b"", dtype=np.object_)
-    dtype = triton_to_np_dtype(datatype)
-    if generator is None:
-        return np.zeros(shape, dtype=dtype)
-    if datatype in {"FP16", "FP32", "FP64", "BF16"}:
-        return np.asarray(generator.random(shape).astype(dtype))
-    return np.asarray(generator.integers(0, 2, shape).astype(dtype))  # valid as index and as mask
 
 
 def _placed(
@@ -335,5 +389,7 @@ def _placed(
         for name, array in tensors.items()
         if array.size  # Triton takes no empty place
     }
-    places = blocks.place(url, [wire.raw(array, datatype) for array, datatype in arrays.values()])
+    places = blocks.place(
+        url, [serialize.raw(array, datatype) for array, datatype in arrays.values()]
+    )
     return dict(zip(arrays, places, strict=True))

@@ -31,6 +31,7 @@ class ModelInputs:
     inputs: tuple[ModelInput, ...]
     decoupled: bool = False
     idle_limit_s: float | None = None  # of a stateful model's sequences
+    text_ids: bool = False  # of these: the model takes their ids as strings
 
 
 def describe(url: str, model: str) -> ModelInputs:
@@ -59,7 +60,9 @@ def describe(url: str, model: str) -> ModelInputs:
         )
         for entry in metadata["inputs"]
     ]
-    batching = next((c["sequence_batching"] for c in every if "sequence_batching" in c), None)
+    # An iterative model's request is a sequence of its own: Triton numbers it.
+    stateful = [c["sequence_batching"] for c in every if "sequence_batching" in c]
+    batching = next((b for b in stateful if not b.get("iterative_sequence")), None)
     idle_us = int((batching or {}).get("max_sequence_idle_microseconds", 0)) or SEQUENCE_IDLE_US
     return ModelInputs(
         model,
@@ -67,6 +70,15 @@ def describe(url: str, model: str) -> ModelInputs:
         tuple(inputs),
         decoupled=any(c.get("model_transaction_policy", {}).get("decoupled") for c in every),
         idle_limit_s=None if batching is None else idle_us / 1e6,
+        text_ids=batching is not None and _takes_text_ids(batching),
+    )
+
+
+def _takes_text_ids(batching: dict[str, Any]) -> bool:
+    controls = [c for entry in batching.get("control_input", []) for c in entry.get("control", [])]
+    return any(
+        (c.get("kind"), c.get("data_type")) == ("CONTROL_SEQUENCE_CORRID", "TYPE_STRING")
+        for c in controls
     )
 
 
@@ -82,8 +94,11 @@ def _with_steps(client: Any, config: dict[str, Any]) -> list[dict[str, Any]]:
     return found
 
 
-def describe_config(config: ModelConfig) -> ModelInputs | None:
-    """Inputs from a configuration alone; None when the server completes it."""
+def describe_config(config: ModelConfig, model: str = "") -> ModelInputs | None:
+    """Inputs from a configuration alone; None when the server completes it.
+
+    `model` names it where the configuration does not.
+    """
     if not config.input:
         return None
     inputs = [
@@ -96,4 +111,4 @@ def describe_config(config: ModelConfig) -> ModelInputs | None:
         for entry in config.input
     ]
     decoupled = config.model_transaction_policy.decoupled
-    return ModelInputs(config.name, config.max_batch_size, tuple(inputs), decoupled)
+    return ModelInputs(config.name or model, config.max_batch_size, tuple(inputs), decoupled)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from array import array
 from dataclasses import dataclass, field
@@ -12,8 +13,11 @@ import numpy as np
 from analyzer.load import steady_state
 from analyzer.load.generator import LoadResult
 from analyzer.load.steady_state import Floats, SteadyStateRule
-from profiles.measurement import Confidence, Latency, LoadPoint
+from profiles.measurement import PERCENTILES, Confidence, Latency, LoadPoint
+from profiles.percentile import longer, requests_needed
 
+MEDIAN = 50
+FEWEST_AT_RANDOM = 300  # requests that arrive at random, for what they use to be known
 BUSY_CLIENT = 0.9  # of one core: above it the client is what limits
 LATE_CLIENT = 0.1  # of mean latency: a client that reads answers so late measures itself
 
@@ -47,6 +51,11 @@ class Series:
     raw: array[float] = field(default_factory=lambda: array("d"))  # sent, completed, by turns
     # Of a decoupled model, for each of these: time to the first response, number of responses.
     answers: array[float] = field(default_factory=lambda: array("d"))
+    # Of a decoupled model, for each response but a request's first: when, and since the one before.
+    gaps: array[float] = field(default_factory=lambda: array("d"))
+    stopped_s: float = math.inf  # closed loop: what completes later met less load
+    unanswered: int = 0  # requests in flight at the end, without an answer for `waited_s`
+    waited_s: float = 0.0
 
     @property
     def in_flight(self) -> int:
@@ -59,13 +68,14 @@ class Series:
         return len(self.raw) // 2
 
     def add(self, number: int, report: dict[str, Any]) -> bool:
-        """Take a worker's report; True when it has completions."""
+        """Take a worker's report; True when it has completions, or responses in a stream."""
         if number not in self.workers:
             self.workers[number] = Worker(report["cpu_s"], report["waits"])
         self.workers[number].add(report)
         self.raw.frombytes(report["done"])
         self.answers.frombytes(report.get("answers", b""))
-        return bool(report["done"])
+        self.gaps.frombytes(report.get("gaps", b""))
+        return bool(report["done"] or report.get("gaps"))
 
     def columns(self) -> tuple[Floats, Floats]:
         """Completion times and latencies, in seconds, in order of completion."""
@@ -80,13 +90,33 @@ class Series:
         cut = steady_state.warm_up(latencies, self.in_flight)
         if cut is None:
             return False
-        ends, latencies = ends[cut:], latencies[cut:]
-        if len(ends) < rule.min_requests or ends[-1] - ends[0] < rule.min_duration_s:
+        ends, latencies = (
+            ends[cut - 1 :],
+            latencies[cut - 1 :],
+        )  # warm-up's last opens it
+        if len(latencies) - 1 < rule.min_requests or ends[-1] - ends[0] < rule.min_duration_s:
             return False
-        return (
-            self._agree(ends, latencies)
-            and steady_state.confidence(ends, latencies, self.in_flight, rule).reached
-        )
+        tail = rule.latency_percentile
+        if tail > MEDIAN and longer(steady_state.independent(latencies), tail) is None:
+            return False
+        found = steady_state.confidence(ends, latencies[1:], self.in_flight, rule)
+        if self.load.concurrency is None and self.load.arrivals == "poisson":
+            # The rate is what was asked for: how it varies tells nothing of the model.
+            return len(latencies) > FEWEST_AT_RANDOM and found.latency <= rule.relative_half_width
+        return self._agree(ends, latencies) and found.reached
+
+    def lacks_tail(self, rule: SteadyStateRule, elapsed_s: float) -> bool:
+        """Whether the percentile asked for has too few requests yet, and will soon have enough.
+
+        Soon is within `tail_duration_s`, at the rate of requests so far.
+        """
+        needed = requests_needed(rule.latency_percentile)
+        if rule.latency_percentile <= MEDIAN or not self.count:
+            return False
+        if needed * elapsed_s / self.count > rule.tail_duration_s:
+            return False
+        _, latencies = self.measured()
+        return longer(steady_state.independent(latencies), rule.latency_percentile) is None
 
     def agrees(self) -> bool:
         """Whether throughput times latency is the concurrency (Little's law)."""
@@ -100,30 +130,55 @@ class Series:
         in_flight = steady_state.in_flight_by_littles_law(ends, latencies)
         return abs(in_flight / self.in_flight - 1) <= steady_state.LITTLE
 
+    def enough(self) -> bool:
+        """Whether enough has completed after the warm-up for a slow model's figures."""
+        ends, _ = self.columns()
+        spans, _ = steady_state.groups(ends[max(self.in_flight - 1, 0) :])
+        return len(spans) >= steady_state.FEWEST_GROUPS
+
+    def longest_s(self) -> float:
+        """The longest latency so far; 0 without any."""
+        _, latencies = self.columns()
+        return float(latencies.max(initial=0.0))
+
     def measured(self) -> tuple[Floats, Floats]:
-        """Completion times and latencies without the warm-up."""
+        """Completion times and latencies without the warm-up; the first one opens the span."""
+        span = self._span()
         ends, latencies = self.columns()
+        return ends[span], latencies[span]
+
+    def _span(self) -> slice:
+        """Which completions, in their order, are measured: the last of the warm-up and the rest."""
+        ends, latencies = self.columns()
+        stop = len(ends)
+        if self.load.concurrency is not None:
+            before = int(np.searchsorted(ends, self.stopped_s, side="right"))
+            # Of a slow model what was in flight at the end tells more than it distorts.
+            stop = before if before >= 2 * self.in_flight else stop
+        latencies = latencies[:stop]
         cut = steady_state.warm_up(latencies, self.in_flight)
         if cut is None:  # never settled: leave out what is warm-up for certain
-            cut = min(self.in_flight, len(ends) // 2)
-        return ends[cut:], latencies[cut:]
+            cut = min(self.in_flight, (stop + 1) // 2)
+        return slice(max(cut - 1, 0), stop)
 
     def result(self, rule: SteadyStateRule) -> LoadResult:
         """The result of the run, without the warm-up."""
         ends, latencies = self.measured()
         cpu_s = sum(worker.cpu_s for worker in self.workers.values())
         texts = tuple(dict.fromkeys(self.texts))[:3]
-        if len(ends) < 2:
+        if len(ends) == 0:
             now = time.monotonic()
             nothing = Confidence(1.0, 1.0, rule.latency_percentile, reached=False)
             return LoadResult(0.0, None, nothing, 0, self.failures, texts, now, now, cpu_s)
+        if len(ends) == 1:  # one answer in all: it is what is known
+            ends, latencies = np.array([self.started_s, ends[0]]), latencies[[0, 0]]
         span_s = float(ends[-1] - ends[0])
         latencies = latencies[1:]  # the first completion opens the span
-        firsts, responses = self._answers(len(latencies))
+        firsts, responses = self._answers()
         return LoadResult(
             throughput=len(latencies) * self.load.batch_size / span_s,
             latency=_latency(latencies * 1000),
-            confidence=steady_state.confidence(ends, latencies, self.in_flight, rule),
+            confidence=steady_state.confidence(ends, latencies, self.in_flight, rule, few=True),
             requests=len(latencies),
             failures=self.failures,
             failure_texts=texts,
@@ -137,16 +192,46 @@ class Series:
             completed=self.count,
             responses=responses,
             first_response=None if firsts is None else _latency(firsts * 1000),
+            between_responses=self._between(float(ends[0]), float(ends[-1])),
+            too_few=self._too_few(ends, latencies, rule),
+            unanswered=self._unanswered(),
         )
 
-    def _answers(self, last: int) -> tuple[Floats | None, int]:
-        """Of the last completions: times to the first response, and the number of responses."""
+    def _answers(self) -> tuple[Floats | None, int]:
+        """Of the measured completions: times to the first response, and number of responses."""
         if not self.answers:
             return None, 0
         ends = np.frombuffer(self.raw.tobytes(), dtype=np.float64)[1::2]
         pairs = np.frombuffer(self.answers.tobytes(), dtype=np.float64).reshape(-1, 2)
-        pairs = pairs[np.argsort(ends, kind="stable")][-last:]
+        pairs = pairs[np.argsort(ends, kind="stable")][self._span()]
+        pairs = pairs[1:] if len(pairs) > 1 else pairs
         return pairs[:, 0], int(pairs[:, 1].sum())
+
+    def _between(self, start_s: float, end_s: float) -> Latency | None:
+        """Times between the responses that came within the span; None where there are none."""
+        pairs = np.frombuffer(self.gaps.tobytes(), dtype=np.float64).reshape(-1, 2)
+        within = pairs[(pairs[:, 0] > start_s) & (pairs[:, 0] <= end_s), 1]
+        return _latency(within * 1000) if len(within) else None
+
+    def _too_few(self, ends: Floats, latencies: Floats, rule: SteadyStateRule) -> str | None:
+        """What a slow model lacks for figures of a steady load, with the duration that gives it."""
+        spans, _ = steady_state.groups(ends)
+        if self.count > self.in_flight and len(spans) >= steady_state.FEWEST_GROUPS:
+            return None
+        each_s = (self.columns()[0][-1] - self.started_s) / self.count  # between completions
+        least_s = max((self.in_flight + steady_state.FEWEST_GROUPS) * each_s, latencies.max())
+        least_s = max(least_s, rule.max_duration_s)
+        number = "1 request was" if self.count == 1 else f"{self.count} requests were"
+        return (
+            f"{number} answered at {self.load}, too few to say how sure the figures are: "
+            f"--max-duration {math.ceil(least_s)}s is the least that is useful"
+        )
+
+    def _unanswered(self) -> str | None:
+        if not self.unanswered:
+            return None
+        number = "1 request" if self.unanswered == 1 else f"{self.unanswered} requests"
+        return f"{number} in flight at the end had no answer within {self.waited_s:.0f} s"
 
     def busy(self, elapsed_s: float) -> float:
         """CPU share of the busiest worker."""
@@ -170,5 +255,21 @@ class Series:
 
 
 def _latency(latencies_ms: Floats) -> Latency:
-    p50, p90, p95, p99 = (float(value) for value in np.percentile(latencies_ms, [50, 90, 95, 99]))
-    return Latency(float(latencies_ms.mean()), p50, p90, p95, p99, float(np.max(latencies_ms)))
+    p50, p90, p95, p99 = (float(value) for value in np.percentile(latencies_ms, PERCENTILES))
+    ordered, worth = np.sort(latencies_ms), steady_state.independent(latencies_ms)
+    return Latency(
+        float(latencies_ms.mean()),
+        *(p50, p90, p95, p99, float(ordered[-1])),
+        *(_upper(ordered, worth, percentile) for percentile in PERCENTILES),
+    )
+
+
+def _upper(ordered: Floats, worth: float, percentile: int) -> float | None:
+    """The upper confidence limit of a percentile; None where there are too few latencies.
+
+    `worth`: as many independent latencies as they are worth.
+    """
+    above = longer(worth, percentile)
+    if above is None:
+        return None
+    return float(ordered[len(ordered) - 1 - int(above * len(ordered) / worth)])

@@ -23,10 +23,10 @@ from typing import Any
 from analyzer.load.child import parent
 from analyzer.measure import profile
 from analyzer.measure.bench import open_bench
+from analyzer.measure.grid import Point
 from analyzer.measure.loop import Progress, wanted
 from analyzer.measure.options import Options
 from analyzer.measure.plan import planned
-from analyzer.measure.sweep import Point
 from profiles.errors import ModelPlacerError
 from profiles.store import ProfileStore
 
@@ -84,7 +84,8 @@ def serve(options: Options, points: Sequence[Point], jobs: Jobs, tell: Tell) -> 
         while (job := jobs.get()) is not None:
             profile.measure(options, job, bench, baseline, store, on_progress)
             tell("done", None)
-        tell("known", wanted(plan.points, store, bench))
+        known = wanted(plan.points, store, bench)
+        tell("known", [*known, *profile.rows_at_part_load(options, plan.points, store, bench)])
 
 
 def main() -> None:

@@ -91,11 +91,11 @@ def _load_one(bench: Bench, variant: Variant) -> None:
     config = model.config
     if config is None:  # the server completes it, and a variant needs the completed one
         bench.server.load(variant.model, timeout_s=bench.patience.load_s)
-        if variant == Variant(variant.model) and bench.gpus is None:
+        if variant == Variant(variant.model):
             return
         config = http_api.config(bench.server.http_url, variant.model)
         bench.server.unload(variant.model)
     # Triton wants a version of an ensemble, too, and git keeps no empty directory.
     files = None if model.versions else {"1/ensemble": b""}
-    varied = model_config.apply_variant(config, variant, bench.gpus)
+    varied = model_config.apply_variant(config, variant, bench.gpus, alone=True)
     bench.server.load(variant.model, varied, files, timeout_s=bench.patience.load_s)

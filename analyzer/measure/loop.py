@@ -15,9 +15,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from analyzer.measure.bench import Bench
+from analyzer.measure.grid import Point
 from analyzer.measure.loading import Loaded, answers, await_device, clear, load_alone
 from analyzer.measure.point import blank, failed, measure_point, skipped
-from analyzer.measure.sweep import Point
 from analyzer.measure.watchdog import ModelHangsError
 from analyzer.triton import http_api
 from analyzer.triton.server import Server

@@ -12,9 +12,10 @@ from pathlib import Path
 from analyzer.load.generator import Via
 from analyzer.load.inputs import Inputs
 from analyzer.load.steady_state import SteadyStateRule
+from analyzer.measure.grid import Sweep
+from analyzer.measure.part_load import PartLoad
 from analyzer.measure.search import Search
 from analyzer.measure.shard import Shard
-from analyzer.measure.sweep import Sweep
 from analyzer.measure.watchdog import Patience
 from analyzer.triton.options import LaunchOptions
 
@@ -37,8 +38,10 @@ class Options:
     load_generator: Via = "http"
     shared_memory: bool = False  # inputs lie there, instead of in every request
     search: Search | None = None  # None: the whole grid
+    part_load: PartLoad = ()  # parts of a model's throughput at which it is measured, too
     remeasure: bool = False
     retry_failed: bool = False
+    strict: bool = False  # nothing is measured where a model cannot be
     shard: Shard | None = None  # None: all of the models
     in_parallel: bool = False  # other models are measured meanwhile, on other GPUs of this host
 

@@ -18,11 +18,11 @@ from typing import Any, Literal
 from analyzer.devices.gpu import open_gpus
 from analyzer.load.child import Child, end
 from analyzer.measure import profile
+from analyzer.measure.grid import Point
 from analyzer.measure.loop import Progress
 from analyzer.measure.options import Options
 from analyzer.measure.plan import Plan, make_plan
 from analyzer.measure.profile import Outcome
-from analyzer.measure.sweep import Point
 from profiles.errors import InputError, SurroundingsError
 from profiles.measurement import Measurement
 
@@ -100,11 +100,13 @@ def run(
     if not plan.models:
         return profile.run(options, on_progress, say)
     with _workers(options, plan, gpus) as workers:
-        sweep = _Sweep(workers, options.search is not None, on_progress, say)
+        sweep = _Sweep(
+            workers, options.search is not None or bool(options.part_load), on_progress, say
+        )
         while awaited := [w for w in workers if w.state in {"starting", "busy", "ending"}]:
             for worker in select.select(awaited, [], [])[0]:
                 sweep.handle(worker, *worker.hear())
-        return sweep.outcome()
+        return replace(sweep.outcome(), left_out=plan.left_out)
 
 
 def choose_gpus(options: Options) -> list[GpuName]:
@@ -171,7 +173,7 @@ class _Sweep:
         jobs = [_Job(list(points)) for _, points in by_model]
         self.lines[gpu.device_type] = sorted(jobs, key=lambda job: -len(job.points))
         self.total += len(missing)
-        there = "a search" if self.searching else f"{len(missing)} points to measure"
+        there = "as many as it takes" if self.searching else f"{len(missing)} points to measure"
         self.say(f"{len(jobs)} models on {gpu.device_type}, {triton}: {there}.")
 
     def _note_measured(self, worker: _Worker, measurement: Measurement) -> None:

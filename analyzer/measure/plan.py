@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
+from pathlib import Path
 
 from analyzer.load import input_data, inputs
 from analyzer.load.connections import most_connections
 from analyzer.load.model_inputs import describe_config
+from analyzer.measure.grid import Point, fitting, loads, variants
 from analyzer.measure.options import Options
 from analyzer.measure.shard import expected_s, split
-from analyzer.measure.sweep import Point, fitting, loads, variants
 from profiles import repository
 from profiles.digest import composed_digest, model_digest
 from profiles.errors import InputError
-from profiles.model_config import is_stateful, steps
+from profiles.model_config import is_iterative, is_stateful, steps
 from profiles.repository import ModelDirectory
 
 
@@ -25,30 +26,62 @@ class Plan:
     models: Mapping[str, ModelDirectory]  # in the order in which they are measured
     points: tuple[Point, ...]  # of all models, in that order
     loaded: Mapping[str, ModelDirectory]  # the models, and those that they are composed of
+    left_out: Mapping[str, str] = field(default_factory=dict)  # by model that cannot be measured
+    # as it is: why, and the remedy
 
 
 def make_plan(options: Options, say: Callable[[str], None] = lambda _: None) -> Plan:
     """All points of all models; settings that a model cannot vary are left out with a note.
 
+    Models that cannot be measured as they are, or with the inputs that are given, are left out.
+
     Raises
     ------
     InputError
-        The repository, a model, an input or the data of one is wrong.
+        The repository or an option is wrong, no model can be measured, or `options.strict` and
+        one cannot.
     """
-    plan = planned(options, ())
-    for file in options.inputs.files():
-        input_data.check(file)
-    check_inputs(options, plan.models)
-    _check_concurrency(options, plan.models)
+    chosen = chosen_names(options)
+    if options.inputs.data not in {"random", "zero"}:
+        input_data.check(Path(options.inputs.data))
+    left_out: dict[str, str] = {}
+    if options.models is None and options.shard is None:
+        left_out |= repository.unfit_directories(options.model_repository)
+    models: dict[str, ModelDirectory] = {}
+    members: dict[str, dict[str, ModelDirectory]] = {}
+    known: dict[str, list[str] | None] = {}  # inputs by model; None: the server knows them
+    for name in chosen:
+        try:
+            model = repository.read_model(options.model_repository, name)
+            called = _members(options, model)
+            known[name] = _checked_inputs(options, name, model)
+        except InputError as error:
+            left_out[name] = str(error)
+        else:
+            models[name], members[name] = model, called
+    _check_shapes(options, known)
+    _check_concurrency(options, models)
+    if left_out and (options.strict or not models):
+        raise InputError("\n".join(left_out.values()))
+    for reason in left_out.values():
+        say(f"Left out: {reason}")
     points: list[Point] = []
-    for name, model in plan.models.items():
-        points += _points_of(options, name, model, _members(options, model), say)
-    return replace(plan, points=tuple(points))
+    for name, model in models.items():
+        shapes, source = options.inputs.found(name)
+        if shapes:
+            told = ", ".join(f"{input_}: {list(dims)}" for input_, dims in shapes.items())
+            say(f"{name}: dims of {told} are from {source}.")
+        points += _points_of(options, name, model, members[name], say)
+    loaded = dict(models)
+    for called in members.values():
+        loaded = called | loaded
+    return Plan(models, tuple(points), loaded, left_out)
 
 
 def planned(options: Options, points: Sequence[Point]) -> Plan:
-    """The plan of points that are known; raises InputError as `make_plan`."""
-    models = read_models(options)
+    """The plan of points that `make_plan` made; raises InputError where a model is broken now."""
+    names = dict.fromkeys(point.variant.model for point in points)
+    models = {name: repository.read_model(options.model_repository, name) for name in names}
     loaded = dict(models)
     for model in models.values():
         loaded = _members(options, model) | loaded
@@ -59,8 +92,8 @@ def _members(options: Options, model: ModelDirectory) -> dict[str, ModelDirector
     return repository.composed_of(options.model_repository, model, options.with_models)
 
 
-def read_models(options: Options) -> dict[str, ModelDirectory]:
-    """The models to measure; raises InputError for an unknown name or a broken model."""
+def chosen_names(options: Options) -> tuple[str, ...]:
+    """The models to measure, broken ones among them; raises InputError for an unknown name."""
     names = repository.model_names(options.model_repository)
     for known in (options.sweep_by_model, options.with_models, options.inputs.data_by_model):
         repository.select(names, known)
@@ -68,32 +101,48 @@ def read_models(options: Options) -> dict[str, ModelDirectory]:
     if options.shard is not None:
         costs = {name: _expected_s(options, name) for name in chosen}
         chosen = tuple(split(costs, options.shard.count)[options.shard.index])
-    return {name: repository.read_model(options.model_repository, name) for name in chosen}
+    return chosen
 
 
-def check_inputs(options: Options, models: Mapping[str, ModelDirectory]) -> None:
-    """Raise InputError for inputs that contradict the models' configurations."""
+def _checked_inputs(options: Options, name: str, model: ModelDirectory) -> list[str] | None:
+    """The names of a model's inputs, None where only the server knows them.
+
+    Raises InputError where the inputs that are given contradict the model's configuration.
+    """
+    given, data = options.inputs, options.inputs.data_of(name)
+    if name in given.data_by_model and data not in {"random", "zero"}:
+        input_data.check(Path(data))
+    described = None if model.config is None else describe_config(model.config, name)
+    if described is None:
+        return None
+    inputs.check_protocol(described, options.load_generator)
+    inputs.make_tensors(
+        described,
+        1,
+        shapes=inputs.with_open_dims(described, given.of(name), given.open_dim),
+        data="zero" if data == "random" else data,
+    )
+    return [entry.name for entry in described.inputs]
+
+
+def _check_shapes(options: Options, known: Mapping[str, list[str] | None]) -> None:
+    """Raise InputError for a shape or range that is given of an input which no model has."""
     given, problems = options.inputs, []
-    known: dict[str, list[str] | None] = {}  # inputs by model; None: the server knows them
-    for name, model in models.items():
-        described = None if model.config is None else describe_config(model.config)
-        known[name] = None if described is None else [entry.name for entry in described.inputs]
-        if described is None:
-            continue
-        data = given.data_of(name)
-        try:
-            inputs.check_protocol(described, options.load_generator)
-            inputs.make_tensors(
-                described, 1, shapes=given.of(name), data="zero" if data == "random" else data
-            )
-        except InputError as error:
-            problems.append(str(error))
-    by_model = [(owner, name) for owner, shapes in given.shapes_by_model.items() for name in shapes]
-    for owner, name in [*((owner, name) for owner, name, _ in given.shapes), *by_model]:
+    named = [
+        *(("--shape", owner, name) for owner, name, _ in given.shapes),
+        *(("--shape", owner, name) for owner, by in given.shapes_by_model.items() for name in by),
+        *(("--random-range", owner, name) for owner, name, _ in given.ranges),
+        *(
+            ("--random-range", owner, name)
+            for owner, by in given.ranges_by_model.items()
+            for name in by
+        ),
+    ]
+    for option, owner, name in named:
         asked = {model: has for model, has in known.items() if owner in (None, model)}
         if asked and all(has is not None and name not in has for has in asked.values()):
             there = "; ".join(f"{model}: {', '.join(has or ())}" for model, has in asked.items())
-            problems.append(f"--shape {name}: no such input. Inputs: {there}")
+            problems.append(f"{option} {name}: no such input. Inputs: {there}")
     if problems:
         raise InputError("\n".join(problems))
 
@@ -117,7 +166,9 @@ def _points_of(
     say: Callable[[str], None],
 ) -> list[Point]:
     calls = members.values() if model.config is not None and steps(model.config) else ()
-    stateful = any(m.config is not None and is_stateful(m.config) for m in (model, *calls))
+    configs = [m.config for m in (model, *calls) if m.config is not None]
+    stateful = any(is_stateful(config) for config in configs)
+    in_sequences = any(is_stateful(config) and not is_iterative(config) for config in configs)
     sweep, notes = fitting(name, options.sweep_of(name), model.config, stateful=stateful)
     for note in notes:
         say(note)
@@ -127,7 +178,7 @@ def _points_of(
     return [
         Point(variant, load, digest)
         for variant in variants(name, sweep, tuple(members), options.inputs.of)
-        for load in loads(sweep, stateful=stateful)
+        for load in loads(sweep, stateful=in_sequences)
     ]
 
 

@@ -10,8 +10,8 @@ import psutil
 from analyzer.devices.device import DeviceFigures
 from analyzer.load.generator import Generator, LoadResult
 from analyzer.measure.bench import Bench
+from analyzer.measure.grid import Point
 from analyzer.measure.loading import Loaded
-from analyzer.measure.sweep import Point
 from analyzer.measure.watchdog import Watchdog
 from analyzer.triton import statistics
 from analyzer.triton.log import telling_first
@@ -40,7 +40,9 @@ def measure_point(bench: Bench, generator: Generator, point: Point, loaded: Load
     before = statistics.snapshot(server.http_url, model)
     psutil.cpu_percent()  # the next call returns the mean since this one
     with (
-        Watchdog(server.http_url, model, bench.patience) as watchdog,
+        Watchdog(
+            server.http_url, model, bench.patience, lambda: generator.last_answer_s
+        ) as watchdog,
         bench.device.watch(server.pids) as watch,
     ):
         result = generator.run(point.load, bench.rule, watchdog.check)
@@ -65,13 +67,14 @@ def measure_point(bench: Bench, generator: Generator, point: Point, loaded: Load
         duration_s=result.duration_s,
         responses=result.responses,
         first_response=result.first_response,
+        between_responses=result.between_responses,
         warnings=(
             *_doubts(point.load, result, served, figures),
             *figures.notes,
             *([CROWDED_NOTE] if crowded else []),
             *([] if server.supports_model_control else [LOADED_BEFORE_NOTE]),
         ),
-        extra=_device_size(bench) | (figures.extra or {}),
+        extra=_device_size(bench) | _batches(served) | (figures.extra or {}),
     )
 
 
@@ -93,8 +96,7 @@ def _doubts(
     """Warnings on a point."""
     if result.client_limited:
         yield result.client_limited
-    if result.drift:
-        yield result.drift
+    yield from filter(None, (result.drift, result.too_few, result.unanswered))
     if load.concurrency and result.latency:
         # Little's law: requests per second times mean latency is what is in flight.
         in_flight = result.throughput / load.batch_size * result.latency.mean_ms / 1000
@@ -112,6 +114,16 @@ def _doubts(
         )
     if served.failures:
         yield f"Triton counted {served.failures} failures"
+
+
+def _batches(served: statistics.Served) -> dict[str, float]:
+    """The mean size of the batches that Triton executed, and the part of each size in them."""
+    total = sum(count for _, count in served.batches)
+    if not total:
+        return {}
+    mean = sum(size * count for size, count in served.batches) / total
+    parts = {f"executed_batches_of_{size}": count / total for size, count in served.batches}
+    return {"executed_batch_size": mean} | parts
 
 
 def _device_size(bench: Bench) -> dict[str, float]:

@@ -13,16 +13,18 @@ where it was.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from analyzer.measure.sweep import Point
+from analyzer.measure.grid import Point
 from profiles.measurement import Measurement
 
 Goal = Literal["throughput", "efficiency", "pareto"]
 Score = Callable[[Measurement], float]
 Coordinates = tuple[str, ...]
+Figure = str  # of a measurement, that a limit is on: latency, first_response, between_responses
 
 
 KNEE = 0.03  # a step that gains less is noise, or past the knee
@@ -36,6 +38,18 @@ class Search:
     goal: Goal = "throughput"
     latency_limit_ms: float | None = None
     latency_percentile: int = 95
+    first_response_limit_ms: float | None = None  # of decoupled models
+    between_responses_limit_ms: float | None = None
+
+    @property
+    def limits_ms(self) -> dict[Figure, float]:
+        """By what they limit, the limits that are set."""
+        limits = {
+            "latency": self.latency_limit_ms,
+            "first_response": self.first_response_limit_ms,
+            "between_responses": self.between_responses_limit_ms,
+        }
+        return {figure: limit for figure, limit in limits.items() if limit is not None}
 
 
 def next_point(
@@ -44,6 +58,7 @@ def next_point(
     goal: Goal = "throughput",
     latency_limit_ms: float | None = None,
     percentile: int = 95,
+    limits_ms: Mapping[Figure, float] | None = None,
 ) -> Point | None:
     """The point of one model's grid to measure next; None when the search is over.
 
@@ -58,18 +73,21 @@ def next_point(
         and per share of utilization; `pareto`: both, which is what placement chooses from.
     latency_limit_ms
         At `percentile` of latency; a point above it is worse than any below it.
+    limits_ms
+        The same for several figures, by name; see `Search.limits_ms`.
     """
     space = _Space(grid)
+    limits = dict(limits_ms or {})
+    if latency_limit_ms is not None:
+        limits["latency"] = latency_limit_ms
     late = [
         space.place(point)
         for point, m in known.items()
-        if latency_limit_ms is not None
-        and m.latency is not None
-        and m.latency.percentile(percentile) > SURELY * latency_limit_ms
+        if m.status == "ok" and SURELY < _lateness(m, limits, percentile) < math.inf
     ]
     most = len(space.values[-1]) - 1
-    starts = [space.start(most if latency_limit_ms is None else (most + 1) // 2)]
-    for number, score in enumerate(_scores(goal, latency_limit_ms, percentile)):
+    starts = [space.start((most + 1) // 2 if limits else most)]
+    for number, score in enumerate(_scores(goal, limits, percentile)):
         summits = []
         for start in starts:
             best = start
@@ -85,7 +103,7 @@ def next_point(
                     break
                 best = better
             summits.append(best)
-            if latency_limit_ms is not None and score(known[best]) <= 0 and len(starts) == 1:
+            if limits and score(known[best]) <= 0 and len(starts) == 1:
                 starts.append(space.start(0))  # all around the middle is too late
         starts = [summits[0], space.frugal()]  # the next score is efficiency
     return None
@@ -209,14 +227,23 @@ def _above(place: Sequence[int], other: Sequence[int]) -> bool:
     )
 
 
-def _scores(goal: Goal, limit_ms: float | None, percentile: int) -> list[Score]:
+def _lateness(m: Measurement, limits: Mapping[Figure, float], percentile: int) -> float:
+    """The greatest figure, as a multiple of its limit; infinite where one was not measured."""
+    shares = [0.0]
+    for name, limit in limits.items():
+        figure = getattr(m, name)
+        shares.append(math.inf if figure is None else figure.percentile(percentile) / limit)
+    return max(shares)
+
+
+def _scores(goal: Goal, limits: Mapping[Figure, float], percentile: int) -> list[Score]:
     def within(value: Callable[[Measurement], float]) -> Score:
         def score(measurement: Measurement) -> float:
             if measurement.status != "ok" or measurement.latency is None:
                 return float("-inf")
-            latency_ms = measurement.latency.percentile(percentile)
-            if limit_ms is not None and latency_ms > limit_ms:
-                return -latency_ms / limit_ms
+            lateness = _lateness(measurement, limits, percentile)
+            if lateness > 1:
+                return -lateness
             return value(measurement)
 
         return score

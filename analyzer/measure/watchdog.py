@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from analyzer.devices.background import Background
@@ -29,11 +30,14 @@ class ModelHangsError(SurroundingsError):
 class Watchdog(Background):
     """Polls a model's request counts from a thread until its `with` block ends.
 
-    The server counts completions itself, so this works with any load generator.
+    The server counts completions itself, so this works with any load generator. It does not count
+    the responses of a stream while it lasts: of these `answered` tells, when the last one came.
     """
 
-    def __init__(self, url: str, model: str, patience: Patience) -> None:
-        self.url, self.model, self.patience = url, model, patience
+    def __init__(
+        self, url: str, model: str, patience: Patience, answered: Callable[[], float] = lambda: 0.0
+    ) -> None:
+        self.url, self.model, self.patience, self._answered = url, model, patience, answered
         super().__init__("watchdog")
         self._error: SurroundingsError | None = None
 
@@ -68,9 +72,10 @@ class Watchdog(Background):
             heard_s = time.monotonic()
             if now != count:
                 count, moved_s = now, asked_s
-            elif asked_s - moved_s > patience.model_s:
+            elif asked_s - max(moved_s, self._answered()) > patience.model_s:
                 self._error = ModelHangsError(
-                    f"{self.model} hangs: no request completed for {patience.model_s:g} s"
+                    f"{self.model} hangs: no request completed for {patience.model_s:g} s; "
+                    "--answer-timeout waits longer"
                 )
                 return
 

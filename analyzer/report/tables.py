@@ -5,11 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 from analyzer.report.failures import by_reason
+from analyzer.report.terminal import paint
 from analyzer.report.text_table import text_table
-from profiles.instances import added_instances
+from profiles.instance_memory import added_instances
 from profiles.measurement import Baseline, Measurement
 
 MIB = 1 << 20
+LEAST = (  # what is left out first where a terminal is narrow
+    *("CPU cores", "compute ms", "queue ms", "p90 ms", "cold MiB"),
+    *("p50 ms", "util %", "p95 ms", "±%", "hot MiB"),
+)
 
 
 def measurements_table(measurements: Sequence[Measurement]) -> str:
@@ -21,7 +26,8 @@ def measurements_table(measurements: Sequence[Measurement]) -> str:
             "model,variant,load,infer/s,±%,p50 ms,p90 ms,p95 ms,p99 ms,queue ms,compute ms,"
             "cold MiB,hot MiB,util %,CPU cores"
         )
-        parts.append(text_table(header.split(","), [_row(m) for m in good], left=3))
+        rows = [_row(m) for m in good]
+        parts.append(text_table(header.split(","), rows, left=3, least=LEAST))
     parts += _gpu_table(good)
     parts += _added_instances(good)
     parts += _reasons("Failed", [m for m in measurements if m.status == "failed"])
@@ -66,7 +72,8 @@ def _gpu_table(good: Sequence[Measurement]) -> list[str]:
         [m.model, str(m.variant), str(m.load), *(_figure(figure(m)) for figure in shown.values())]
         for m in rows
     ]
-    return [text_table(["on the GPU", "variant", "load", *shown], cells, left=3)]
+    header = ["on the GPU", "variant", "load", *shown]
+    return [text_table(header, cells, left=3, least=[*shown][:2:-1])]
 
 
 def host_table(measurements: Iterable[Measurement]) -> str:
@@ -89,7 +96,7 @@ def host_table(measurements: Iterable[Measurement]) -> str:
     ]
     columns = "CPU cores,limit,system,switches/s,held,RAM MiB,CPU cores by program"
     header = ["on the host", "variant", "load", *columns.split(",")]
-    return text_table(header, rows, left=3) if rows else ""
+    return text_table(header, rows, left=3, least=header[:3:-1]) if rows else ""
 
 
 def _figure(value: float | None) -> str:
@@ -141,7 +148,12 @@ def summary_line(measurement: Measurement) -> str:
     width = f" ±{confidence.throughput:.1%}" if confidence else ""
     p95_ms = measurement.latency.p95_ms
     stream = f", {stream_line(measurement)}" if measurement.first_response else ""
-    return f"{name}: {measurement.throughput:.1f} infer/s{width}, p95 {p95_ms:.1f} ms{stream}"
+    return f"{name}: {_rate(measurement.throughput)} infer/s{width}, p95 {p95_ms:.1f} ms{stream}"
+
+
+def _rate(per_s: float) -> str:
+    """A rate with one decimal; of a slow model, below one a second, three digits."""
+    return f"{per_s:.3g}" if 0 < per_s < 1 else f"{per_s:.1f}"
 
 
 def stream_line(measurement: Measurement) -> str:
@@ -149,9 +161,11 @@ def stream_line(measurement: Measurement) -> str:
     first, last = measurement.first_response, measurement.latency
     if first is None or last is None:
         return ""
+    between = measurement.between_responses
+    gaps = f"between p50 {between.p50_ms:.1f} p95 {between.p95_ms:.1f} ms, " if between else ""
     return (
-        f"{measurement.responses_per_s or 0.0:.1f} responses/s, "
-        f"first p50 {first.p50_ms:.1f} p95 {first.p95_ms:.1f} ms, "
+        f"{_rate(measurement.responses_per_s or 0.0)} responses/s, "
+        f"first p50 {first.p50_ms:.1f} p95 {first.p95_ms:.1f} ms, {gaps}"
         f"last p50 {last.p50_ms:.1f} p95 {last.p95_ms:.1f} ms"
     )
 
@@ -173,7 +187,7 @@ def _row(m: Measurement) -> list[str]:
     cells = ["–" if value is None else f"{value:.{digits}f}" for value, digits in figures]
     if not settled(m):
         cells[0] += "!"
-    return [m.model, str(m.variant), str(m.load), f"{m.throughput:.1f}", *cells]
+    return [m.model, str(m.variant), str(m.load), _rate(m.throughput), *cells]
 
 
 def _reasons(title: str, measurements: Sequence[Measurement]) -> list[str]:
@@ -184,12 +198,12 @@ def _reasons(title: str, measurements: Sequence[Measurement]) -> list[str]:
         lines.append(f"  {_name(first)}: {_indented(failure.reason)}")
         if others:
             lines.append(f"    the same: {', '.join(map(_name, others))}")
-    return [f"{title}:\n" + "\n".join(lines)] if lines else []
+    return [f"{paint(f'{title}:', 'red')}\n" + "\n".join(lines)] if lines else []
 
 
 def _notes(title: str, rows: Iterable[tuple[Measurement, str]]) -> list[str]:
     lines = [f"  {_name(m)}: {_indented(text)}" for m, text in rows]
-    return [f"{title}:\n" + "\n".join(lines)] if lines else []
+    return [f"{paint(f'{title}:', 'yellow')}\n" + "\n".join(lines)] if lines else []
 
 
 def _name(m: Measurement) -> str:

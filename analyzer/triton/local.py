@@ -1,7 +1,8 @@
 """Runs a `tritonserver` of this machine: the one on PATH or the embedded one.
 
-Each server is a session of its own under a guard (see guard.py), so that Ctrl-C in the terminal
-reaches Model Placer only, and a `kill -9` of Model Placer leaves no process and no shared memory.
+Each server is a session of its own under a guard (see kill_with_owner.py), so that Ctrl-C in the
+terminal reaches Model Placer only, and a `kill -9` of Model Placer leaves no process and no shared
+memory.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from analyzer.triton import guard, runtime
+from analyzer.triton import kill_with_owner, runtime
 from analyzer.triton.log import LogFile, quote
 from analyzer.triton.options import LaunchOptions
 from analyzer.triton.own_server import ARGUMENTS, Addresses, OwnServer, running
@@ -82,7 +83,7 @@ class LocalProcess:
             sys.executable,
             "-I",
             "-S",
-            guard.__file__,
+            kill_with_owner.__file__,
             prefix,
             ",".join(map(str, self.options.cpus)),
         ]

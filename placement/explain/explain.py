@@ -1,8 +1,8 @@
 """Why this many devices, and when nothing fits, what clashes and what would resolve it.
 
 The resource that binds is found by asking the same question again with fewer resources: the
-smallest set of resources that alone forces the value. What clashes is found in `clash.py`, ways out
-in `relaxations.py`. Every question is asked while there is time for it, and no longer.
+smallest set of resources that alone forces the value. What clashes is found in `infeasible.py`,
+ways out in `ways_out.py`. Every question is asked while there is time for it, and no longer.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from itertools import combinations
 
-from placement.explain.clash import ASK_S, clash, limited
-from placement.explain.relaxations import relaxations
+from placement.explain.infeasible import ASK_S, clash, limited
+from placement.explain.ways_out import relaxations
 from placement.explain.words import devices, listed, plain
 from placement.problem import PlacementProblem
 from placement.solver.instance import compile_instance

@@ -50,7 +50,7 @@ def compose(
     servers: Sequence[Server], models: Path, *, copy: bool, image: str, repositories: str
 ) -> dict[str, Any]:
     """The Compose file as plain data."""
-    linked = () if copy else _mounts(servers, models)
+    linked = _mounts(servers, models, copy=copy)
     services: dict[str, Any] = {
         server.name: _triton(server, image, repositories, linked) for server in servers
     }
@@ -114,14 +114,31 @@ def _health(command: str) -> dict[str, Any]:
     }
 
 
-def _mounts(servers: Sequence[Server], models: Path) -> tuple[str, ...]:
-    """The folders that linked models point into, each at its own path."""
+def _mounts(servers: Sequence[Server], models: Path, *, copy: bool) -> tuple[str, ...]:
+    """The folders that linked models point into, and what parameters name, each at its own path."""
     root = models.resolve()
-    targets = {root}
-    for server in servers:
-        for model in server.models:
-            for path in model.source.path.rglob("*"):
-                if path.is_symlink():
-                    targets.add(path.resolve().parent)
+    used = [model for server in servers for model in server.models]
+    targets = {path for model in used for path in model.uses.mounted}
+    if not copy:
+        targets.add(root)
+        for path in {path for m in used for path in (m.source.path, *m.uses.beside)}:
+            targets |= _linked(path)
     outside = sorted(t for t in targets if t == root or not t.is_relative_to(root))
     return tuple(f"{path}:{path}:ro" for path in outside)
+
+
+def _linked(path: Path) -> set[Path]:
+    """The folders that a file or directory lies in, links on the way and within it followed."""
+    found: set[Path] = set()
+    waiting = [path]
+    while waiting:
+        one = waiting.pop()
+        if one.is_symlink():
+            real = one.resolve()
+            if real.parent in found:
+                continue
+            found.add(real.parent)
+            one = real
+        if one.is_dir():
+            waiting += one.iterdir()
+    return found

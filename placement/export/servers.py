@@ -8,11 +8,12 @@ order of the layout, and each instance group names those that the layout chose.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
+from placement.export.companions import Companions, companions
 from placement.layout import Layout, PlacedDevice
 from profiles import model_config, repository
 from profiles.errors import InputError
@@ -36,6 +37,7 @@ class ServedModel:
     origin: str  # why it is there, in words
     placed: str | None = None  # as the layout calls it; None for a step that came with its ensemble
     weight: float = 0.0  # inferences per second that the layout sends here; 0 when it says none
+    uses: Companions = field(default_factory=Companions)  # beside its own directory
 
 
 @dataclass(frozen=True)
@@ -85,8 +87,16 @@ class Server:
         ]
 
 
-def servers(layout: Layout, models: Path, *, per_host: bool = False) -> tuple[Server, ...]:
+def servers(
+    layout: Layout,
+    models: Path,
+    *,
+    per_host: bool = False,
+    with_models: Mapping[str, Sequence[str]] | None = None,
+) -> tuple[Server, ...]:
     """The layout's servers in its order, each with its models' final configurations.
+
+    `with_models` names, by model, those that its business logic calls, where the layout does not.
 
     Raises
     ------
@@ -103,7 +113,14 @@ def servers(layout: Layout, models: Path, *, per_host: bool = False) -> tuple[Se
         for name, placed in names.items():
             found[name] = _served(server, name, placed, models, known)
         variants = [r.variant for d in group for r in d.residents if r.variant is not None]
-        _add_members(server, found, models, known, variants)
+        told: dict[str, Sequence[str]] = {
+            variant.model: [m.model for m in variant.members]
+            for variant in variants
+            if variant.members
+        }
+        told |= with_models or {}
+        found = {n: _with_companions(model, known, told) for n, model in found.items()}
+        _add_members(server, found, models, known, variants, told)
         made.append(
             replace(
                 server,
@@ -248,14 +265,16 @@ def _served(
     source = repository.read_model(models, source_name(placed, known))
     variant = replace(chosen or Variant(model=""), model=name)
     gpus = None if server.kind == "cpu" else [index for index, _ in residents]
-    config = _configured(source, variant, gpus)
+    config = _configured(source, variant, gpus, alone=len(server.devices) == 1)
     devices = ", ".join(server.devices[index].name for index, _ in residents)
     origin = f"{name} for {devices}: {variant}"
     weight = sum(resident.rate for _, resident in residents)
     return ServedModel(name, source, config, origin, placed, weight)
 
 
-def _configured(source: ModelDirectory, variant: Variant, gpus: list[int] | None) -> ModelConfig:
+def _configured(
+    source: ModelDirectory, variant: Variant, gpus: list[int] | None, *, alone: bool
+) -> ModelConfig:
     if source.config is not None:
         original = source.config
     else:  # the server completes what is missing here
@@ -263,7 +282,7 @@ def _configured(source: ModelDirectory, variant: Variant, gpus: list[int] | None
         original.max_batch_size = variant.max_batch_size or 0
     if original.HasField("ensemble_scheduling"):
         gpus = None
-    config = model_config.apply_variant(original, variant, gpus)
+    config = model_config.apply_variant(original, variant, gpus, alone=alone)
     if gpus is None:
         for group in config.instance_group:
             del group.gpus[:]  # a CPU host has none
@@ -283,11 +302,13 @@ def _add_members(
     models: Path,
     known: tuple[str, ...],
     variants: Iterable[Variant],
+    told: Mapping[str, Sequence[str]],
 ) -> None:
     """What the placed models are composed of and is not placed itself comes with them.
 
-    That is an ensemble's steps, and what a variant names as its members: business logic calls
-    these from its code. A member that its variant varies gets that configuration.
+    That is an ensemble's steps, and what business logic calls from its code: members that a variant
+    names, else those that are told or found. A member that its variant varies gets that
+    configuration.
     """
     wanted: dict[str, tuple[str, Variant]] = {}  # by member: who calls it, and how it is to be
     for variant in variants:
@@ -308,6 +329,8 @@ def _add_members(
         caller = next((m for m in found.values() if m.source.name == owner), None)
         if caller is not None:
             queue.append((caller, name))
+    for model in found.values():
+        queue += [(model, name) for name in (*told.get(model.source.name, ()), *model.uses.called)]
     while queue:
         caller, name = queue.pop()
         if name in found:
@@ -315,20 +338,29 @@ def _add_members(
             continue
         if name not in known:
             raise InputError(
-                f"{caller.source.path / 'config.pbtxt'}: "
+                f"{caller.source.path}: it calls a model that is not there: "
                 + repository.unknown_name("model", name, known)
             )
         source = repository.read_model(models, name)
         gpus = None if server.kind == "cpu" else list(range(len(server.devices)))
         variant = wanted[name][1] if name in wanted else Variant(model=name)
-        config = _configured(source, variant, gpus)
+        config = _configured(source, variant, gpus, alone=len(server.devices) == 1)
         step = name in model_config.steps(caller.config)
         what = f"a step of {caller.name}" if step else f"called by {caller.name}"
         how = "" if str(variant) == AS_CONFIGURED else f": {variant}"
         found[name] = ServedModel(
             name, source, config, f"{name}: {what}{how}", weight=caller.weight
         )
-        queue += [(found[name], step) for step in model_config.steps(config)]
+        found[name] = _with_companions(found[name], known, told)
+        more = (*model_config.steps(config), *told.get(name, ()), *found[name].uses.called)
+        queue += [(found[name], step) for step in more]
+
+
+def _with_companions(
+    model: ServedModel, known: tuple[str, ...], told: Mapping[str, Sequence[str]]
+) -> ServedModel:
+    uses = companions(model.source, known, told=model.source.name in told)
+    return replace(model, uses=uses)
 
 
 def _check_same(server: Server, placed: ServedModel, wanted: tuple[str, Variant] | None) -> None:
@@ -368,6 +400,7 @@ def described(server: Server) -> Mapping[str, object]:
         "kind": server.kind,
         "visible_devices": list(server.device_ids),
         "models": [model.name for model in server.models],
+        "arguments": list(server.extra_arguments),
         "http_port": server.http_port,
         "grpc_port": server.grpc_port,
         "metrics_port": server.metrics_port,

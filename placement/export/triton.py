@@ -2,7 +2,8 @@
 
 `config.pbtxt` carries the chosen variant and all else that the original says; the original lies
 beside it, comments and all. Version directories and further files are linked, or copied with their
-links resolved. `manifest.json` tells which repository belongs to which device.
+links resolved, as is what the models use beside their directories (see `companions.py`).
+`manifest.json` tells which repository belongs to which device.
 """
 
 from __future__ import annotations
@@ -18,8 +19,7 @@ from profiles import model_config
 from profiles.errors import InputError
 
 ORIGINAL = "config.pbtxt.original"  # Triton reads `config.pbtxt` alone
-# Named alternatives of the configuration would take the chosen variant's place; the rest is waste.
-LEFT_OUT = {"config.pbtxt", ORIGINAL, "configs", "__pycache__"}
+LEFT_OUT = {"config.pbtxt", ORIGINAL, "__pycache__"}
 
 
 def write(servers: Sequence[Server], target: Path, *, copy: bool = False) -> None:
@@ -33,6 +33,10 @@ def write(servers: Sequence[Server], target: Path, *, copy: bool = False) -> Non
     for server in servers:
         for model in server.models:
             _write_model(model, target / server.name / model.name, copy=copy)
+        for entry in sorted({path for model in server.models for path in model.uses.beside}):
+            place = target / server.name / entry.name
+            if not place.exists():  # a model that is served there is at its place already
+                _put(entry, place, copy=copy)
     manifest = {"servers": [{**described(server), "repository": server.name} for server in servers]}
     folder.write(target / "manifest.json", json.dumps(manifest, indent=2) + "\n")
 
@@ -52,12 +56,16 @@ def _write_model(model: ServedModel, directory: Path, *, copy: bool) -> None:
     for entry in sorted(source.iterdir()):
         if entry.name in LEFT_OUT or entry.name.startswith("."):
             continue
-        if copy:
-            _copy(entry, directory / entry.name)
-        else:
-            (directory / entry.name).symlink_to(entry.resolve())
+        _put(entry, directory / entry.name, copy=copy)
     if not model.source.versions:
         (directory / "1").mkdir(exist_ok=True)  # Triton wants one of an ensemble, too
+
+
+def _put(source: Path, target: Path, *, copy: bool) -> None:
+    if copy:
+        _copy(source, target)
+    else:
+        target.symlink_to(source.resolve())
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -2,6 +2,7 @@
 
 models:
   bert: { rate: 120, latency_limit_ms: 20, percentile: 99, replicas: 2, weight: 1 }
+  llama: { rate: 2, first_response_limit_ms: 300, between_responses_limit_ms: 40, percentile: 95 }
 rules:
   pins: [{ model: bert, device: node-a }]
   forbidden: [{ model: bert, device: lab }]
@@ -30,7 +31,9 @@ class Demand:
 
     rate: float | None = None  # inferences per second
     latency_limit_ms: float | None = None
-    percentile: int = 99  # of which the limit speaks: 50, 90, 95 or 99
+    percentile: int = 99  # of which the limits speak: 50, 90, 95 or 99
+    first_response_limit_ms: float | None = None  # of a decoupled model: to the first response
+    between_responses_limit_ms: float | None = None  # of a decoupled model: from one to the next
     replicas: int = 1  # at least
     weight: float = 1.0
 
@@ -65,6 +68,7 @@ class _File:
     rules: _Rules = field(default_factory=_Rules)
 
 
+ABOVE_ZERO = ("rate", "latency_limit_ms", "first_response_limit_ms", "between_responses_limit_ms")
 _converter = converter()
 
 
@@ -80,7 +84,8 @@ def read_demands(document: Any, source: str = "demands") -> Demands:
     read = structure(_converter, document, _File, source)
     for name, demand in read.models.items():
         at = f"{source}: models.{name}"
-        for label, figure in (("rate", demand.rate), ("latency_limit_ms", demand.latency_limit_ms)):
+        for label in ABOVE_ZERO:
+            figure = getattr(demand, label)
             if figure is not None and not (isfinite(figure) and figure > 0):
                 raise InputError(f"{at}.{label}: must be above zero, not {figure:g}.")
         if demand.percentile not in {50, 90, 95, 99}:

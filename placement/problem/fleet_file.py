@@ -16,9 +16,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from profiles.device import DeviceType, MigProfile, find_device, parse_bytes, partitions
+from profiles.device import DeviceType, find_device, parse_bytes
 from profiles.document import converter, read_yaml, structure
 from profiles.errors import InputError
+from profiles.mig import MigProfile, partitions
 from profiles.model_name import unfit_for_path
 
 # What no fleet could mean: figures beyond these are slips of the pen.

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import difflib
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from placement.problem import Model, Option, PlacementProblem, Pool, Resource
+from placement.problem import Model, Option, PlacementProblem, Pool, Resource, stream_limits
 from placement.problem.demands import Demand, Demands
 from placement.problem.fleet_file import Device
 from placement.problem.offers import OfferedTypes, offered_types
 from placement.problem.slowdown import SlowdownModel
-from profiles.device import largest
 from profiles.errors import InputError, NoAnswerError
 from profiles.measurement import Baseline, Measurement
+from profiles.mig import largest
+from profiles.percentile import requests_needed
 from profiles.up_to_date import up_to_date
 
 RESOURCES = {
@@ -75,10 +76,11 @@ def formulate(
     measured = sorted({m.model for m in every})
     if not measured:
         raise InputError("The store has no measurements: run `model-placer profile` first.")
-    wanted = list(models) if models is not None else measured
+    current = up_to_date(every)
+    within = _within(current.rows, {*(models or ()), *demands.models})
+    wanted = [m for m in measured if m not in within] if models is None else list(models)
     for name in (*wanted, *demands.models):
         _known("model", name, measured)
-    current = up_to_date(every)
     by_model: dict[str, list[Measurement]] = defaultdict(list)
     for m in current.rows:
         by_model[m.model].append(m)
@@ -92,6 +94,12 @@ def formulate(
         if kind not in server and kind in on
     ]
     notes += [note for name in wanted for note in current.notes.get(name, ())]
+    if models is None:
+        notes += [
+            f"{name} is placed within {owner}; --models or a demand that names it places it by "
+            "itself, too."
+            for name, owner in within.items()
+        ]
     kinds = known.types
     # A CPU host, say, has no GPU memory bandwidth: what no device has limits nothing.
     resources = tuple(r for r in resources if any(r.name in k.capacity for k in kinds.values()))
@@ -100,7 +108,7 @@ def formulate(
     for name in wanted:
         demand = demands.models.get(name, Demand())
         options = _options(
-            by_model[name],
+            stream_limits.within(by_model[name], demand),
             known,
             resources,
             demand,
@@ -108,7 +116,9 @@ def formulate(
             slowdown or SlowdownModel(),
         )
         if not options:
-            missed[name] = _why_not(name, by_model[name], older.get(name), known)
+            missed[name] = stream_limits.why_none(name, by_model[name], demand) or _why_not(
+                name, by_model[name], older.get(name), known
+            )
         placed.append(
             Model(
                 name=name,
@@ -134,6 +144,17 @@ def formulate(
     )
     named = {kind: real for real, kinds in known.by_device_type.items() for kind in kinds}
     return Formulation(problem, tuple(dict.fromkeys(notes)), device_types=named)
+
+
+def _within(rows: Iterable[Measurement], asked: set[str]) -> dict[str, str]:
+    """By model that others are composed of, and that is not asked for: one of these others."""
+    return {
+        member.model: m.model
+        for m in rows
+        if m.status == "ok"
+        for member in m.variant.members
+        if member.model not in asked
+    }
 
 
 def _known(what: str, name: str, names: Iterable[str]) -> str:
@@ -186,7 +207,7 @@ def _options(
                 device_type=kind.name,
                 needs=needs,
                 throughput=m.throughput,
-                latency_ms=m.latency.percentile(demand.percentile) if m.latency else None,
+                latency_ms=_latency_ms(m, demand),
                 variant=m.variant,
                 load=m.load,
                 busy=(m.usage.utilization_percent or 0.0) / 100
@@ -196,13 +217,49 @@ def _options(
             )
             for kind in kinds
         ]
+    notes += _unknown_latencies(rows, known, demand)
     return options
+
+
+def _latency_ms(m: Measurement, demand: Demand) -> float | None:
+    """At the demanded percentile; its upper confidence limit where a limit is held against it."""
+    if demand.latency_limit_ms is not None:
+        return m.latency_surely_ms(demand.percentile)
+    return m.latency.percentile(demand.percentile) if m.latency else None
+
+
+def _unknown_latencies(
+    rows: list[Measurement], known: OfferedTypes, demand: Demand
+) -> Iterator[str]:
+    """A note on measurements that are too short to know the percentile of a latency limit."""
+    if demand.latency_limit_ms is None:
+        return
+    mine = [
+        m
+        for m in rows
+        if m.status == "ok" and m.latency is not None and m.device_type in known.by_device_type
+    ]
+    short = [m for m in mine if m.latency_surely_ms(demand.percentile) is None]
+    if short:
+        most = max(m.requests for m in short)
+        yield (
+            f"{short[0].model}: p{demand.percentile} latency is unknown in {len(short)} of "
+            f"{len(mine)} measurements, which are left out since they may break its limit: "
+            f"it takes {requests_needed(demand.percentile)} independent requests, they have "
+            f"{most} at most. "
+            f"`profile --latency-percentile {demand.percentile} --remeasure` takes as many."
+        )
 
 
 def _why_not(
     name: str, rows: list[Measurement], older: Measurement | None, known: OfferedTypes
 ) -> str:
     measured = sorted({m.device_type for m in rows if m.status == "ok" and m.usage})
+    if not measured and any(m.status == "ok" for m in rows):
+        return (
+            f"{name} was measured without the memory that it needs: the table that it was imported "
+            "from has none. Import one with memory_mb, or profile the model."
+        )
     if not measured:
         reasons = [m.reason.partition("\n")[0] for m in rows if m.reason]
         why = f": {reasons[-1]}" if reasons else "."

@@ -32,9 +32,9 @@ EFFORT = 3.0  # CP-SAT's deterministic seconds for that
 LOOKED_AT = 20_000
 CLOSE = 1e-5  # relative: values and bounds that are called equal; the result says so
 STEP = 0.01  # of a factor, at which bisection ends
-TIGHT, LOOSE = (0.02, 0.01, 0.005), (0.04, 0.07, 0.12, 0.2)  # parts left free by plans
+LOOSE, TIGHT = (0.06, 0.12, 0.2), (0.03, 0.02, 0.01, 0.005)  # parts left free by plans
 AIRS = (0.02, 0.0)  # likewise, of plans for a factor
-PART = 0.25  # of the time left, for one packing
+PART = 0.4  # of the time left, for one packing
 LITTLE = 0.02  # of every reference, of a layout to start from
 LEAST = 1e-4  # of the bound: about standing by
 
@@ -131,10 +131,10 @@ def _stand_by(work: Incumbent, best: Best, deadline: Deadline, seed: int) -> Non
 
 
 def _planned(work: Incumbent, deadline: Deadline, seed: int) -> Incumbent:
-    """The best of some plans, each of which leaves more air than the one before, that is packed."""
+    """The best of some plans that is packed: one that leaves much room, then ever tighter ones."""
     instance, relaxation = work.instance, work.relaxation
     best: Incumbent | None = None
-    for airs in (TIGHT, LOOSE):
+    for airs in (LOOSE, TIGHT):
         for air in airs:
             planned = plan(work, air, deadline) if deadline.left_s > 0 else None
             if planned is None:
@@ -146,8 +146,8 @@ def _planned(work: Incumbent, deadline: Deadline, seed: int) -> Incumbent:
                 best = packed
             if found == (airs is LOOSE):
                 break
-        if best is not None:
-            return best
+    if best is not None:
+        return best
     _build(work, relaxation, deadline)
     return work
 

@@ -1,7 +1,8 @@
 import pytest
 
-from profiles.device import MigProfile, find_device, known_devices, largest, parse_bytes, partitions
+from profiles.device import find_device, known_devices, parse_bytes
 from profiles.errors import InputError
+from profiles.mig import MigProfile, largest, partitions
 
 
 def test_a_device_is_found_by_its_nvml_name_or_without_the_vendor():

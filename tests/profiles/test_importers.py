@@ -6,10 +6,10 @@ from profiles.importers import read_table
 HEADER = "model,device_type,throughput,memory_mb,utilization_percent,latency_p99_ms\n"
 
 
-def a_table(tmp_path, text, name="table.csv"):
+def a_table(tmp_path, text, name="table.csv", *, strict=True):
     path = tmp_path / name
     path.write_text(text)
-    return read_table(path)
+    return read_table(path, strict=strict)
 
 
 def test_the_servers_row_is_subtracted_and_kept_as_the_baseline(tmp_path):
@@ -82,8 +82,9 @@ def test_a_broken_row_is_named(tmp_path, row, named):
     ("text", "name", "named"),
     [
         ("", "t.csv", "is empty"),
-        ("model,throughput\n", "t.csv", "column 'device_type' is missing"),
-        ("model,modell\n", "t.csv", "unknown column 'modell'"),
+        ("model,throughput\nbert,1\n", "t.csv", "line 2: device_type is missing; --device-type"),
+        ("model,modell\nbert,1\n", "t.csv", "line 2: unknown column 'modell'"),
+        ("throughput,device_type\n1,t4\n", "t.csv", "line 2: column 'model' is missing"),
         ("{a: b}", "t.yaml", "expected a list of rows"),
         ("- [", "t.yaml", r"line \d+, column \d+"),
         ("- bert", "t.yaml", "row 1: expected a mapping"),
@@ -156,3 +157,109 @@ def test_windows_line_ends_are_taken(tmp_path):
     path = tmp_path / "t.csv"
     path.write_bytes(f"# note\n{HEADER}bert,t4,100,1309,50,12.5\n".replace("\n", "\r\n").encode())
     assert len(read_table(path).measurements) == 1
+
+
+GOOD = "bert,t4,100,1309,50,12.5\n"
+
+
+@pytest.mark.parametrize(
+    ("row", "told"),
+    [
+        ("gpt,t4,0,1309,50,1", "line 3: throughput must be above zero. The row is left out."),
+        ("gpt,t4,fast,1309,50,1", "line 3: throughput: 'fast' is not a number. The row is left"),
+        ("gpt,t4,,1309,50,1", "line 3: throughput is missing. The row is left out."),
+        ("gpt,t4,5,1309,50", "line 3: 5 cells, the header has 6. The row is left out."),
+        (",t4,5,1309,50,1", "line 3: model is missing. The row is left out."),
+        (GOOD.strip(), "line 3: the same model, configuration, load and device type as"),
+        ("../up,t4,5,1309,50,1", "line 3: model: '../up' cannot be the name of a model"),
+    ],
+)
+def test_a_row_that_makes_no_sense_costs_that_row_and_is_said(tmp_path, row, told):
+    table = a_table(tmp_path, f"{HEADER}{GOOD}{row}\n", strict=False)
+    assert [m.model for m in table.measurements] == ["bert"]
+    (note,) = table.notes
+    assert told in note
+
+
+def test_memory_below_the_servers_costs_the_row(tmp_path):
+    """A hair below: 308 of 309 MB says nothing of what the model needs."""
+    rows = "(server),t4,,309,9,\ngpt,t4,5,308,50,1\n"
+    table = a_table(tmp_path, HEADER + rows + GOOD, strict=False)
+    assert [m.model for m in table.measurements] == ["bert"]
+    assert "line 3: memory is less than the server's own. The row is left out." in table.notes[0]
+
+
+def test_points_without_memory_are_kept_and_told_once(tmp_path):
+    rows = f"{GOOD}gpt,t4,5,,50,1\nocr,t4,6,,50,1\n"
+    table = a_table(tmp_path, HEADER + rows, strict=False)
+    assert [m.usage is None for m in table.measurements] == [False, True, True]
+    (note,) = table.notes
+    assert "line 3: memory_mb is missing, in 1 other rows, too. Kept without" in note
+
+
+def test_a_column_that_nobody_knows_costs_that_column(tmp_path):
+    text = "model,speed,device_type,throughput,memory_mb\nbert,9,t4,100,1309\n"
+    table = a_table(tmp_path, text, strict=False)
+    assert len(table.measurements) == 1
+    (note,) = table.notes
+    assert "line 2: unknown column 'speed'. Known columns: " in note
+    assert note.endswith("The column is not read.")
+
+
+def test_a_mean_without_percentiles_is_kept_and_passed_for_none(tmp_path):
+    """A mean is no bound of any percentile: no latency limit may be checked by it."""
+    text = "model,device_type,throughput,memory_mb,latency_mean_ms\nbert,t4,100,1309,7.5\n"
+    table = a_table(tmp_path, text, strict=False)
+    (measurement,) = table.measurements
+    assert measurement.latency is None
+    assert measurement.extra == {"latency_mean_ms": 7.5}
+    assert "Kept: latency_mean_ms;" in table.notes[0]
+
+
+def test_rows_that_differ_in_their_configuration_stay_apart(tmp_path):
+    text = (
+        "model,device_type,throughput,memory_mb,kind,dynamic_batching,max_queue_delay_us,"
+        "preferred_batch_sizes,parameter.intra_op_thread_count,members\n"
+        "bert,t4,1,9,,,,,,\n"
+        "bert,t4,2,9,KIND_CPU,,,,,\n"
+        "bert,t4,3,9,,yes,,,,\n"
+        "bert,t4,4,9,,,100,2 4,,\n"
+        "bert,t4,5,9,,,,,2,\n"
+        'bert,t4,6,9,,,,,,"[{model: det, instance_count: 2}]"\n'
+    )
+    table = a_table(tmp_path, text)
+    assert [(m.throughput, str(m.variant)) for m in table.measurements] == [
+        (1, "as configured"),
+        (2, "KIND_CPU"),
+        (3, "dynamic_batching=0us"),
+        (4, "dynamic_batching=100us"),
+        (5, "intra_op_thread_count=2"),
+        (6, "det(instances=2)"),
+    ]
+    assert table.measurements[3].variant.dynamic_batching.preferred_batch_sizes == (2, 4)
+
+
+@pytest.mark.parametrize(
+    ("column", "cell", "named"),
+    [
+        ("kind", "KIND_TPU", "line 2: kind: 'KIND_TPU' is none of KIND_AUTO, KIND_CPU"),
+        ("dynamic_batching", "maybe", "line 2: dynamic_batching: expected yes or no"),
+        ("preferred_batch_sizes", "2 x", "line 2: preferred_batch_sizes: expected integers"),
+        ("members", "[{modell: a}]", "line 2: members: .*modell"),
+    ],
+)
+def test_a_configuration_that_makes_no_sense_is_named(tmp_path, column, cell, named):
+    text = f"model,device_type,throughput,memory_mb,{column}\nbert,t4,1,9,{cell}\n"
+    with pytest.raises(InputError, match=named):
+        a_table(tmp_path, text)
+
+
+def test_a_table_of_which_nothing_can_be_read_is_an_error_even_so(tmp_path):
+    with pytest.raises(InputError, match="line 2: throughput must be above zero"):
+        a_table(tmp_path, f"{HEADER}bert,t4,0,1309,50,1\n", strict=False)
+
+
+def test_a_device_type_for_rows_that_name_none(tmp_path):
+    (tmp_path / "t.csv").write_text("model,throughput,memory_mb\nbert,1,9\n")
+    (measurement,) = read_table(tmp_path / "t.csv", device_type="Tesla T4").measurements
+    assert measurement.device_type == "Tesla T4"

@@ -176,7 +176,7 @@ def test_a_warm_up_asks_for_one_inference_and_for_the_largest_batch() -> None:
         (
             'input { name: "IDS" data_type: TYPE_INT32 dims: [ -1 ] }',
             Variant("bert", warm_up=WarmUp(1)),
-            "--shape IDS:8",
+            "--shape bert/IDS:8",
         ),
     ],
 )

@@ -9,7 +9,7 @@ from placement.layout import layout as layouts
 from placement.problem.problem_file import read_problem
 from profiles.errors import InputError
 from profiles.model_name import check_model_name
-from profiles.repository import model_names
+from profiles.repository import model_names, unfit_directories
 from profiles.variant import Variant
 
 BAD = ["", " ", ".", "..", "../up", "a/b", "/", "a\nb", "a\r", "a\tb", "\0", "\x1b[2J", "a\x85b"]
@@ -70,7 +70,9 @@ def test_a_layouts_variant_is_looked_at_as_well():
         layouts.loads(json.dumps({"schema_version": 1, "devices": devices}))
 
 
-def test_a_directory_with_such_a_name_is_refused(tmp_path: Path):
+def test_a_directory_with_such_a_name_is_no_model_and_named(tmp_path: Path):
     (tmp_path / "two\nlines" / "1").mkdir(parents=True)
-    with pytest.raises(InputError, match=r"'two\\nlines' cannot be the name of a model"):
-        model_names(tmp_path)
+    (tmp_path / "bert" / "1").mkdir(parents=True)
+    assert model_names(tmp_path) == ("bert",)
+    (reason,) = unfit_directories(tmp_path).values()
+    assert r"'two\nlines' cannot be the name of a model" in reason

@@ -14,8 +14,8 @@ from some_rows import a_measurement
 
 from profiles.colocation import Colocation
 from profiles.measurement import Baseline, LoadPoint, Measurement
-from profiles.migrations import MIGRATIONS, VERSION
 from profiles.row_document import dump, point_key
+from profiles.schema import MIGRATIONS, VERSION
 from profiles.store import APPLICATION_ID, ProfileStore
 
 SHAPES = Path(__file__).with_name("row_documents")

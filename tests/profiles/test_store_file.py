@@ -23,8 +23,8 @@ from unprivileged import as_nobody
 
 from profiles.errors import InputError, StoreError
 from profiles.measurement import LoadPoint
-from profiles.migrations import MIGRATIONS, VERSION
 from profiles.row_document import dump
+from profiles.schema import MIGRATIONS, VERSION
 from profiles.store import APPLICATION_ID, ProfileStore
 from profiles.store_file import file_system
 

@@ -22,6 +22,7 @@ from analyzer.load.worker.pump import Connect, Pump, arrivals
 from analyzer.load.worker.request import Request
 
 REPORT_S = 0.1  # completions are handed over so often
+DRAIN_REPORT_S = 0.5  # those of what was in flight at the end
 
 
 async def serve(connect: Connect, number: int) -> None:
@@ -78,8 +79,12 @@ async def serve(connect: Connect, number: int) -> None:
                     await pacing
                 pacing = None
             deadline = time.monotonic() + value
+            reported = time.monotonic()
             while any(c.in_flight for c in pump.connections) and time.monotonic() < deadline:
                 await asyncio.sleep(0.002)
+                if time.monotonic() - reported > DRAIN_REPORT_S:
+                    reported = time.monotonic()
+                    outbox.send(pump.report())
             hung = sum(c.in_flight for c in pump.connections)
             outbox.send({**pump.report(), "hung": hung})
             if hung or pump.streams:  # an open stream keeps its model from being unloaded

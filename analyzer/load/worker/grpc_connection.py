@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from array import array
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -29,7 +30,7 @@ class GrpcConnection:
         self.channel = channel
         self.pump = pump
         self.methods: dict[str, Any] = {}
-        self.stream = _stream(channel) if pump.streams else None
+        self.stream = _stream(channel, pump.gaps) if pump.streams else None
         self.sent_s = 0.0
         self.in_flight = False
         self.exchange: asyncio.Task[None] | None = None
@@ -78,12 +79,12 @@ class GrpcConnection:
             self.pump.closing = loop.create_task(self.channel.close(CLOSE_S))
 
 
-def _stream(channel: grpc.aio.Channel) -> Stream:
+def _stream(channel: grpc.aio.Channel, gaps: array[float]) -> Stream:
     from analyzer.load.worker.grpc_stream import (
         Stream,
     )  # brings tritonclient.grpc, which takes a second
 
-    return Stream(channel)
+    return Stream(channel, gaps)
 
 
 _channels: dict[str, grpc.aio.Channel] = {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from array import array
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,10 +29,15 @@ class Answer:
 
 
 class Stream:
-    """A connection's stream, with at most one request under way."""
+    """A connection's stream, with at most one request under way.
 
-    def __init__(self, channel: grpc.aio.Channel) -> None:
+    `gaps` gets, for each response after a request's first, when it came and the seconds since the
+    one before.
+    """
+
+    def __init__(self, channel: grpc.aio.Channel, gaps: array[float]) -> None:
         self._channel = channel
+        self._gaps = gaps
         self._call: Any = None
 
     async def ask(self, request: Request) -> Answer:
@@ -49,7 +55,7 @@ class Stream:
             raise StreamError(f"gRPC {error.code().name}: {error.details()}") from None
 
     async def _receive(self) -> Answer:
-        first_s, responses = 0.0, 0
+        first_s, last_s, responses = 0.0, 0.0, 0
         while True:
             message = await self._call.read()
             if message is grpc.aio.EOF:
@@ -60,8 +66,10 @@ class Stream:
             now_s = time.monotonic()
             response = answer.infer_response
             if response.outputs:
+                if responses:
+                    self._gaps.extend((now_s, now_s - last_s))
                 responses += 1
-                first_s = first_s or now_s
+                first_s, last_s = first_s or now_s, now_s
             if response.parameters["triton_final_response"].bool_param:
                 return Answer(first_s or now_s, responses)
 

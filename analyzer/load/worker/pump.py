@@ -56,6 +56,7 @@ class Pump:
         self.done = array("d")  # send and completion times, by turns
         self.streams = False  # a request may get any number of responses
         self.answers = array("d")  # to these: time to the first and their number, by turns
+        self.gaps = array("d")  # of these: when a response came, and since the one before, by turns
         self.failures = 0
         self.texts: list[str] = []
         self.paced = False  # open loop: requests are sent when they are due
@@ -240,11 +241,12 @@ class Pump:
 
     def report(self) -> dict[str, object]:
         """What completed since the last report."""
-        done, answers = self.done.tobytes(), self.answers.tobytes()
-        del self.done[:], self.answers[:]
+        done, answers, gaps = self.done.tobytes(), self.answers.tobytes(), self.gaps.tobytes()
+        del self.done[:], self.answers[:], self.gaps[:]
         return {
             "done": done,
             "answers": answers,
+            "gaps": gaps,
             "failures": self.failures,
             "texts": list(self.texts),
             "cpu_s": time.process_time(),

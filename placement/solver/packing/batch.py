@@ -114,7 +114,7 @@ class _Kind:
         entries = table.entries[kind]
         self.entries = entries
         number = np.bincount(entries.owner, minlength=len(table.counts))
-        self.most = int(number.max(initial=0))
+        self.most: int = max(number.tolist(), default=0)
         first = np.cumsum(number) - number
         options = np.arange(self.most)
         # (items, options): the entry, or one that fits no bin

@@ -18,8 +18,8 @@ from placement.solver.packing.diving import dive
 from placement.solver.packing.filling import MANY, Values, fill
 from placement.solver.packing.generation import Generation, Master
 from placement.solver.packing.instance import Packing, PackingInstance, PackingResult, price_of
-from placement.solver.packing.neighbourhood import repack
 from placement.solver.packing.progress import Progress
+from placement.solver.packing.repack import repack
 from placement.solver.packing.subset_sum import fill_up
 from placement.solver.packing.table import Table, table
 from placement.solver.packing.units import in_units, measured, need_units, price_unit

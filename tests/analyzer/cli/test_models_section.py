@@ -7,7 +7,7 @@ import yaml
 
 from analyzer.cli import models_section
 from analyzer.cli.models_section import ModelEntry
-from analyzer.measure.sweep import Sweep
+from analyzer.measure.grid import Sweep
 from profiles.errors import InputError
 from profiles.variant import HostPolicy, RateLimiter, RateLimitResource
 
@@ -37,6 +37,7 @@ def test_every_field_takes_the_place_of_the_options():
           sequence_length: 7
           members: {detector: {instance_counts: [1, 2]}}
           shapes: {IDS: [128]}
+          random_ranges: {LEN: [16, 64]}
           input_data: zero
     """)["bert"]
     r1 = RateLimiter((RateLimitResource("R1", 1, 2),)), RateLimiter((RateLimitResource("R1", 2),))
@@ -60,6 +61,7 @@ def test_every_field_takes_the_place_of_the_options():
     )
     assert entry.with_models == ("detector",)
     assert entry.shapes == {"IDS": (128,)}
+    assert entry.ranges == {"LEN": (16, 64)}
     assert entry.input_data == "zero"
 
 
@@ -92,6 +94,7 @@ def test_members_may_be_names_alone():
             "bert: {shapes: {IDS: x}}",
             "models: bert: shapes: IDS: 'x' is not a non-negative integer",
         ),
+        ("bert: {random_ranges: {LEN: [9, 1]}}", "models: bert: random_ranges: LEN: .* above"),
         ("bert: {shapes: [1]}", "models: bert: shapes: .* not a mapping"),
         ("bert: {input_data: 3}", "models: bert: input_data: 3 is not a non-empty string"),
         ("bert: {members: 3}", "models: bert: members: expected names"),

@@ -21,7 +21,7 @@ PLACE = (sys.executable, "-c", "from analyzer.cli import main; main()", "place")
 
 @pytest.fixture(scope="module")
 def hard(tmp_path_factory):
-    """120 models with two options on 40 GPUs: far more than a minute's work to prove."""
+    """120 models with two options on 30 GPUs: far more than a minute's work to prove."""
     models = tuple(
         Model(
             f"m{i}",
@@ -43,7 +43,7 @@ def hard(tmp_path_factory):
     problem = PlacementProblem(
         models,
         (PoolType("gpu", {"memory": 16, "utilization": 100}, {"memory": 0.4}),),
-        (Pool("gpu", "gpu", 40),),
+        (Pool("gpu", "gpu", 30),),
         (Resource("memory", scales=False, unit="GB"), Resource("utilization")),
         objective="max-throughput",
     )

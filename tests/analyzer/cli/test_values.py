@@ -51,6 +51,10 @@ def test_a_host_policy_in_words_and_in_yaml():
         (values.whole, -1, "non-negative integer"),
         (values.whole, True, "non-negative integer"),
         (values.rate, "0", "requests per second"),
+        (values.random_range, "LEN=5", "LEAST:GREATEST"),
+        (values.random_range, "bert/=1:2", r"\[MODEL/\]INPUT=LEAST:GREATEST"),
+        (values.limits, "9:1", "the least is above the greatest"),
+        (values.limits, [1, "x"], "LEAST:GREATEST"),
         (values.parameters, {"a": {}}, "not the value"),
     ],
 )

@@ -79,16 +79,42 @@ def checked(device: PlacedDevice, result: LoadResult, figures: DeviceFigures) ->
 IDLE = DeviceFigures(int(1 * GIB), 50.0)
 
 
-def test_a_figure_may_be_short_by_the_tolerance_and_no_more():
-    """Ten per cent below 50 infer/s is 45; ten above 1 GiB is 1.1 GiB."""
+def test_throughput_may_be_short_by_the_tolerance_and_no_more():
+    """Ten per cent below 50 infer/s is 45."""
     device = a_device(a_resident())
     assert checked(device, a_result(45.0), IDLE)["throughput"].holds
     assert checked(device, a_result(44.9), IDLE)["throughput"].holds is False
-    assert checked(device, a_result(50.0), IDLE)["memory"].holds
-    assert checked(device, a_result(50.0), DeviceFigures(int(1.11 * GIB), 50.0))[
-        "memory"
-    ].holds is (False)
-    assert checked(device, a_result(50.0), DeviceFigures(1, 55.1))["utilization"].holds is False
+
+
+def test_memory_is_a_limit_whatever_was_predicted():
+    """1.5 GiB where 1 GiB was predicted: fine below a limit of 2 GiB, not one byte above one."""
+    device = a_device(a_resident(), capacity={"memory": 2 * GIB})
+    more = checked(device, a_result(50.0), DeviceFigures(int(1.5 * GIB), 50.0))["memory"]
+    assert more.holds
+    assert "predicted: 1074 MB; its limit holds" in str(more.reason)
+    beyond = checked(device, a_result(50.0), DeviceFigures(int(2 * GIB) + 1, 50.0))["memory"]
+    assert beyond.holds is False
+    assert "limit is 2147 MB (predicted: 1074 MB)" in str(beyond.reason)
+
+
+def test_utilization_fails_where_it_breaks_its_limit_not_its_forecast():
+    """Predicted 50 %, limit 80 %: 87 % is within ten per cent of the limit, 89 % is not."""
+    device = a_device(a_resident(), capacity={"utilization": 80.0})
+
+    def seen(percent: float) -> Check:
+        return checked(device, a_result(50.0), DeviceFigures(1, percent))["utilization"]
+
+    assert seen(50.0).holds
+    assert seen(50.0).reason is None
+    assert seen(87.0).holds
+    assert "predicted: 50 %; its limit holds" in str(seen(87.0).reason)
+    assert seen(89.0).holds is False
+
+
+def test_a_use_without_a_limit_is_told_and_not_judged():
+    check = checked(a_device(a_resident()), a_result(50.0), DeviceFigures(1, 99.0))["utilization"]
+    assert check.holds is None
+    assert "uses 99 % of utilization, predicted: 50 %" in str(check.reason)
 
 
 def test_better_than_predicted_holds():
@@ -171,18 +197,21 @@ def test_real_tritons_hold_what_they_can_and_fail_what_they_cannot(
     Two models that each need a whole processor are put on one: wrong on purpose.
     """
     generous = {"memory": 4 * GIB, "utilization": 100.0}
+    small = {"memory": 1e6}
     layout = Layout(
         (
             a_device(
                 a_resident("sleeper", 25.0, share=0.5, latency_limit_ms=200.0),
                 a_resident("dozer", 80.0, share=0.5),
                 uses=generous,
+                capacity=generous,
             ),
             a_device(
                 a_resident("burner", 50.0, uses={"utilization": 100.0}, latency_limit_ms=25.0),
                 a_resident("stoker", 50.0, uses={"utilization": 100.0}),
                 name="cpu-2",
-                uses={"memory": 1e6},
+                uses=small,
+                capacity=small,
             ),
         )
     )
@@ -239,7 +268,9 @@ def test_a_triton_for_all_devices_of_a_host_carries_what_both_promise(
 @pytest.mark.docker
 def test_a_layout_runs_in_containers(triton_image: str, models: Path):
     """Each host's container has its own processors; its memory and use are seen from here."""
-    layout = Layout((a_device(a_resident("sleeper", 25.0, share=0.5), uses={"memory": 4 * GIB}),))
+    roomy = {"memory": 4 * GIB}
+    device = a_device(a_resident("sleeper", 25.0, share=0.5), uses=roomy, capacity=roomy)
+    layout = Layout((device,))
     with start(layout, models, {}, LaunchOptions("docker", image=triton_image)) as (groups, _):
         ((server,),) = groups
         assert "@sha256:" in server.description

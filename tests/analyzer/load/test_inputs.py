@@ -44,7 +44,7 @@ def test_the_batch_comes_first_where_the_model_batches():
 
 
 def test_an_open_dim_needs_a_shape_and_the_message_says_which():
-    with pytest.raises(InputError, match="--shape IDS:8"):
+    with pytest.raises(InputError, match="--shape bert/IDS:8"):
         tensors(a_model(IDS))
     assert tensors(a_model(IDS), 2, shapes={"IDS": (5,)})[0]["IDS"].shape == (2, 5)
 
@@ -186,7 +186,76 @@ def test_strings_that_end_too_early_are_said(tmp_path: Path):
     broken = base64.b64encode(b"\x09\x00\x00\x00x").decode()
     file = a_file(tmp_path / "data.json", {"TEXT": {"b64": broken}})
     with pytest.raises(InputError, match="BYTES"):
-        tensors(a_model(ModelInput("TEXT", "BYTES", (1,))), data=file)
+        tensors(a_model(ModelInput("TEXT", "BYTES", (2,))), data=file)
+
+
+IMAGE_BYTES = b"\xff\xd8\xff\xe0 an image"
+
+
+def test_base64_may_have_line_breaks_and_lack_its_padding(tmp_path: Path):
+    """As `base64` and many tools write it; 24 bytes are 32 characters, 20 are 27 and one `=`."""
+    values = np.arange(5, dtype=np.float32)
+    text = base64.encodebytes(values.tobytes()).decode().rstrip("\n=")
+    text = f"{text[:9]}\n{text[9:]}\n"
+    described = a_model(ModelInput("X", "FP32", (5,)))
+    (made,) = tensors(described, data=a_file(tmp_path / "data.json", {"X": {"b64": text}}))
+    assert made["X"].tolist() == [values.tolist()]
+
+
+def test_an_image_is_the_one_element_of_a_string_input(tmp_path: Path):
+    """In base64 as it is, and as a file of its own; what is written as Triton has it stays so."""
+    described = a_model(ModelInput("PICTURE", "BYTES", (1,)))
+    serialized = len(IMAGE_BYTES).to_bytes(4, "little") + IMAGE_BYTES
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "PICTURE.jpg").write_bytes(IMAGE_BYTES)
+    made = tensors(described, data=tmp_path / "data")
+    for content in (IMAGE_BYTES, serialized):
+        packed = {"b64": base64.b64encode(content).decode()}
+        made += tensors(described, data=a_file(tmp_path / "data.json", {"PICTURE": packed}))
+    assert [request["PICTURE"].tolist() for request in made] == [[[IMAGE_BYTES]]] * 3
+
+
+def test_a_numpy_file_has_its_own_type_and_shape(tmp_path: Path):
+    """Doubles become FP32, a batch of one is taken off, and the shape fills the open dim."""
+    folder = tmp_path / "data"
+    folder.mkdir()
+    np.save(folder / "X.npy", np.arange(6.0).reshape(1, 2, 3))
+    described = a_model(ModelInput("X", "FP32", (-1, 3)))
+    (made,) = tensors(described, data=folder)
+    assert made["X"].shape == (1, 2, 3)
+    assert made["X"].dtype == np.float32
+    assert made["X"].flatten().tolist() == [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]
+    np.save(folder / "X.npy", np.arange(6.0).reshape(2, 3) + 0.5)
+    with pytest.raises(InputError, match=r"X\.npy is not a INT64 tensor"):
+        tensors(a_model(ModelInput("X", "INT64", (2, 3))), data=folder)
+    (folder / "X.npy").write_bytes(b"\x93NUMPY broken")
+    with pytest.raises(InputError, match="not a NumPy array"):
+        tensors(described, data=folder)
+
+
+def test_random_data_keeps_to_its_range():
+    ids, image = ModelInput("IDS", "INT32", (200,)), ModelInput("IMAGE", "FP32", (200,))
+    ranges = {"IDS": (64, 66), "IMAGE": (-1.0, 1.0)}
+    (made, *_) = tensors(a_model(ids, image), ranges=ranges)
+    assert set(made["IDS"].flatten().tolist()) == {64, 65, 66}
+    assert -1 <= made["IMAGE"].min() < -0.5
+    assert 0.5 < made["IMAGE"].max() <= 1
+
+
+def test_lengths_are_lengths_without_a_word():
+    """The tokens are 12, so is their length; outputs are 16 to 128 tokens; a mask stays one."""
+    described = a_model(
+        ModelInput("input_ids", "INT32", (12,)),
+        ModelInput("input_lengths", "INT32", (1,)),
+        ModelInput("request_output_len", "UINT32", (1,)),
+        ModelInput("length_mask", "INT32", (12,)),
+    )
+    for made in tensors(described):
+        assert made["input_lengths"].tolist() == [[12]]
+        assert 16 <= int(made["request_output_len"][0, 0]) <= 128
+        assert made["length_mask"].max() <= 1
+    (made, *_) = tensors(described, ranges={"input_lengths": (3, 3)})
+    assert made["input_lengths"].tolist() == [[3]]
 
 
 def test_entries_of_different_shapes_cannot_share_a_batch(tmp_path: Path):

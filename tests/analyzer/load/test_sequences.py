@@ -1,15 +1,19 @@
 """Sequences: whole, with ids of their own, on a real model that refuses anything else."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from tritonclient.grpc.service_pb2 import ModelInferRequest
 from tritonclient.http import InferenceServerClient, InferInput
 
 from analyzer.load import worker_pool
 from analyzer.load.inputs import make_requests
+from analyzer.load.model_inputs import ModelInputs
 from analyzer.load.sequences import FIRST_ID, LAST_ID, SequenceStep, lengths, varint
+from analyzer.load.serialize import for_grpc, for_http
 from analyzer.load.steady_state import SteadyStateRule
 from analyzer.load.worker.request import Request
 from analyzer.load.worker.sequences import MOST_WORKERS, Sequences
@@ -147,3 +151,16 @@ def test_given_sequences_are_sent_as_they_are_and_single_inferences(
     assert len(make_requests(triton.http_url, "counter", 1, data=data, sequence_length=10)) == 50
     with pytest.raises(InputError, match="one inference per request"):
         make_requests(triton.http_url, "counter", 4)
+
+
+def test_a_model_that_wants_text_for_an_id_gets_it():
+    """In either protocol the id is ten digits of text, written in place."""
+    described = ModelInputs("m", 1, (), idle_limit_s=1.0, text_ids=True)
+    http = for_http(described, {}, (True, False), {})
+    grpc = for_grpc(described, {}, (True, False), {})
+    assert http.sequence is not None
+    assert grpc.sequence is not None
+    body = http.sequence.stamped(http.body, 1234567890)
+    assert json.loads(body)["parameters"]["sequence_id"] == "1234567890"
+    message = ModelInferRequest.FromString(grpc.sequence.stamped(grpc.body, 1234567890))
+    assert message.parameters["sequence_id"].string_param == "1234567890"

@@ -2,6 +2,7 @@
 
 from array import array
 
+import numpy as np
 import pytest
 
 from analyzer.load.series import Series
@@ -64,3 +65,93 @@ def test_nothing_answered_is_a_result_without_latency():
     assert result.requests == 0
     assert result.latency is None
     assert not result.confidence.reached
+
+
+def a_slow_run(concurrency: int, *ends_s: float, stopped_s: float = 1e9) -> Series:
+    """Requests of 3 s that complete at these times, each sent when another completed."""
+    series = Series(LoadPoint(1, concurrency), started_s=0.0, stopped_s=stopped_s)
+    sent = [*[0.0] * concurrency, *ends_s]
+    series.add(0, a_report(list(zip(sent, ends_s, strict=False))))
+    return series
+
+
+def test_what_completes_together_is_not_taken_for_a_rate():
+    """Four at once every 3 s are 4/3 a second, however few of them there are."""
+    series = a_slow_run(4, *[3.0] * 4, *[6.0] * 4, *[9.0] * 4, *[12.0] * 4)
+    assert series.enough()
+    result = series.result(SteadyStateRule())
+    assert result.throughput == pytest.approx(4 / 3)
+    assert result.requests == 12
+    assert result.latency is not None
+    assert result.latency.p50_ms == pytest.approx(3000)
+    assert result.confidence.windows == 3
+    assert result.too_few is None
+
+
+def test_what_completed_after_the_end_met_less_load_and_does_not_count():
+    """One after another, 3 s each; when the load ends at 30 s, four are still in flight."""
+    ends_s = [3.0 * (i + 1) for i in range(14)]
+    result = a_slow_run(4, *ends_s, stopped_s=30.5).result(SteadyStateRule())
+    assert result.end_s == 30.0
+    assert result.throughput == pytest.approx(1 / 3)
+    assert result.completed == 14
+
+
+def test_the_duration_that_would_be_useful_is_told():
+    """Two answers 15 s apart with two in flight: five are needed, 75 s."""
+    series = a_slow_run(2, 15.0, 30.0)
+    assert not series.enough()
+    result = series.result(SteadyStateRule())
+    assert result.throughput == pytest.approx(1 / 15)
+    assert result.confidence.throughput == 1.0
+    assert "2 requests were answered" in str(result.too_few)
+    assert "--max-duration 75s" in str(result.too_few)
+
+
+def test_a_single_answer_is_a_figure():
+    result = a_slow_run(1, 20.0).result(SteadyStateRule())
+    assert result.throughput == pytest.approx(1 / 20)
+    assert result.requests == 1
+    assert not result.confidence.reached
+
+
+def test_unanswered_requests_leave_the_good_ones():
+    series = a_slow_run(2, 3.0, 6.0, 9.0, 12.0, 15.0)
+    series.unanswered, series.waited_s = 1, 12.0
+    result = series.result(SteadyStateRule())
+    assert result.failures == 0
+    assert result.unanswered == "1 request in flight at the end had no answer within 12 s"
+
+
+def at_random(requests: int) -> Series:
+    """A request every 10 ms, which takes 2 to 10 ms, 6 on average; none depends on another."""
+    random = np.random.default_rng(7)
+    series = Series(LoadPoint(1, 1), started_s=0.0)
+    series.add(0, a_report([]))
+    took = random.uniform(0.002, 0.010, requests)
+    series.add(0, a_report([(i / 100, i / 100 + took[i]) for i in range(requests)]))
+    return series
+
+
+def test_a_percentile_has_an_upper_limit_once_it_has_its_requests():
+    """Uniform between 2 and 10 ms: p50 is 6, p99 is 9.92 ms. 662 requests are needed for p99."""
+    few, many = (at_random(n).result(SteadyStateRule()).latency for n in (300, 2000))
+    assert few is not None
+    assert many is not None
+    assert few.p95_upper_ms is not None
+    assert few.p99_upper_ms is None
+    for percentile, truth_ms in ((50, 6.0), (90, 9.2), (95, 9.6), (99, 9.92)):
+        surely_ms = many.upper(percentile)
+        assert surely_ms is not None
+        assert max(truth_ms, many.percentile(percentile)) < surely_ms < 1.1 * truth_ms
+
+
+def test_a_tail_is_waited_for_as_long_as_it_will_have_its_requests_soon():
+    """100 requests a second: p99 has its 662 in some seven seconds, with a cap of 2 s within 12."""
+    tail, median = (SteadyStateRule(latency_percentile=p, max_duration_s=2.0) for p in (99, 50))
+    series = at_random(250)
+    assert not series.settled(tail)
+    assert series.lacks_tail(tail, elapsed_s=2.5)
+    assert not series.lacks_tail(median, elapsed_s=2.5)
+    assert not series.lacks_tail(tail, elapsed_s=25.0), "at 10 a second it takes a minute"
+    assert not at_random(2000).lacks_tail(tail, elapsed_s=11.0)

@@ -7,6 +7,7 @@ from analyzer.load.steady_state import (
     SteadyStateRule,
     confidence,
     drift,
+    few_half_widths,
     percentile_half_width,
     throughput_half_width,
     warm_up,
@@ -87,3 +88,14 @@ def test_a_rise_of_a_third_is_drift_and_noise_is_not():
     assert found is not None
     assert "rose" in found
     assert drift(RNG.normal(10, 1, 1000)) is None
+
+
+def test_the_interval_of_few_requests_covers_the_truth_about_95_times_of_100():
+    """Eight groups of two, a normal 3 s ± 10 % apart: the truth is two in 3 s."""
+    covered = 0
+    for _ in range(500):
+        ends = np.cumsum(np.append(1.0, RNG.normal(3.0, 0.3, 8))).repeat(2)[1:]
+        latencies = np.diff(ends[::2]).repeat(2)
+        rate = 16 / (ends[-1] - ends[0])
+        covered += abs(rate - 2 / 3) / rate <= few_half_widths(ends, latencies)[0]
+    assert 0.92 <= covered / 500 <= 0.98

@@ -16,9 +16,9 @@ from pretended_nvml.repository import add_model
 
 from analyzer.load.steady_state import SteadyStateRule
 from analyzer.measure import profile
+from analyzer.measure.grid import Sweep
 from analyzer.measure.loop import Progress
 from analyzer.measure.options import Options
-from analyzer.measure.sweep import Sweep
 from analyzer.measure.watchdog import Patience
 from analyzer.triton import http_api, local
 from analyzer.triton.docker import connect
@@ -29,6 +29,7 @@ from profiles.measurement import Measurement
 
 pytestmark = pytest.mark.triton
 
+HANGS = "moody hangs: no request completed for 3 s; --answer-timeout waits longer"
 MOODY = Path(__file__).parents[1] / "moody"
 
 
@@ -85,7 +86,7 @@ def test_a_model_that_hangs_under_load_or_while_it_loads_is_given_up(options: Op
     assert statuses(found["never loads"]) == ["failed"] * 4
     assert "did not load moody within 10 s" in (found["never loads"][0].reason or "")
     assert statuses(found["hangs"]) == ["ok", "failed", "failed", "skipped"]
-    assert found["hangs"][1].reason == "moody hangs: no request completed for 3 s"
+    assert found["hangs"][1].reason == HANGS
     assert found["hangs"][3].reason == "the model already hung at b2 c2 and at b3 c2"
 
 
@@ -127,7 +128,7 @@ def test_a_model_that_hangs_on_a_running_server_is_left_alone_and_the_next_is_me
         assert there.alive()
     first, second, third, *rest = outcome.measurements
     assert statuses([first, second, third]) == ["ok", "failed", "failed"]
-    assert second.reason == "moody hangs: no request completed for 3 s"
+    assert second.reason == HANGS
     assert "cannot be restarted from here: restart it there" in (third.reason or "")
     assert [(m.model, m.status) for m in rest] == [("sunny", "ok")] * 3
 

@@ -14,10 +14,10 @@ import pytest
 
 from analyzer.load.steady_state import SteadyStateRule
 from analyzer.measure import profile
+from analyzer.measure.grid import Sweep
 from analyzer.measure.loop import Progress
 from analyzer.measure.options import Options
 from analyzer.measure.search import Search
-from analyzer.measure.sweep import Sweep
 from analyzer.triton.options import LaunchOptions
 from analyzer.triton.runtime import Binary
 from profiles.errors import InputError

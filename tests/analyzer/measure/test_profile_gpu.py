@@ -12,9 +12,9 @@ from pretended_nvml.repository import add_model
 from analyzer.devices.gpu import open_gpus
 from analyzer.load.steady_state import SteadyStateRule
 from analyzer.measure import profile
+from analyzer.measure.grid import Sweep
 from analyzer.measure.loop import Progress
 from analyzer.measure.options import Options
-from analyzer.measure.sweep import Sweep
 from analyzer.triton import local
 from analyzer.triton.options import LaunchOptions
 from analyzer.triton.runtime import Binary

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
+from analyzer.measure.grid import Point, Sweep, loads, variants
 from analyzer.measure.search import next_point
-from analyzer.measure.sweep import Point, Sweep, loads, variants
 from profiles.environment import Environment
 from profiles.measurement import Latency, Measurement, Usage
 
@@ -106,3 +106,20 @@ def test_what_fails_is_walked_around():
 def test_a_grid_of_one_point_is_measured_once():
     grid = a_grid(Sweep(batch_sizes=(1,), concurrency=(1,), parameters=SWEEP.parameters))[:1]
     assert list(search(grid)) == grid
+
+
+def test_a_limit_on_a_stream_is_a_limit_as_that_of_latency():
+    """The time to the first response is a tenth of the latency here: 5 ms there is 50 ms."""
+
+    def streaming(point: Point) -> Measurement:
+        m = on_four_cores(point)
+        assert m.latency is not None
+        return replace(m, first_response=Latency(*[m.latency.p50_ms / 10] * 6))
+
+    known = search(a_grid(), streaming, limits_ms={"first_response": 5.0}).values()
+    good = [m for m in known if m.first_response and m.first_response.p95_ms <= 5.0]
+    best = max(good, key=lambda m: m.throughput)
+    same = search(a_grid(), latency_limit_ms=50.0).values()
+    assert best.throughput == max(
+        m.throughput for m in same if m.latency and m.latency.p95_ms <= 50.0
+    )

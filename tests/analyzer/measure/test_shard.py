@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from analyzer.measure import profile
+from analyzer.measure.grid import Sweep
 from analyzer.measure.options import Options
-from analyzer.measure.plan import read_models
+from analyzer.measure.plan import chosen_names
 from analyzer.measure.shard import Shard, expected_s, split
-from analyzer.measure.sweep import Sweep
 from profiles.errors import InputError
 from profiles.store import ProfileStore
 
@@ -74,7 +74,7 @@ def test_the_shards_of_a_run_are_its_models(tmp_path: Path, example_repository: 
             sweep_by_model={"file_type": Sweep(batch_sizes=(1, 2, 4), concurrency=(1, 2))},
             shard=Shard(index, 2),
         )
-        found.append(list(read_models(options)))
+        found.append(list(chosen_names(options)))
     assert found == [
         ["file_type"],
         ["ocr_detection", "ocr_orientation", "ocr_recognition", "voice_activity"],

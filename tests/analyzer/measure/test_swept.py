@@ -18,9 +18,9 @@ from analyzer.deploy.smoke_test import check_repository
 from analyzer.load.inputs import Inputs
 from analyzer.load.steady_state import SteadyStateRule
 from analyzer.measure import profile
+from analyzer.measure.grid import Sweep
 from analyzer.measure.options import Options
 from analyzer.measure.plan import make_plan
-from analyzer.measure.sweep import Sweep
 from analyzer.report.tables import measurements_table
 from analyzer.triton import local
 from analyzer.triton.options import LaunchOptions

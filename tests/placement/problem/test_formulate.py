@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from placement.explain.explain import explain
@@ -54,6 +56,29 @@ def test_a_failed_measurement_is_no_option():
     failed = measured("a", status="failed", reason="out of memory", usage=None)
     with pytest.raises(NoAnswerError, match="never measured with success: out of memory"):
         formulate([failed], [SERVER], T4)
+
+
+def test_a_latency_limit_is_held_against_the_upper_confidence_limit():
+    """Measured as 19 ms, and with 99 % confidence below 21 ms: not surely within 20 ms."""
+    surely = Latency(9, 9, 9, 15, 19, 30, p99_upper_ms=21.0)
+    demands = read_demands({"models": {"a": {"rate": 1, "latency_limit_ms": 20}}})
+    (model,) = formulate([measured("a", latency=surely)], [SERVER], T4, demands).problem.models
+    assert [option.latency_ms for option in model.options] == [21.0]
+    (model,) = formulate([measured("a", latency=surely)], [SERVER], T4).problem.models
+    assert [option.latency_ms for option in model.options] == [19.0]
+
+
+def test_a_percentile_of_too_few_requests_is_unknown_and_said():
+    """100 requests tell p90 (64 are needed), not p99 (662)."""
+    few = measured("a", requests=100)
+    for percentile, latency_ms in ((90, 5.0), (99, None)):
+        demand = {"rate": 1, "latency_limit_ms": 20, "percentile": percentile}
+        made = formulate([few], [SERVER], T4, read_demands({"models": {"a": demand}}))
+        assert [option.latency_ms for option in made.problem.models[0].options] == [latency_ms]
+    (note,) = made.notes
+    assert "a: p99 latency is unknown in 1 of 1 measurements" in note
+    assert "it takes 662 independent requests, they have 100 at most" in note
+    assert "profile --latency-percentile 99 --remeasure" in note
 
 
 def test_an_option_that_misses_the_latency_limit_is_out():
@@ -267,3 +292,43 @@ def test_slices_share_the_host_of_their_gpu():
     for cores, status in ((3, "optimal"), (5, "infeasible")):
         rows = [measured("a", kind=f"{name} MIG 2g.12gb", host=with_host(cores, 1))]
         assert solve(formulate(rows, [], fleet, limits=LIMITS).problem).status == status
+
+
+def test_limits_of_a_stream_rule_out_what_misses_them():
+    """First responses at 300 and 90 ms; 40 ms between responses, in the second option only."""
+    slow = measured("llm", batch=1, first_response=Latency(*[300.0] * 6))
+    fast = measured(
+        "llm",
+        batch=2,
+        first_response=Latency(*[90.0] * 6),
+        between_responses=Latency(*[40.0] * 6),
+    )
+
+    def placed(**limits):
+        demands = read_demands({"models": {"llm": limits}})
+        return formulate([slow, fast], [SERVER], T4, demands).problem.models[0].options
+
+    assert len(placed(first_response_limit_ms=300)) == 2
+    assert [o.load for o in placed(first_response_limit_ms=100)] == [LoadPoint(2)]
+    assert [o.load for o in placed(between_responses_limit_ms=50)] == [LoadPoint(2)]
+    with pytest.raises(NoAnswerError, match=r"first response of at most 50 ms: the best .* 90 ms"):
+        placed(first_response_limit_ms=50)
+
+
+def test_a_member_of_a_composed_model_is_placed_with_it_unless_it_is_asked_for():
+    composed = Variant("pipeline", members=(Variant("bert"),))
+    rows = [replace(measured("pipeline"), variant=composed), measured("bert"), measured("other")]
+
+    def placed(demands=None, **more):
+        made = formulate(rows, [SERVER], T4, demands, **more)
+        return [m.name for m in made.problem.models], made.notes
+
+    names, notes = placed()
+    assert names == ["other", "pipeline"]
+    assert any("bert is placed within pipeline" in note for note in notes)
+    assert placed(read_demands({"models": {"bert": {"rate": 5}}}))[0] == [
+        "bert",
+        "other",
+        "pipeline",
+    ]
+    assert placed(models=["bert", "pipeline"])[0] == ["bert", "pipeline"]

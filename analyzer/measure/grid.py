@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from profiles.instance_groups import varied_groups
 from profiles.measurement import LoadPoint
 from profiles.model_config import ModelConfig
 from profiles.variant import (
@@ -83,6 +84,13 @@ def fitting(
                 f"{model} is an ensemble: {left} apply to its models only; vary them with "
                 "`members:` under `models:` in the configuration file."
             )
+    if config is not None and sweep.instance_counts and len(config.instance_group) > 1:
+        varied = varied_groups(config)
+        numbers = [n + 1 for n, group in enumerate(config.instance_group) if group in varied]
+        notes.append(
+            f"{model} has {len(config.instance_group)} instance groups: an instance count is that "
+            f"of each of the groups {', '.join(map(str, numbers))}; the others stay."
+        )
     if stateful:
         left = _varied(sweep, _NOT_OF_STATEFUL)
         sweep = replace(sweep, **_NOT_OF_STATEFUL)

@@ -1,6 +1,6 @@
 """Runs Triton as a child and takes it down with everything it started when the owner goes.
 
-    python guard.py SHM_PREFIX CPUS COMMAND...
+    python kill_with_owner.py SHM_PREFIX CPUS COMMAND...
 
 The owner holds the write end of standard input. A `t` on it asks Triton to end; its end of file,
 which a `kill -9` of the owner gives too, kills Triton and the Python backend's stubs at once.

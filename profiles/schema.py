@@ -73,6 +73,7 @@ MIGRATIONS = (
     """,
         _exact_points,
     ),
+    Migration(""),  # `between_responses`; upper confidence limits of latency percentiles
 )
 VERSION = len(MIGRATIONS)
 TABLES = ("measurements", "baselines", "colocations", "withdrawals")

@@ -1,6 +1,6 @@
 """A grid is every variant under every load."""
 
-from analyzer.measure.sweep import Sweep, fitting, loads, variants
+from analyzer.measure.grid import Sweep, fitting, loads, variants
 from profiles import model_config
 from profiles.measurement import LoadPoint
 from profiles.variant import (

@@ -37,7 +37,7 @@ def for_http(
     starts, stops = ends or (False, False)
     body, json_size = InferenceServerClient.generate_request_body(
         inputs,
-        sequence_id=FIRST_ID if ends else 0,
+        sequence_id=0 if ends is None else str(FIRST_ID) if described.text_ids else FIRST_ID,
         sequence_start=starts,
         sequence_end=stops,
     )
@@ -67,7 +67,11 @@ def for_grpc(
         entry.parameters["shared_memory_byte_size"].int64_param = place.size_bytes
         entry.parameters["shared_memory_offset"].int64_param = place.offset
     if ends is not None:
-        message.parameters["sequence_id"].int64_param = FIRST_ID
+        identity = message.parameters["sequence_id"]
+        if described.text_ids:
+            identity.string_param = str(FIRST_ID)
+        else:
+            identity.int64_param = FIRST_ID
         message.parameters["sequence_start"].bool_param = ends[0]
         message.parameters["sequence_end"].bool_param = ends[1]
     method = "ModelInfer"
@@ -76,7 +80,8 @@ def for_grpc(
         # So that the final response comes even when it is empty.
         message.parameters["triton_enable_empty_final_response"].bool_param = True
     body = message.SerializeToString()
-    step = _step(described, body, varint(FIRST_ID), ends)
+    digits = b"%d" % FIRST_ID
+    step = _step(described, body, digits if described.text_ids else varint(FIRST_ID), ends)
     return PreparedRequest(f"/inference.GRPCInferenceService/{method}", body, sequence=step)
 
 

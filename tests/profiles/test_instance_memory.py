@@ -1,7 +1,7 @@
 """Memory of each added instance, from measurements with more and with fewer."""
 
 from profiles.environment import Environment
-from profiles.instances import added_instances
+from profiles.instance_memory import added_instances
 from profiles.measurement import LoadPoint, Measurement, Usage
 from profiles.variant import Variant
 

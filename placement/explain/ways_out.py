@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from math import ceil
 
-from placement.explain.clash import ASK_S, facts, without_model
+from placement.explain.infeasible import ASK_S, facts, without_model
 from placement.explain.question import has_layout
 from placement.explain.words import amount, devices, limit, plain
 from placement.problem import Model, PlacementProblem, Pool, Resource
