@@ -18,10 +18,11 @@ from types import FrameType
 
 import click
 
-from analyzer.cli.command import log_to_stderr, nearest
+from analyzer.cli.command import log_to_stderr, nearest, status_line
 from profiles.errors import InputError, ModelPlacerError, NoAnswerError
 
 COMMANDS = {  # name: (module, one line for `model-placer --help`), in the order of use
+    "init": ("init", "Look at a model repository and write a commented model-placer.yaml."),
     "profile": ("profile", "Measure models on Triton and keep the results in a store."),
     "place": ("place", "Decide which model goes on which device, in which variant."),
     "export": ("export", "Write the Triton repositories and manifests of a layout."),
@@ -36,6 +37,8 @@ COMMANDS = {  # name: (module, one line for `model-placer --help`), in the order
     "apply": ("apply", "Bring running Tritons from one layout to another."),
     "doctor": ("doctor", "Report what is here to work with, and the remedy for what is missing."),
     "server": ("server", "Install and manage the embedded Triton."),
+    "schema": ("schema", "Print the JSON Schema of a file that is read or written."),
+    "completion": ("completion", "Print what makes a shell complete commands and options."),
 }
 
 
@@ -135,6 +138,8 @@ def _run() -> int:
     except ModelPlacerError as error:
         click.echo(f"Error: {error}", err=True)
         return exit_code(error)
+    finally:
+        status_line.show("")
     return status if isinstance(status, int) else 0
 
 

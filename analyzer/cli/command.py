@@ -18,6 +18,7 @@ import yaml
 from click.core import ParameterSource
 
 from analyzer.cli import model_analyzer_config
+from analyzer.cli.progress import StatusLine
 from analyzer.cli.values import Value
 from analyzer.report.terminal import colorless
 from profiles.document import read_yaml
@@ -27,6 +28,7 @@ CONFIG_FILE = "model-placer.yaml"
 COMMAND_SECTIONS = ("profile", "place", "export", "verify", "run", "report", "show")
 
 log = logging.getLogger("model_placer")
+status_line = StatusLine()
 
 
 def command(name: str, **settings: Any) -> Callable[[Callable[..., Any]], click.Command]:
@@ -151,9 +153,8 @@ def _set_verbosity(ctx: click.Context, param: click.Parameter, value: int) -> No
 
 def log_to_stderr() -> None:
     """Send progress and logs to stderr; results alone go to stdout."""
-    handler = logging.StreamHandler()  # stderr
-    handler.setFormatter(logging.Formatter("%(message)s"))
-    log.addHandler(handler)
+    status_line.setFormatter(logging.Formatter("%(message)s"))
+    log.addHandler(status_line)
     log.setLevel(logging.INFO)
     log.propagate = False
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
@@ -12,7 +13,7 @@ import click
 from click import option
 
 from analyzer.cli import values
-from analyzer.cli.command import command, emit, log, refuse_idle
+from analyzer.cli.command import command, emit, log, refuse_idle, status_line
 from analyzer.cli.options import (
     DURATION,
     INTEGERS,
@@ -221,6 +222,11 @@ if TYPE_CHECKING:
     "random: `place` then knows what it needs and how late it answers at the rate that it carries. "
     "auto: the least that tells the curve, half as many points as the grid has at most.",
 )
+@option(
+    "--dry-run",
+    is_flag=True,
+    help="Say which points there are, what the store has of them, and how long the others take.",
+)
 @option("--remeasure", is_flag=True, help="Measure points again that the store has.")
 @option("--retry-failed", is_flag=True, help="Measure points again that failed.")
 @option(
@@ -252,7 +258,14 @@ if TYPE_CHECKING:
     "failed are told in FILE.tries.",
 )
 @click.pass_context
-def profile(ctx: click.Context, /, output_format: str, done: Path | None, **options: Any) -> None:
+def profile(
+    ctx: click.Context,
+    /,
+    output_format: str,
+    done: Path | None,
+    dry_run: bool,
+    **options: Any,
+) -> None:
     """Measure models on Triton and keep the results in a store.
 
     Every model is measured alone, in every variant, at every batch size and concurrency. Each
@@ -276,6 +289,7 @@ def profile(ctx: click.Context, /, output_format: str, done: Path | None, **opti
         --parameter intra_op_thread_count=1,2
     model-placer profile -m model_repository --shard 0/4 --store shard-0.db
     model-placer profile -m model_repository --pairs
+    model-placer profile -m model_repository --dry-run
     """  # noqa: D301
     from analyzer.measure import completion, parallel
     from analyzer.measure import profile as profiling
@@ -284,6 +298,7 @@ def profile(ctx: click.Context, /, output_format: str, done: Path | None, **opti
     from profiles.store import to_document
 
     told: set[str] = set()  # reasons
+    started_s = time.monotonic()
 
     def tell(progress: Progress) -> None:
         left = f" ({_clock(progress.left_s)} left)" if progress.left_s else ""
@@ -298,11 +313,15 @@ def profile(ctx: click.Context, /, output_format: str, done: Path | None, **opti
                 )
             told.add(kind)
         log.info(f"[{place}] {where}{line}{left}")
+        status_line.show(_status(progress, time.monotonic() - started_s))
 
     _refuse_idle(ctx, options)
     pairs: int | None = options.pop("pairs")
     in_parallel: bool = options.pop("parallel")
     chosen = _options(options, ctx.meta)
+    if dry_run:
+        _dry_run(chosen, output_format)
+        return
     if pairs is not None:
         if in_parallel:
             raise InputError("--pairs measures on one GPU: it cannot be used with --parallel.")
@@ -312,6 +331,7 @@ def profile(ctx: click.Context, /, output_format: str, done: Path | None, **opti
     with nullcontext() if done is None else completion.told(done):
         outcome = run(chosen, tell, log.info)
     # Of other shards' points nobody knows here: `place` tells where theirs failed as well.
+    status_line.show("")
     failure = None if chosen.shard is not None else nothing_measured(outcome.measurements)
     if failure is None or output_format != "table":
         emit(
@@ -357,6 +377,42 @@ def _pairs(chosen: Options, most: int | None, output_format: str) -> None:
             else "Nothing to measure: the store has enough co-location measurements."
         ),
     )
+
+
+def _dry_run(chosen: Options, output_format: str) -> None:
+    from analyzer.measure import dry_run
+    from analyzer.report.text_table import text_table
+
+    prospects = dry_run.look(chosen, log.info)
+    whole = dry_run.together(prospects)
+
+    def table() -> str:
+        rows = [
+            [
+                row.model,
+                str(row.variants),
+                str(row.points),
+                str(row.in_store),
+                str(row.points - row.in_store),
+                _clock(row.expected_s),
+            ]
+            for row in [*prospects, whole]
+        ]
+        header = ["model", "variants", "points", "in the store", "to measure", "time"]
+        search = "" if chosen.search is None else "\n\nA search measures a part of these points."
+        return text_table(header, rows, left=1) + search
+
+    emit([dataclasses.asdict(row) for row in prospects], output_format, table)
+
+
+def _status(progress: Progress, spent_s: float) -> str:
+    """Progress in a line: how far, how fast, how long still."""
+    if progress.done == progress.total:
+        return ""
+    whole = f" of {progress.total}" if progress.total else ""
+    left = f", {_clock(progress.left_s)} left" if progress.left_s else ""
+    rate = 60 * progress.done / spent_s if spent_s else 0.0
+    return f"{progress.done}{whole} points, {rate:.1f} a minute{left}"
 
 
 def _clock(seconds: float) -> str:

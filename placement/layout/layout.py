@@ -12,6 +12,7 @@ import yaml
 from profiles import output_file
 from profiles.document import converter, parse_yaml, read_text, structure
 from profiles.errors import InputError
+from profiles.json_schema import link
 from profiles.measurement import LoadPoint
 from profiles.model_name import check_model_name
 from profiles.variant import Variant
@@ -120,7 +121,7 @@ def loads(text: str, source: str = "layout") -> Layout:
 
 def save(layout: Layout, path: Path) -> None:
     """Write the layout as YAML, whole or not at all; raises InputError."""
-    output_file.write_text(path, dumps(layout))
+    output_file.write_text(path, link("layout") + dumps(layout))
 
 
 def load(path: Path) -> Layout:
