@@ -178,9 +178,8 @@ def place(ctx: click.Context, /, output_format: str, **options: Any) -> None:
         log.info("Layout: %s", options["output"])
     answer = _document(result, explanation, formulation) | {"what_if": list(answers)}
     if options["answer"] is not None:
-        from analyzer.report.files import write
-
-        write(options["answer"], json.dumps(answer, indent=1, ensure_ascii=False))
+        text = json.dumps(answer, indent=1, ensure_ascii=False)
+        output_file.write_text(options["answer"], text + "\n")
     emit(
         answer,
         output_format,
@@ -316,7 +315,7 @@ def _from_store(options: dict[str, Any]) -> Formulation:
     failure = nothing_measured(measurements)
     if failure is not None:
         raise failure
-    measured = _measured_types(measurements)
+    measured = measured_types(measurements)
     if options["fleet"] is not None:
         if options["device"] is not None or options["count"] is not None:
             raise InputError("Give either --fleet or --device (with --count), not both.")
@@ -370,7 +369,7 @@ def _from_store(options: dict[str, Any]) -> Formulation:
     )
 
 
-def _measured_types(measurements: list[Any]) -> tuple[Any, ...]:
+def measured_types(measurements: list[Any]) -> tuple[Any, ...]:
     """Device types whose memory is stored with the measurements, such as CPU hosts."""
     from profiles.device import DeviceType
 

@@ -11,6 +11,7 @@ from analyzer.cli import options
 from analyzer.cli.command import command, emit, log
 from analyzer.report.terminal import paint
 from analyzer.report.text_table import text_table
+from profiles import output_file
 from profiles.errors import NoAnswerError
 
 if TYPE_CHECKING:
@@ -72,6 +73,8 @@ def verify(
     """  # noqa: D301
     from dataclasses import asdict
 
+    if output is not None:
+        output_file.check(output)
     from analyzer.deploy import verification_file
     from analyzer.deploy import verify as verifying
     from analyzer.load.inputs import Inputs

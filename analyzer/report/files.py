@@ -7,6 +7,7 @@ from pathlib import Path
 from analyzer.report.columns import csv_text, measurements_csv
 from analyzer.report.page import Report
 from analyzer.report.svg import STYLE, standalone
+from profiles import output_file
 from profiles.errors import InputError, SurroundingsError
 
 ZOOM = 2  # pixels of a PNG for each of the SVG
@@ -14,12 +15,12 @@ NO_FONT = "no font was found on this machine, so the PNGs have no text; install 
 
 
 def write(path: Path, text: str) -> None:
-    """Write a text file; raises InputError where that cannot be."""
+    """Write a text file, its folder too; raises InputError where that cannot be."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
     except OSError as error:
         raise InputError(f"{path}: cannot be written: {error.strerror}.") from None
+    output_file.write_text(path, text)
 
 
 def write_figures(report: Report, folder: Path) -> list[str]:
