@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterable, Mapping
 
-from analyzer.deploy.drive import Seen, in_full, placed_load
+from analyzer.deploy.drive import Seen, by_chance, in_full, placed_load
 from analyzer.deploy.run_layout import RunningServer
 from placement.layout import PlacedDevice, Resident
 from placement.problem import Option
@@ -74,7 +74,7 @@ def colocations(
                 solo_throughput=_solo(r),
                 throughput=result.throughput,
                 neighbours=tuple(beside[n.model] for n in residents if n is not r),
-                wanted_throughput=_solo(r) if in_full(r) else r.rate,
+                wanted_throughput=_asked(r, result.throughput, seen.duration_s),
                 uses=uses[r.model],
                 variant=r.variant,
                 option=r.option,
@@ -88,6 +88,14 @@ def colocations(
             )
         )
     return rows
+
+
+def _asked(resident: Resident, reached: float, duration_s: float) -> float:
+    """What was asked of it: of requests at random, as many as came where all were answered."""
+    if in_full(resident):
+        return _solo(resident)
+    all_that_came = reached >= resident.rate * (1 - by_chance(resident, duration_s))
+    return min(resident.rate, reached) if all_that_came else resident.rate
 
 
 def _at(
