@@ -216,6 +216,6 @@ def test_models_of_the_configuration_file_are_shown_as_far_as_they_were_measured
     rows = json.loads(shown.stdout)["measurements"]
     assert {row["variant"]["model"] for row in rows} == {"bert"}
     assert "Not measured yet: llama." in caplog.text
-    asked = show(store, "--models", "bert,llama")
-    assert asked.exit_code == 2
-    assert "llama" in asked.stderr
+    asked = run("show", "--store", store, "--models", "bert,llama", cwd=tmp_path)
+    assert asked.returncode == 2
+    assert "'llama'" in asked.stderr
