@@ -212,6 +212,12 @@ if TYPE_CHECKING:
     metavar="MS",
     help="The same for the time between a decoupled model's responses.",
 )
+@option(
+    "--load-times",
+    is_flag=True,
+    help="Load each variant twice, with its files on the disk and in the page cache, and time that "
+    "and its unload.",
+)
 @option("--remeasure", is_flag=True, help="Measure points again that the store has.")
 @option("--retry-failed", is_flag=True, help="Measure points again that failed.")
 @option(
@@ -417,6 +423,7 @@ def _options(given: dict[str, Any], meta: Mapping[str, Any]) -> Options:
         search=None if given["search"] == "grid" else search,
         load_generator=given["load_generator"],
         shared_memory=given["shared_memory"],
+        load_times=given["load_times"],
         remeasure=given["remeasure"],
         retry_failed=given["retry_failed"],
         strict=given["strict"],

@@ -37,6 +37,7 @@ class Options:
     load_generator: Via = "http"
     shared_memory: bool = False  # inputs lie there, instead of in every request
     search: Search | None = None  # None: the whole grid
+    load_times: bool = False  # each variant is loaded twice, from the disk and from the page cache
     remeasure: bool = False
     retry_failed: bool = False
     strict: bool = False  # nothing is measured where a model cannot be
