@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 DEMO ?= demo
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-quick check format clean
+.PHONY: help demo test test-quick check format docs clean
 
 help: ## Say what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -16,9 +16,10 @@ $(BIN)/.installed: pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@
 
-demo: $(BIN)/.installed ## Profile five real models on a real Triton, place and export them
+demo: $(BIN)/.installed ## Profile five real models on a real Triton, place and export them, write a report
 	$(BIN)/model-placer server install
 	$(BIN)/model-placer run --config-file examples/demo.yaml
+	@echo "Open the report in a browser: $(DEMO)/report.html"
 
 test: $(BIN)/.installed check ## Run the checks and the tests
 	$(BIN)/model-placer server install
@@ -37,5 +38,8 @@ format: $(BIN)/.installed ## Format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+docs: $(BIN)/.installed ## Build the documentation as a site, into site/
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
 clean: ## Remove what was made here
-	rm -rf $(VENV) $(DEMO) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(DEMO) site .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -110,6 +110,8 @@ def _alone(problem: PlacementProblem, option: Option) -> Fraction:
             continue
         free = exact(kind.capacity[resource.name]) - exact(kind.baseline.get(resource.name, 0.0))
         need = exact(option.needs.get(resource.name, 0.0))
+        standing = exact(option.standing.get(resource.name, 0.0))
+        free, need = free - standing, need - standing
         if free < 0 or (need > free and not resource.scales):
             return ZERO
         if need > free:
@@ -244,7 +246,9 @@ class _Search:
             for i, option in server.residents:
                 need = exact(option.needs.get(resource.name, 0.0))
                 if resource.scales and self.paced[i]:
-                    shared[i] = need
+                    standing = exact(option.standing.get(resource.name, 0.0))
+                    shared[i] = need - standing
+                    left -= standing
                 else:
                     left -= need
             if left < 0:
@@ -353,7 +357,10 @@ class _Search:
         )
 
     def _undominated(self, found: list[_Configuration]) -> list[_Configuration]:
-        """Without those to which a paced replica can be added at no harm (it may carry nothing)."""
+        """Without those to which a paced replica can be added at no harm.
+
+        It may carry nothing, and needs nothing then unless something stands at any share.
+        """
         if self.running or any(o.sensitivity or o.busy for u in self.usable for o in u):
             return found
         bound = self.spread.union(*self.together, *self.apart)
@@ -370,6 +377,7 @@ class _Search:
                 for i in addable
                 for o in self.usable[i]
                 if o.device_type == whole[name].device_type
+                and not o.standing
                 and not any(place == (name, i) for place in ((h[0], h[1]) for h in here))
             ):
                 kept.append(configuration)

@@ -237,12 +237,19 @@ def _scaled(problem: PlacementProblem, rng: random.Random) -> Iterator[Pair]:
                 for t in problem.types
             ),
             models=tuple(
-                replace(m, options=tuple(replace(o, needs=scaled(o.needs)) for o in m.options))
+                replace(
+                    m,
+                    options=tuple(
+                        replace(o, needs=scaled(o.needs), standing=scaled(o.standing))
+                        for o in m.options
+                    ),
+                )
                 for m in problem.models
             ),
         )
         before = [f for t in problem.types for f in (*t.capacity.values(), *t.baseline.values())]
         before += [f for m in problem.models for o in m.options for f in o.needs.values()]
+        before += [f for m in problem.models for o in m.options for f in o.standing.values()]
         if all(exact(_times(f, factor)) == exact(f) * factor for f in before):
             yield Pair(f"{resource.name} in another unit", other)
     factor = Fraction(rng.choice([2, 10, 1000, 730]))

@@ -87,7 +87,7 @@ def _draw(rng: random.Random, copies: int, devices: int) -> PlacementProblem:
         everyone = [n for m in models for n in _copies(m)]
         chosen = rng.sample(everyone, rng.randint(1, min(len(everyone), 2 + copies // 2)))
         current = tuple((name, rng.choice([*places, *slices])) for name in chosen)
-    return PlacementProblem(
+    problem = PlacementProblem(
         models,
         types,
         pools,
@@ -102,6 +102,22 @@ def _draw(rng: random.Random, copies: int, devices: int) -> PlacementProblem:
         repair=bool(current) and least and rng.random() < 0.25,
         max_slowdown=rng.choice([0.0, 0.2, 0.5]) if slowed and rng.random() < 0.3 else None,
     )
+    return _curved(rng, problem) if rng.random() < 0.3 else problem
+
+
+def _curved(rng: random.Random, problem: PlacementProblem) -> PlacementProblem:
+    """With options that are pieces of a curve: some of what they need stands at any share."""
+
+    def piece(option: Option) -> Option:
+        need = option.needs.get("utilization", 0.0)
+        part = rng.choice([0.0, 0.0, 0.25, 0.5, 1.0])
+        return replace(option, standing={"utilization": need * part} if part else {})
+
+    models = tuple(
+        replace(model, options=tuple(piece(option) for option in model.options))
+        for model in problem.models
+    )
+    return replace(problem, models=models)
 
 
 def _pools(rng: random.Random, devices: int, *, unlimited: bool) -> tuple[Pool, ...]:

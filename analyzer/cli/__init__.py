@@ -18,23 +18,28 @@ from types import FrameType
 
 import click
 
-from analyzer.cli.command import log_to_stderr, nearest
+from analyzer.cli.command import log_to_stderr, nearest, status_line
 from profiles.errors import InputError, ModelPlacerError, NoAnswerError
 
 COMMANDS = {  # name: (module, one line for `model-placer --help`), in the order of use
+    "init": ("init", "Look at a model repository and write a commented model-placer.yaml."),
     "profile": ("profile", "Measure models on Triton and keep the results in a store."),
     "place": ("place", "Decide which model goes on which device, in which variant."),
     "export": ("export", "Write the Triton repositories and manifests of a layout."),
     "verify": ("verify", "Run a layout under load and check that it holds."),
+    "advise": ("advise", "Say what to change, by what evidence, and what that would bring."),
     "run": ("run", "Profile, place and export in one go."),
     "show": ("show", "Print what a store knows."),
     "report": ("report", "Write a store and a layout as one HTML page."),
+    "compare": ("compare", "Say what got slower, larger or hungrier between two stores or dates."),
     "import": ("import_", "Take measurements from a table or another tool into a store."),
     "merge": ("merge", "Merge stores into one."),
     "diff": ("diff", "Say what changes between two layouts."),
     "apply": ("apply", "Bring running Tritons from one layout to another."),
     "doctor": ("doctor", "Report what is here to work with, and the remedy for what is missing."),
     "server": ("server", "Install and manage the embedded Triton."),
+    "schema": ("schema", "Print the JSON Schema of a file that is read or written."),
+    "completion": ("completion", "Print what makes a shell complete commands and options."),
 }
 
 
@@ -134,6 +139,8 @@ def _run() -> int:
     except ModelPlacerError as error:
         click.echo(f"Error: {error}", err=True)
         return exit_code(error)
+    finally:
+        status_line.show("")
     return status if isinstance(status, int) else 0
 
 

@@ -18,7 +18,9 @@ import yaml
 from click.core import ParameterSource
 
 from analyzer.cli import model_analyzer_config
+from analyzer.cli.progress import StatusLine
 from analyzer.cli.values import Value
+from analyzer.report.terminal import colorless
 from profiles.document import read_yaml
 from profiles.errors import InputError
 
@@ -26,6 +28,7 @@ CONFIG_FILE = "model-placer.yaml"
 COMMAND_SECTIONS = ("profile", "place", "export", "verify", "run", "report", "show")
 
 log = logging.getLogger("model_placer")
+status_line = StatusLine()
 
 
 def command(name: str, **settings: Any) -> Callable[[Callable[..., Any]], click.Command]:
@@ -70,7 +73,7 @@ def emit(document: Any, output_format: str, table: Callable[[], str]) -> None:
     elif output_format == "yaml":
         click.echo(yaml.safe_dump(document, sort_keys=False, allow_unicode=True), nl=False)
     else:
-        click.echo(table())
+        click.echo(table(), color=False if colorless() else None)
 
 
 def _read_config(ctx: click.Context, _param: click.Parameter, value: str | None) -> None:
@@ -150,9 +153,8 @@ def _set_verbosity(ctx: click.Context, param: click.Parameter, value: int) -> No
 
 def log_to_stderr() -> None:
     """Send progress and logs to stderr; results alone go to stdout."""
-    handler = logging.StreamHandler()  # stderr
-    handler.setFormatter(logging.Formatter("%(message)s"))
-    log.addHandler(handler)
+    status_line.setFormatter(logging.Formatter("%(message)s"))
+    log.addHandler(status_line)
     log.setLevel(logging.INFO)
     log.propagate = False
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -25,12 +26,14 @@ from analyzer.cli.options import (
 )
 from analyzer.cli.values import Value, values_of
 from analyzer.report.failures import nothing_measured
+from analyzer.report.terminal import bar
 from analyzer.report.text_table import text_table
 from profiles import output_file
 from profiles.errors import InputError, NoAnswerError
 
 if TYPE_CHECKING:
     from placement.explain.explain import Explanation
+    from placement.layout import Layout
     from placement.problem import PlacementProblem
     from placement.problem.formulate import Formulation
     from placement.solver.result import Deadline, Result
@@ -99,7 +102,7 @@ SLOWED = 10  # notes of replicas that are slowed, at most
     flag_value="throughput",
     help="The whole curve over 1..N devices: what they carry at most, or cost at least.",
 )
-@click.option("--explain", is_flag=True, help="Say why this many devices, at length.")
+@click.option("--explain", is_flag=True, help="Say why this many devices, at length, and what if.")
 @click.option(
     "--slowdown/--no-slowdown",
     default=True,
@@ -125,6 +128,7 @@ SLOWED = 10  # notes of replicas that are slowed, at most
 @shapes("--verify: dims of an input that the model leaves open; repeatable.")
 @dynamic_shape
 @click.option("-o", "--output", type=PATH, help="Write the layout (YAML).")
+@click.option("--answer", type=PATH, help="Write the whole answer (JSON), for `report`.")
 @click.pass_context
 def place(ctx: click.Context, /, output_format: str, **options: Any) -> None:
     """Decide which model goes on which device, in which variant.
@@ -135,10 +139,13 @@ def place(ctx: click.Context, /, output_format: str, **options: Any) -> None:
     model-placer place --fleet fleet.yaml --verify -m model_repository -o layout.yaml
     """  # noqa: D301
     from placement.explain.explain import explain
+    from placement.explain.what_if import what_if
     from placement.solver.result import Deadline
 
     if options["output"] is not None:
         output_file.check(options["output"])
+    if options["answer"] is not None:
+        output_file.check(options["answer"])
     if options["device"] is None:
         refuse_idle(ctx, ["device_memory"], "--device")
     if options["verify"]:
@@ -152,23 +159,33 @@ def place(ctx: click.Context, /, output_format: str, **options: Any) -> None:
         _frontier(formulation.problem, options, output_format, deadline)
         return
 
-    def work() -> tuple[Result, Explanation]:
+    def work() -> tuple[Result, Explanation, tuple[str, ...]]:
         part = deadline.part(SOLVING)
         result = _solve(formulation.problem, options, part)
+        left = deadline.part(EXPLAINING / 2 if options["explain"] else EXPLAINING)
+        explanation = explain(formulation.problem, result, left, options["workers"])
+        if not options["explain"]:
+            return result, explanation, ()
         left = deadline.part(EXPLAINING)
-        return result, explain(formulation.problem, result, left, options["workers"])
+        return result, explanation, what_if(formulation.problem, result, left, options["workers"])
 
-    result, explanation = _interruptible(work, deadline)
+    result, explanation, answers = _interruptible(work, deadline)
     result = _as_users_know(_with_slowdown(formulation.problem, result), formulation)
     if result.layout is not None and options["output"] is not None:
         from placement.layout import save
 
         save(result.layout, options["output"])
         log.info("Layout: %s", options["output"])
+    answer = _document(result, explanation, formulation) | {"what_if": list(answers)}
+    if options["answer"] is not None:
+        text = json.dumps(answer, indent=1, ensure_ascii=False)
+        output_file.write_text(options["answer"], text + "\n")
     emit(
-        _document(result, explanation, formulation),
+        answer,
         output_format,
-        lambda: _table(formulation.problem, result, explanation, long=options["explain"]),
+        lambda: "\n".join(
+            (_table(formulation.problem, result, explanation, long=options["explain"]), *answers)
+        ),
     )
     for note in result.notes:
         log.warning("Note: %s", note)
@@ -190,7 +207,7 @@ def _place_and_verify(options: dict[str, Any], output_format: str) -> None:
     from analyzer.deploy.calibrate import place_until_it_holds
     from analyzer.deploy.verify import VerifyOptions, verify
     from analyzer.load.inputs import Inputs
-    from placement.layout import Layout, document, save
+    from placement.layout import document, save, with_limit
     from placement.solver.result import Deadline
 
     if options["model_repository"] is None:
@@ -209,16 +226,18 @@ def _place_and_verify(options: dict[str, Any], output_format: str) -> None:
         options["model_repository"], *limits, launch=launch, inputs=inputs, store=options["store"]
     )
 
-    def place() -> Layout:
-        formulation = _formulation(options)
+    def place(part: float) -> Layout:
+        most = options["max_utilization"]
+        formulation = _formulation({**options, "max_utilization": most * part})
         deadline = Deadline(options["time_limit"])
         result = _interruptible(lambda: _solve(formulation.problem, options, deadline), deadline)
         result = _as_users_know(result, formulation)
         if result.layout is None:
             raise NoAnswerError(f"No layout ({result.status}): `place` without --verify says why.")
+        layout = with_limit(result.layout, "utilization", 1 / part)
         if options["output"] is not None:
-            save(result.layout, options["output"])
-        return result.layout
+            save(layout, options["output"])
+        return layout
 
     rounds = place_until_it_holds(
         place,
@@ -296,7 +315,7 @@ def _from_store(options: dict[str, Any]) -> Formulation:
     failure = nothing_measured(measurements)
     if failure is not None:
         raise failure
-    measured = _measured_types(measurements)
+    measured = measured_types(measurements)
     if options["fleet"] is not None:
         if options["device"] is not None or options["count"] is not None:
             raise InputError("Give either --fleet or --device (with --count), not both.")
@@ -347,7 +366,7 @@ def _from_store(options: dict[str, Any]) -> Formulation:
     )
 
 
-def _measured_types(measurements: list[Any]) -> tuple[Any, ...]:
+def measured_types(measurements: list[Any]) -> tuple[Any, ...]:
     """Device types whose memory is stored with the measurements, such as CPU hosts."""
     from profiles.device import DeviceType
 
@@ -514,13 +533,30 @@ def _table(problem: PlacementProblem, result: Result, explanation: Any, *, long:
                 + [_amount(resident.uses.get(r.name), r.unit) for r in problem.resources]
                 for resident in device.residents
             ]
-        lines += [text_table(header, rows, left=4), ""]
+        least = ["type", *header[:4:-1], "inferences/s"]
+        lines += [text_table(header, rows, left=4, least=least), "", *_bars(result.layout), ""]
     shown = explanation.lines if long or result.layout is None else explanation.lines[:2]
     lines += list(shown)
     if explanation.relaxations:
         lines += ["Any one of these would resolve it:"] if result.layout is None else []
         lines += [f"  - {relaxation}" for relaxation in explanation.relaxations]
     return "\n".join(lines)
+
+
+def _bars(layout: Layout) -> list[str]:
+    """How full each device is, a line for each resource that is limited."""
+    names = {name.replace("_", " ") for d in layout.devices for name in d.capacity}
+    wide = max((len(d.name) for d in layout.devices), default=0)
+    widest = max(map(len, names), default=0)
+    lines = []
+    for device in layout.devices:
+        name = device.name
+        for resource, limit in device.capacity.items():
+            part = device.uses.get(resource, 0.0) / limit if limit else 0.0
+            what = resource.replace("_", " ")
+            lines.append(f"{name:{wide}}  {what:{widest}}  {bar(part)} {part:4.0%}")
+            name = ""
+    return lines
 
 
 def _amount(amount: float | None, unit: str) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ import click
 from click import option
 
 from analyzer.cli import values
-from analyzer.cli.command import command, emit, log, refuse_idle
+from analyzer.cli.command import command, emit, log, refuse_idle, status_line
 from analyzer.cli.options import (
     DURATION,
     INTEGERS,
@@ -37,6 +38,7 @@ from profiles.errors import InputError, LeftOutError
 if TYPE_CHECKING:
     from analyzer.measure.loop import Progress
     from analyzer.measure.options import Options
+    from analyzer.measure.profile import Outcome
 
 
 @command("profile")
@@ -218,6 +220,27 @@ if TYPE_CHECKING:
     help="Load each variant twice, with its files on the disk and in the page cache, and time that "
     "and its unload.",
 )
+@option(
+    "--part-load",
+    type=Value(values.part_load, "auto|none|percents", may_be_empty=True),
+    default="none",
+    metavar="auto|none|20,50,80,95",
+    help="Measure each model also at these percents of its throughput, by requests that arrive at "
+    "random: `place` then knows what it needs and how late it answers at the rate that it carries. "
+    "auto: the least that tells the curve, half as many points as the grid has at most.",
+)
+@option(
+    "--for-plan",
+    type=PATH,
+    metavar="LAYOUT",
+    help="Of the points that the store lacks, measure only those that can still change this "
+    "layout, and stop when by the solver's bound none can.",
+)
+@option(
+    "--dry-run",
+    is_flag=True,
+    help="Say which points there are, what the store has of them, and how long the others take.",
+)
 @option("--remeasure", is_flag=True, help="Measure points again that the store has.")
 @option("--retry-failed", is_flag=True, help="Measure points again that failed.")
 @option(
@@ -249,7 +272,14 @@ if TYPE_CHECKING:
     "failed are told in FILE.tries.",
 )
 @click.pass_context
-def profile(ctx: click.Context, /, output_format: str, done: Path | None, **options: Any) -> None:
+def profile(
+    ctx: click.Context,
+    /,
+    output_format: str,
+    done: Path | None,
+    dry_run: bool,
+    **options: Any,
+) -> None:
     """Measure models on Triton and keep the results in a store.
 
     Every model is measured alone, in every variant, at every batch size and concurrency. Each
@@ -273,6 +303,8 @@ def profile(ctx: click.Context, /, output_format: str, done: Path | None, **opti
         --parameter intra_op_thread_count=1,2
     model-placer profile -m model_repository --shard 0/4 --store shard-0.db
     model-placer profile -m model_repository --pairs
+    model-placer profile -m model_repository --dry-run
+    model-placer profile -m model_repository --instance-counts 1,2,4 --for-plan layout.yaml
     """  # noqa: D301
     from analyzer.measure import completion, parallel
     from analyzer.measure import profile as profiling
@@ -281,6 +313,7 @@ def profile(ctx: click.Context, /, output_format: str, done: Path | None, **opti
     from profiles.store import to_document
 
     told: set[str] = set()  # reasons
+    started_s = time.monotonic()
 
     def tell(progress: Progress) -> None:
         left = f" ({_clock(progress.left_s)} left)" if progress.left_s else ""
@@ -295,20 +328,28 @@ def profile(ctx: click.Context, /, output_format: str, done: Path | None, **opti
                 )
             told.add(kind)
         log.info(f"[{place}] {where}{line}{left}")
+        status_line.show(_status(progress, time.monotonic() - started_s))
 
     _refuse_idle(ctx, options)
+    for_plan: Path | None = options.pop("for_plan")
     pairs: int | None = options.pop("pairs")
     in_parallel: bool = options.pop("parallel")
     chosen = _options(options, ctx.meta)
+    if dry_run:
+        _dry_run(chosen, output_format)
+        return
     if pairs is not None:
         if in_parallel:
             raise InputError("--pairs measures on one GPU: it cannot be used with --parallel.")
         _pairs(chosen, pairs or None, output_format)
         return
     run = parallel.run if in_parallel else profiling.run
+    if for_plan is not None:
+        run = _for_plan(for_plan, chosen, in_parallel=in_parallel)
     with nullcontext() if done is None else completion.told(done):
         outcome = run(chosen, tell, log.info)
     # Of other shards' points nobody knows here: `place` tells where theirs failed as well.
+    status_line.show("")
     failure = None if chosen.shard is not None else nothing_measured(outcome.measurements)
     if failure is None or output_format != "table":
         emit(
@@ -354,6 +395,56 @@ def _pairs(chosen: Options, most: int | None, output_format: str) -> None:
             else "Nothing to measure: the store has enough co-location measurements."
         ),
     )
+
+
+def _for_plan(path: Path, chosen: Options, *, in_parallel: bool) -> Callable[..., Outcome]:
+    """How points are measured for a layout."""
+    from analyzer.advise import for_plan
+    from placement.layout import load
+
+    if in_parallel or chosen.search is not None or chosen.shard is not None or chosen.remeasure:
+        raise InputError(
+            "--for-plan chooses the points itself, on one GPU: leave out --parallel, "
+            "--search auto, --shard and --remeasure."
+        )
+    layout = load(path)
+    return lambda options, tell, say: for_plan.run(options, layout, tell, say)
+
+
+def _dry_run(chosen: Options, output_format: str) -> None:
+    from analyzer.measure import dry_run
+    from analyzer.report.text_table import text_table
+
+    prospects = dry_run.look(chosen, log.info)
+    whole = dry_run.together(prospects)
+
+    def table() -> str:
+        rows = [
+            [
+                row.model,
+                str(row.variants),
+                str(row.points),
+                str(row.in_store),
+                str(row.points - row.in_store),
+                _clock(row.expected_s),
+            ]
+            for row in [*prospects, whole]
+        ]
+        header = ["model", "variants", "points", "in the store", "to measure", "time"]
+        search = "" if chosen.search is None else "\n\nA search measures a part of these points."
+        return text_table(header, rows, left=1) + search
+
+    emit([dataclasses.asdict(row) for row in prospects], output_format, table)
+
+
+def _status(progress: Progress, spent_s: float) -> str:
+    """Progress in a line: how far, how fast, how long still."""
+    if progress.done == progress.total:
+        return ""
+    whole = f" of {progress.total}" if progress.total else ""
+    left = f", {_clock(progress.left_s)} left" if progress.left_s else ""
+    rate = 60 * progress.done / spent_s if spent_s else 0.0
+    return f"{progress.done}{whole} points, {rate:.1f} a minute{left}"
 
 
 def _clock(seconds: float) -> str:
@@ -421,6 +512,7 @@ def _options(given: dict[str, Any], meta: Mapping[str, Any]) -> Options:
         ),
         patience=Patience(model_s=given["answer_timeout"], load_s=given["load_timeout"]),
         search=None if given["search"] == "grid" else search,
+        part_load=given["part_load"] or (),
         load_generator=given["load_generator"],
         shared_memory=given["shared_memory"],
         load_times=given["load_times"],

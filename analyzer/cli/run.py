@@ -1,4 +1,4 @@
-"""`model-placer run`: profile, place and export in one go."""
+"""`model-placer run`: profile, place, export and report in one go."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ STEPS = ("profile", "place", "export")
 )
 @click.pass_context
 def run(ctx: click.Context, check: bool, output_format: str) -> None:
-    """Profile, place and export in one go, as the configuration file says.
+    """Profile, place, export and report in one go, as the configuration file says.
 
     The file has a section for each step, with the options of that command; `store`,
-    `model_repository` and `layout` stand at its top for all.
+    `model_repository` and `layout` stand at its top for all. Without a section for it, no report
+    is written.
 
     \b
     store: profiles.db
@@ -32,6 +33,7 @@ def run(ctx: click.Context, check: bool, output_format: str) -> None:
     profile: {batch_sizes: [1, 2, 4], concurrency: [1, 2, 4]}
     place: {objective: min-hardware, max_memory: 80%}
     export: {output: deploy, format: [triton]}
+    report: {output: report.html}
     """  # noqa: D301
     from analyzer.cli import cli
     from analyzer.deploy.smoke_test import check_repositories
@@ -40,7 +42,9 @@ def run(ctx: click.Context, check: bool, output_format: str) -> None:
     if config_file is None:
         ctx.fail("`run` needs a configuration file: model-placer.yaml here, or -f FILE.")
     left_out: LeftOutError | None = None
-    for step in STEPS:
+
+    def do(step: str) -> None:
+        nonlocal left_out
         log.info(f"── {step} " + "─" * (60 - len(step)))
         made = cli.get_command(ctx, step)
         assert made is not None
@@ -49,6 +53,11 @@ def run(ctx: click.Context, check: bool, output_format: str) -> None:
             made.main(["-f", str(config_file)], prog_name=name, standalone_mode=False)
         except LeftOutError as error:  # the others are placed and exported all the same
             left_out = error
+
+    for step in STEPS:
+        do(step)
+    if "report" in ctx.meta["model_placer.config"]:
+        do("report")
     if check:
         log.info("── check " + "─" * 55)
         output = Path(ctx.meta["model_placer.config"]["export"]["output"])

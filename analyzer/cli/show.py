@@ -16,10 +16,21 @@ from analyzer.report.text_table import text_table
 from profiles.errors import InputError
 
 if TYPE_CHECKING:
+    from profiles.measurement import Measurement
     from profiles.store import Row
 
 SHORT_ID = 8  # characters of an identifier that are shown; as many as tell it apart may be given
 EVERY = "all"
+SORTS = {  # by what `show` may be ordered: columns of `analyzer/report/columns.py`
+    "throughput": "throughput_infer_per_s",
+    "p50": "latency_p50_ms",
+    "p90": "latency_p90_ms",
+    "p95": "latency_p95_ms",
+    "p99": "latency_p99_ms",
+    "memory": "memory_hot_bytes",
+    "utilization": "utilization_percent",
+    "energy": "energy_per_inference_j",
+}
 ROWS = Value(values_of(str), "rows,...")
 
 
@@ -35,6 +46,24 @@ ROWS = Value(values_of(str), "rows,...")
     "--colocation",
     is_flag=True,
     help="What models did to each other on one device, and the slowdown that `place` makes of it.",
+)
+@click.option("--plot", is_flag=True, help="Plot throughput against latency.")
+@click.option("--best", is_flag=True, help="The point of most throughput of each model.")
+@click.option("--csv", "csv_", is_flag=True, help="The measurements as CSV, every figure of them.")
+@click.option(
+    "--latency-limit", type=click.FloatRange(min=0, min_open=True), help="--best: in ms, at most."
+)
+@click.option(
+    "--percentile",
+    type=click.Choice(["50", "90", "95", "99"]),
+    default="95",
+    help="--best and --plot: of latency.",
+)
+@click.option(
+    "--sort",
+    type=click.Choice([sign + name for name in SORTS for sign in ("", "-")]),
+    metavar="[-]FIGURE",
+    help=f"Order by {', '.join(SORTS)}; with - before it the largest first.",
 )
 @click.option(
     "--withdraw",
@@ -55,6 +84,12 @@ def show(
     models: tuple[str, ...] | None,
     history: bool,
     colocation: bool,
+    plot: bool,
+    best: bool,
+    csv_: bool,
+    latency_limit: float | None,
+    percentile: str,
+    sort: str | None,
     withdraw: tuple[str, ...] | None,
     restore: tuple[str, ...] | None,
     reason: str,
@@ -66,6 +101,9 @@ def show(
     \b
     model-placer show --store profiles.db
     model-placer show --models bert --output-format json
+    model-placer show --best --latency-limit 50 --percentile 99
+    model-placer show --models bert --plot
+    model-placer show --sort -throughput --csv
     model-placer show --history
     model-placer show --withdraw 3f2a91c0 --reason "another job ran on the GPU"
     model-placer show --store damaged.db --salvage profiles.db
@@ -73,6 +111,9 @@ def show(
     asked = {
         "--history": history,
         "--colocation": colocation,
+        "--plot": plot,
+        "--best": best,
+        "--csv": csv_,
         "--withdraw": withdraw is not None,
         "--restore": restore is not None,
         "--salvage": salvage is not None,
@@ -80,6 +121,8 @@ def show(
     together = [option for option, given in asked.items() if given]
     if len(together) > 1:
         raise InputError(f"Give one of {' and '.join(together)} at a time.")
+    if latency_limit is not None and not best:
+        raise InputError("--latency-limit is that of --best; give it with it.")
     if reason and withdraw is None and restore is None:
         raise InputError("--reason is that of --withdraw or --restore; give it with one of them.")
     if salvage is not None:
@@ -90,12 +133,103 @@ def show(
         _say(store, restore, models, output_format, reason, back=True)
     elif colocation:
         _colocation(store, models, output_format)
+    elif plot:
+        _plot(store, models, output_format, int(percentile))
+    elif best:
+        _best(store, models, output_format, latency_limit, int(percentile))
+    elif csv_:
+        _csv(store, models, output_format, sort)
     else:
-        _measurements(store, models, output_format, history=history)
+        _measurements(store, models, output_format, sort, history=history)
+
+
+def _counting(store: Path, models: tuple[str, ...] | None) -> list[Measurement]:
+    """The measurements that count, of the models that were asked for."""
+    from profiles.repository import select
+    from profiles.store import ProfileStore
+
+    with ProfileStore(store, read_only=True) as opened:
+        rows = opened.measurements()
+    chosen = set(select(sorted({m.model for m in rows}), models)) if models else None
+    return [m for m in rows if chosen is None or m.model in chosen]
+
+
+def _plot(store: Path, models: tuple[str, ...] | None, output_format: str, percentile: int) -> None:
+    from analyzer.report.model_figures import ordered
+    from analyzer.report.text_plot import latency_plot
+    from profiles.store import to_document
+
+    rows = ordered(_counting(store, models))
+    names = sorted({m.model for m in rows})
+    emit(
+        [to_document(m) for m in rows],
+        output_format,
+        lambda: (
+            "\n\n".join(
+                latency_plot(name, [m for m in rows if m.model == name], percentile)
+                for name in names
+            )
+            or "No measurements."
+        ),
+    )
+
+
+def _best(
+    store: Path,
+    models: tuple[str, ...] | None,
+    output_format: str,
+    limit_ms: float | None,
+    percentile: int,
+) -> None:
+    from analyzer.report import best
+    from profiles.store import to_document
+
+    found = best.best(_counting(store, models), limit_ms, percentile)
+    emit(
+        [
+            {
+                "model": answer.model,
+                "device_type": answer.device_type,
+                "point": to_document(answer.point) if answer.point else None,
+                "least_latency_ms": answer.least_ms,
+            }
+            for answer in found
+        ],
+        output_format,
+        lambda: best.best_table(found, limit_ms, percentile),
+    )
+
+
+def _csv(store: Path, models: tuple[str, ...] | None, output_format: str, sort: str | None) -> None:
+    from analyzer.report.columns import measurements_csv
+
+    if output_format != "table":
+        raise InputError(f"Give either --csv or --output-format {output_format}, not both.")
+    click.echo(measurements_csv(_sorted(_counting(store, models), sort)), nl=False)
+
+
+def _sorted(measurements: list[Measurement], sort: str | None) -> list[Measurement]:
+    """In the order asked for; those without the figure come last."""
+    from analyzer.report.columns import BY_NAME
+
+    if sort is None:
+        return measurements
+    figure, sign = BY_NAME[SORTS[sort.removeprefix("-")]].figure, -1 if sort[0] == "-" else 1
+
+    def key(m: Measurement) -> float:
+        value = figure(m) if m.status == "ok" else None
+        return float("inf") if value is None else sign * value
+
+    return sorted(measurements, key=key)
 
 
 def _measurements(
-    store: Path, models: tuple[str, ...] | None, output_format: str, *, history: bool
+    store: Path,
+    models: tuple[str, ...] | None,
+    output_format: str,
+    sort: str | None,
+    *,
+    history: bool,
 ) -> None:
     from analyzer.report.tables import baselines_table, host_table, measurements_table
     from profiles.measurement import Baseline, Measurement
@@ -112,7 +246,7 @@ def _measurements(
         for r in rows
         if (history or r.counts) and (isinstance(r.what, Baseline) or r.what.model in chosen)
     ]
-    measurements = [r.what for r in shown if isinstance(r.what, Measurement)]
+    measurements = _sorted([r.what for r in shown if isinstance(r.what, Measurement)], sort)
     baselines = [r.what for r in shown if isinstance(r.what, Baseline)]
     current = up_to_date([r.what for r in shown if isinstance(r.what, Measurement) and r.counts])
     notes = [note for model in sorted(current.notes) for note in current.notes[model]]

@@ -9,7 +9,9 @@ import click
 
 from analyzer.cli import options
 from analyzer.cli.command import command, emit, log
+from analyzer.report.terminal import paint
 from analyzer.report.text_table import text_table
+from profiles import output_file
 from profiles.errors import NoAnswerError
 
 if TYPE_CHECKING:
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
     type=options.PATH,
     help="Keep what models on one device did to each other in this store, for `place`.",
 )
+@click.option("-o", "--output", type=options.PATH, help="Write the result (YAML), for `report`.")
 def verify(
     layout: Path,
     model_repository: Path,
@@ -58,16 +61,21 @@ def verify(
     random_ranges: tuple[tuple[str | None, str, tuple[float, float]], ...],
     input_data: str,
     store: Path | None,
+    output: Path | None,
     output_format: str,
 ) -> None:
     """Run LAYOUT under its placed load and check what it promised. Exit code 1: it does not hold.
 
     \b
     model-placer verify layout.yaml -m model_repository --duration 30s --store profiles.db
+    model-placer verify layout.yaml -m model_repository -o verification.yaml
     model-placer verify layout.yaml -m model_repository --url t4-1=10.0.0.5:8000
     """  # noqa: D301
     from dataclasses import asdict
 
+    if output is not None:
+        output_file.check(output)
+    from analyzer.deploy import verification_file
     from analyzer.deploy import verify as verifying
     from analyzer.load.inputs import Inputs
     from placement.layout import layout as layouts
@@ -89,6 +97,12 @@ def verify(
         store,
     )
     seen = verifying.verify(layouts.load(layout), how, log.info, log.warning)
+    if output is not None:
+        record = verification_file.VerificationRecord(
+            str(layout), duration, tolerance, seen, verification_file.now()
+        )
+        verification_file.save(record, output)
+        log.info("Verification: %s", output)
     emit({"holds": seen.holds, **asdict(seen)}, output_format, lambda: table(seen))
     if not seen.holds:
         reasons = "\n  ".join(verifying.broken(seen.checks))
@@ -105,12 +119,15 @@ def table(seen: Verification) -> str:
             _amount(check.predicted, check.unit),
             _amount(check.measured, check.unit),
             _difference(check),
-            {True: "pass", False: "FAIL", None: "-"}[check.holds],
+            {True: paint("pass", "green"), False: paint("FAIL", "red"), None: "-"}[check.holds],
         ]
         for check in seen.checks
     ]
     text = text_table(
-        ["device", "model", "figure", "predicted", "measured", "difference", "holds"], rows, left=3
+        ["device", "model", "figure", "predicted", "measured", "difference", "holds"],
+        rows,
+        left=3,
+        least=["difference"],
     )
     headroom = seen.headroom
     if headroom is not None:

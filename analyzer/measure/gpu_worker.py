@@ -84,7 +84,8 @@ def serve(options: Options, points: Sequence[Point], jobs: Jobs, tell: Tell) -> 
         while (job := jobs.get()) is not None:
             profile.measure(options, job, bench, baseline, store, on_progress)
             tell("done", None)
-        tell("known", wanted(plan.points, store, bench))
+        known = wanted(plan.points, store, bench)
+        tell("known", [*known, *profile.rows_at_part_load(options, plan.points, store, bench)])
 
 
 def main() -> None:

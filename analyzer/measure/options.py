@@ -13,6 +13,7 @@ from analyzer.load.generator import Via
 from analyzer.load.inputs import Inputs
 from analyzer.load.steady_state import SteadyStateRule
 from analyzer.measure.grid import Sweep
+from analyzer.measure.part_load import PartLoad
 from analyzer.measure.search import Search
 from analyzer.measure.shard import Shard
 from analyzer.measure.watchdog import Patience
@@ -38,6 +39,7 @@ class Options:
     shared_memory: bool = False  # inputs lie there, instead of in every request
     search: Search | None = None  # None: the whole grid
     load_times: bool = False  # each variant is loaded twice, from the disk and from the page cache
+    part_load: PartLoad = ()  # parts of a model's throughput at which it is measured, too
     remeasure: bool = False
     retry_failed: bool = False
     strict: bool = False  # nothing is measured where a model cannot be

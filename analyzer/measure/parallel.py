@@ -100,7 +100,9 @@ def run(
     if not plan.models:
         return profile.run(options, on_progress, say)
     with _workers(options, plan, gpus) as workers:
-        sweep = _Sweep(workers, options.search is not None, on_progress, say)
+        sweep = _Sweep(
+            workers, options.search is not None or bool(options.part_load), on_progress, say
+        )
         while awaited := [w for w in workers if w.state in {"starting", "busy", "ending"}]:
             for worker in select.select(awaited, [], [])[0]:
                 sweep.handle(worker, *worker.hear())
@@ -171,7 +173,7 @@ class _Sweep:
         jobs = [_Job(list(points)) for _, points in by_model]
         self.lines[gpu.device_type] = sorted(jobs, key=lambda job: -len(job.points))
         self.total += len(missing)
-        there = "a search" if self.searching else f"{len(missing)} points to measure"
+        there = "as many as it takes" if self.searching else f"{len(missing)} points to measure"
         self.say(f"{len(jobs)} models on {gpu.device_type}, {triton}: {there}.")
 
     def _note_measured(self, worker: _Worker, measurement: Measurement) -> None:

@@ -74,7 +74,9 @@ def measure_point(bench: Bench, generator: Generator, point: Point, loaded: Load
             *([CROWDED_NOTE] if crowded else []),
             *([] if server.supports_model_control else [LOADED_BEFORE_NOTE]),
         ),
-        extra=_device_size(bench) | (figures.extra or {}) | dict(loaded.times_s),
+        extra=(
+            _device_size(bench) | _batches(served) | (figures.extra or {}) | dict(loaded.times_s)
+        ),
     )
 
 
@@ -114,6 +116,16 @@ def _doubts(
         )
     if served.failures:
         yield f"Triton counted {served.failures} failures"
+
+
+def _batches(served: statistics.Served) -> dict[str, float]:
+    """The mean size of the batches that Triton executed, and the part of each size in them."""
+    total = sum(count for _, count in served.batches)
+    if not total:
+        return {}
+    mean = sum(size * count for size, count in served.batches) / total
+    parts = {f"executed_batches_of_{size}": count / total for size, count in served.batches}
+    return {"executed_batch_size": mean} | parts
 
 
 def _device_size(bench: Bench) -> dict[str, float]:

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
+from analyzer.report import part_load
 from analyzer.report.failures import by_reason
+from analyzer.report.terminal import paint
 from analyzer.report.text_table import text_table
 from profiles.instance_memory import added_instances
 from profiles.measurement import Baseline, Measurement
 
 MIB = 1 << 20
+LEAST = (  # what is left out first where a terminal is narrow
+    *("CPU cores", "compute ms", "queue ms", "p90 ms", "cold MiB"),
+    *("p50 ms", "util %", "p95 ms", "±%", "hot MiB"),
+)
 
 
 def measurements_table(measurements: Sequence[Measurement]) -> str:
@@ -21,9 +27,11 @@ def measurements_table(measurements: Sequence[Measurement]) -> str:
             "model,variant,load,infer/s,±%,p50 ms,p90 ms,p95 ms,p99 ms,queue ms,compute ms,"
             "cold MiB,hot MiB,util %,CPU cores"
         )
-        parts.append(text_table(header.split(","), [_row(m) for m in good], left=3))
+        rows = [_row(m) for m in good]
+        parts.append(text_table(header.split(","), rows, left=3, least=LEAST))
     parts += _gpu_table(good)
     parts += _load_times(good)
+    parts += [at_part] if (at_part := part_load.table(good)) else []
     parts += _added_instances(good)
     parts += _reasons("Failed", [m for m in measurements if m.status == "failed"])
     parts += _reasons("Skipped", [m for m in measurements if m.status == "skipped"])
@@ -67,7 +75,8 @@ def _gpu_table(good: Sequence[Measurement]) -> list[str]:
         [m.model, str(m.variant), str(m.load), *(_figure(figure(m)) for figure in shown.values())]
         for m in rows
     ]
-    return [text_table(["on the GPU", "variant", "load", *shown], cells, left=3)]
+    header = ["on the GPU", "variant", "load", *shown]
+    return [text_table(header, cells, left=3, least=[*shown][:2:-1])]
 
 
 def host_table(measurements: Iterable[Measurement]) -> str:
@@ -90,7 +99,7 @@ def host_table(measurements: Iterable[Measurement]) -> str:
     ]
     columns = "CPU cores,limit,system,switches/s,held,RAM MiB,CPU cores by program"
     header = ["on the host", "variant", "load", *columns.split(",")]
-    return text_table(header, rows, left=3) if rows else ""
+    return text_table(header, rows, left=3, least=header[:3:-1]) if rows else ""
 
 
 def _figure(value: float | None) -> str:
@@ -208,12 +217,12 @@ def _reasons(title: str, measurements: Sequence[Measurement]) -> list[str]:
         lines.append(f"  {_name(first)}: {_indented(failure.reason)}")
         if others:
             lines.append(f"    the same: {', '.join(map(_name, others))}")
-    return [f"{title}:\n" + "\n".join(lines)] if lines else []
+    return [f"{paint(f'{title}:', 'red')}\n" + "\n".join(lines)] if lines else []
 
 
 def _notes(title: str, rows: Iterable[tuple[Measurement, str]]) -> list[str]:
     lines = [f"  {_name(m)}: {_indented(text)}" for m, text in rows]
-    return [f"{title}:\n" + "\n".join(lines)] if lines else []
+    return [f"{paint(f'{title}:', 'yellow')}\n" + "\n".join(lines)] if lines else []
 
 
 def _name(m: Measurement) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from dataclasses import dataclass
 
 from analyzer.triton import http_api
@@ -21,6 +22,7 @@ class Statistics:
     compute_input_ns: int
     compute_infer_ns: int
     compute_output_ns: int
+    batches: tuple[tuple[int, int], ...] = ()  # size of an executed batch, how many there were
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,7 @@ class Served:
     requests: int
     failures: int
     server_time: ServerTime | None  # None when nothing was served
+    batches: tuple[tuple[int, int], ...] = ()  # as executed: size, how many there were
 
 
 def snapshot(
@@ -49,7 +52,12 @@ def snapshot(
 
 
 def _totals(url: str, model: str) -> Statistics:
-    rows = [row["inference_stats"] for row in http_api.statistics(url, model)["model_stats"]]
+    versions = http_api.statistics(url, model)["model_stats"]
+    rows = [row["inference_stats"] for row in versions]
+    batches: Counter[int] = Counter()
+    for version in versions:
+        for row in version.get("batch_stats", ()):
+            batches[int(row["batch_size"])] += int(row["compute_infer"]["count"])
 
     def total(name: str, what: str) -> int:
         return sum(int(row.get(name, {}).get(what, 0)) for row in rows)
@@ -61,6 +69,7 @@ def _totals(url: str, model: str) -> Statistics:
         compute_input_ns=total("compute_input", "ns"),
         compute_infer_ns=total("compute_infer", "ns"),
         compute_output_ns=total("compute_output", "ns"),
+        batches=tuple(sorted(batches.items())),
     )
 
 
@@ -82,4 +91,5 @@ def difference(before: Statistics, after: Statistics) -> Served:
             mean_ms("compute_infer_ns"),
             mean_ms("compute_output_ns"),
         ),
+        tuple(sorted((Counter(dict(after.batches)) - Counter(dict(before.batches))).items())),
     )

@@ -167,7 +167,11 @@ def limited(problem: PlacementProblem, names: tuple[str, ...]) -> PlacementProbl
             replace(
                 model,
                 options=tuple(
-                    replace(o, needs={n: c for n, c in o.needs.items() if n in names})
+                    replace(
+                        o,
+                        needs={n: c for n, c in o.needs.items() if n in names},
+                        standing={n: c for n, c in o.standing.items() if n in names},
+                    )
                     for o in model.options
                 ),
             )

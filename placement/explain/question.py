@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from placement.problem import Model, PlacementProblem
+from placement.problem import Model, Option, PlacementProblem
 from placement.solver.result import Deadline
 from placement.solver.solve import solve
 
@@ -30,8 +30,10 @@ def has_layout(
 def _standing_by(problem: PlacementProblem, model: Model) -> Model:
     """The model as it needs to fit somewhere when nothing is said about what it carries."""
     hard = {resource.name for resource in problem.resources if not resource.scales}
-    options = tuple(
-        replace(option, needs={name: need for name, need in option.needs.items() if name in hard})
-        for option in model.options
-    )
+
+    def at_rest(option: Option) -> Option:
+        needs = {name: need for name, need in option.needs.items() if name in hard}
+        return replace(option, needs=needs | dict(option.standing), standing={})
+
+    options = tuple(at_rest(option) for option in model.options)
     return replace(model, rate=None, options=options)

@@ -58,7 +58,7 @@ def least_needs(
             if resource.scales and model.rate:
                 need *= model.rate / option.throughput if option.throughput else 0.0
             elif resource.scales and problem.objective == "max-throughput":
-                need = 0.0  # a model may stand by
+                need = option.standing.get(resource.name, 0.0)  # a model may stand by
             else:
                 need *= times
             needs.append(need)

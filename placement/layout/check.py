@@ -186,10 +186,13 @@ def _device(problem: PlacementProblem, index: _Index, device: PlacedDevice) -> l
         limit = kind.capacity.get(resource.name)
         if limit is None or not device.residents:
             continue
-        needs = [
-            option.needs.get(resource.name, 0.0) * (share if resource.scales else 1.0)
-            for _, option, share in beside
-        ]
+        needs = []
+        for _, option, share in beside:
+            part = share if resource.scales else 1.0
+            needs += [
+                option.standing.get(resource.name, 0.0) * (1.0 - part),
+                option.needs.get(resource.name, 0.0) * part,
+            ]
         needed = fsum([kind.baseline.get(resource.name, 0.0), *needs])
         if needed > limit + TOLERANCE * max(limit, *needs, 0.0):
             found.append(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import yaml
 from profiles import output_file
 from profiles.document import converter, parse_yaml, read_text, structure
 from profiles.errors import InputError
+from profiles.json_schema import link
 from profiles.measurement import LoadPoint
 from profiles.model_name import check_model_name
 from profiles.variant import Variant
@@ -44,6 +45,8 @@ class Resident:
     percentile: int = 99  # of latency, of which `latency_ms` and its limit speak
     kept: float = 1.0  # part of its option's throughput that its neighbours leave it at most;
     # where that is less than `share`, `rate` and `uses` are those of so much
+    load_part: float | None = None  # its option's throughput, as a part of that at `load`: below 1
+    # it is driven at a rate; None: its use was measured at that load alone
 
 
 @dataclass(frozen=True)
@@ -88,6 +91,18 @@ class Layout:
         return totals
 
 
+def with_limit(layout: Layout, resource: str, factor: float) -> Layout:
+    """The layout with that many times its limit on a resource, where it has one."""
+
+    def device(each: PlacedDevice) -> PlacedDevice:
+        limit = each.capacity.get(resource)
+        if limit is None or factor == 1:
+            return each
+        return replace(each, capacity={**each.capacity, resource: limit * factor})
+
+    return replace(layout, devices=tuple(map(device, layout.devices)))
+
+
 def document(layout: Layout) -> dict[str, Any]:
     """The layout as plain lists, mappings and scalars, as it is saved."""
     plain: dict[str, Any] = _converter.unstructure(layout)
@@ -120,7 +135,7 @@ def loads(text: str, source: str = "layout") -> Layout:
 
 def save(layout: Layout, path: Path) -> None:
     """Write the layout as YAML, whole or not at all; raises InputError."""
-    output_file.write_text(path, dumps(layout))
+    output_file.write_text(path, link("layout") + dumps(layout))
 
 
 def load(path: Path) -> Layout:

@@ -2,7 +2,8 @@
 
 Residents add up: a device's use of a resource is the server's baseline, once, plus the sum of its
 residents' needs. A hard resource (memory) is needed whole as soon as a replica sits there, one that
-scales (utilization) in proportion to the share of its measured throughput that the replica carries.
+scales (utilization) in proportion to the share of its measured throughput that the replica carries,
+but for what stands there at any share (`part_load.py` makes such options of curves).
 That utilization adds up across models is an assumption; `verify` tests it.
 
 Neighbours may slow a replica as well, by what was measured of it (`slowdown.py`): with neighbours
@@ -20,7 +21,10 @@ from placement.problem.problem import Option, Resource
 def use(resource: Resource, option: Option, share: float) -> float:
     """What a replica that carries `share` of its option's throughput uses of the resource."""
     need = option.needs.get(resource.name, 0.0)
-    return need * share if resource.scales else need
+    if not resource.scales:
+        return need
+    standing = option.standing.get(resource.name, 0.0)
+    return standing + (need - standing) * share
 
 
 def total(resource: Resource, baseline: float, replicas: Iterable[tuple[Option, float]]) -> float:

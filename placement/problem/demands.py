@@ -63,7 +63,9 @@ class _Rules:
 
 
 @dataclass(frozen=True)
-class _File:
+class DemandFile:
+    """A demand file as it is written."""
+
     models: dict[str, Demand] = field(default_factory=dict)
     rules: _Rules = field(default_factory=_Rules)
 
@@ -81,7 +83,7 @@ def read_demands(document: Any, source: str = "demands") -> Demands:
     """The demands in a mapping."""
     if not isinstance(document, dict):
         raise InputError(f"{source}: a mapping with `models` or `rules` is expected.")
-    read = structure(_converter, document, _File, source)
+    read = structure(_converter, document, DemandFile, source)
     for name, demand in read.models.items():
         at = f"{source}: models.{name}"
         for label in ABOVE_ZERO:

@@ -148,8 +148,13 @@ def _replicas(problem: PlacementProblem, model: Model) -> int:
         for resource in problem.resources:
             limit, need = kind.capacity.get(resource.name), option.needs.get(resource.name, 0.0)
             if limit is not None and resource.scales and need > 0:
-                room = fraction(limit) - fraction(kind.baseline.get(resource.name, 0.0))
-                part = min(part, max(fraction(0.0), room) / fraction(need))
+                standing = fraction(option.standing.get(resource.name, 0.0))
+                room = fraction(limit) - fraction(kind.baseline.get(resource.name, 0.0)) - standing
+                moving = fraction(need) - standing
+                if room < 0 or not moving:
+                    part = part if room >= 0 else fraction(0.0)
+                else:
+                    part = min(part, room / moving)
         carried = part * fraction(option.throughput)
         if carried > 0:
             least = carried if least is None else min(least, carried)

@@ -49,7 +49,9 @@ class Device:
 
 
 @dataclass(frozen=True)
-class _Row:
+class FleetRow:
+    """A row of a fleet file."""
+
     device: str
     count: int | None = None
     price: float | None = None
@@ -93,11 +95,11 @@ def read_fleet(
         where = f"{source} row {number}"
         if not isinstance(row, dict):
             raise InputError(f"{where}: a mapping such as `device: Tesla T4` is expected.")
-        devices.append(_device(where, structure(_converter, row, _Row, where), extra))
+        devices.append(_device(where, structure(_converter, row, FleetRow, where), extra))
     return _named(source, devices)
 
 
-def _device(where: str, row: _Row, extra: tuple[DeviceType, ...]) -> Device:
+def _device(where: str, row: FleetRow, extra: tuple[DeviceType, ...]) -> Device:
     known = next((t for t in extra if t.name == row.device), None)
     memory = _bytes(where, "memory", row.memory)
     host_memory = _bytes(where, "host_memory", row.host_memory)

@@ -18,8 +18,9 @@ def usable(model: Model) -> list[tuple[int, Option]]:
 def worthwhile(problem: PlacementProblem, model: Model) -> list[tuple[int, Option]]:
     """The usable options that no other one on the same device type makes needless.
 
-    Another one does with no more of any hard resource, no more per inference of any that scales
-    (and no more in all where the model runs at its measured load), and as much throughput.
+    Another one does with no more of any hard resource, no more of any that scales as soon as it is
+    there and per inference (no more in all where the model runs at its measured load), and has as
+    much throughput.
     """
     options = usable(model)
     if len(options) < 2:
@@ -33,7 +34,9 @@ def worthwhile(problem: PlacementProblem, model: Model) -> list[tuple[int, Optio
         needs = [option.needs.get(name, 0.0) for name in hard]
         if not full:
             each = option.throughput or 1e-300
-            needs += [option.needs.get(name, 0.0) / each for name in scaled]
+            for name in scaled:
+                standing = option.standing.get(name, 0.0)
+                needs += [standing, (option.needs.get(name, 0.0) - standing) / each]
             needs.append(-option.throughput)
         if slowed:  # what it does to neighbours, and they to it
             needs.append(option.busy if full else option.busy / (option.throughput or 1e-300))

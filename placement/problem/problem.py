@@ -5,10 +5,11 @@ devices, resources r. Capacities are what a rule leaves of them (`--max-memory 9
 
 Without a rate each of a model's replicas runs at its option's measured load (`min-hardware`);
 `max-throughput` chooses the shares itself. A replica (m, k) on a device needs, of a hard resource,
-the option's need in full; of a resource that scales, the need times the share of the option's
-throughput that the replica carries. A device in use pays its type's baseline once. A device holds
-at most one option of a model. Neighbours slow a replica where that was measured (`sensitivity`):
-it carries no more than they leave, and its latency grows; see `placement/problem/colocation.py`.
+the option's need in full; of a resource that scales, what stands at any share (nothing, as a rule)
+and the rest of the need times the share of the option's throughput that the replica carries. A
+device in use pays its type's baseline once. A device holds at most one option of a model.
+Neighbours slow a replica where that was measured (`sensitivity`): it carries no more than they
+leave, and its latency grows; see `placement/problem/colocation.py`.
 """
 
 from __future__ import annotations
@@ -43,6 +44,10 @@ class Option:
     load: LoadPoint | None = None
     busy: float = 0.0  # part of the device's time that it takes at full throughput, 0 to 1
     sensitivity: float = 0.0  # part of its speed that neighbours take who use all of that time
+    standing: Mapping[str, float] = field(default_factory=dict)  # part of `needs`, of resources
+    # that scale: what a replica which carries a share needs as soon as it is there
+    load_part: float | None = None  # `throughput`, as a part of that at `load`: below 1 the option
+    # is that load at a rate; None: use was measured at that load alone
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,8 @@ def validate(problem: PlacementProblem) -> None:
     _unique("types", (t.name for t in problem.types))
     _unique("pools", (p.name for p in problem.pools))
     _unique("models", (m.name for m in problem.models))
-    resources = {r.name for r in problem.resources}
+    scales = {r.name: r.scales for r in problem.resources}
+    resources = set(scales)
     types = {t.name for t in problem.types}
     for kind in problem.types:
         _figures(f"types.{kind.name}.capacity", kind.capacity, resources)
@@ -36,7 +37,7 @@ def validate(problem: PlacementProblem) -> None:
         _pool(pool, types)
     _device_names(problem.pools)
     for model in problem.models:
-        _model(model, types, resources)
+        _model(model, types, scales)
     _copies(problem)
     _rules(problem)
     if problem.objective == "max-throughput" and any(p.count is None for p in problem.pools):
@@ -100,20 +101,21 @@ def _is_number(text: str) -> bool:
     return text.isascii() and text.isdecimal() and not text.startswith("0")
 
 
-def _model(model: Model, types: set[str], resources: set[str]) -> None:
+def _model(model: Model, types: set[str], scales: Mapping[str, bool]) -> None:
     at = f"models.{model.name}"
     names = {(o.name, o.device_type) for o in model.options}
     if len(names) < len(model.options):
         _unique(f"{at}.options", (f"{o.name} on {o.device_type}" for o in model.options))
     for option in model.options:
-        if _is_sound(option, types, resources):
+        if _is_sound(option, types, scales):
             continue
         here = f"{at}.options.{option.name}"
         if option.device_type not in types:
             raise InputError(
                 f"{here}.device_type: unknown device type {option.device_type!r}. {_known(types)}"
             )
-        _figures(f"{here}.needs", option.needs, resources)
+        _figures(f"{here}.needs", option.needs, set(scales))
+        _standing(f"{here}.standing", option, scales)
         for name, figure, largest in _figures_of(option):
             _figure(f"{here}.{name}", figure, largest)
     if model.latency_limit_ms is not None:
@@ -138,14 +140,30 @@ def _model(model: Model, types: set[str], resources: set[str]) -> None:
         )
 
 
-def _is_sound(option: Option, types: set[str], resources: set[str]) -> bool:
+def _is_sound(option: Option, types: set[str], scales: Mapping[str, bool]) -> bool:
     """Whether nothing is wrong with the option; most have nothing, and need no words for it."""
     return (
         option.device_type in types
-        and option.needs.keys() <= resources
+        and not option.standing
+        and option.needs.keys() <= scales.keys()
         and all(f == 0 or SMALLEST_FIGURE <= f <= LARGEST_AMOUNT for f in option.needs.values())
         and all(f == 0 or SMALLEST_FIGURE <= f <= most for _, f, most in _figures_of(option))
     )
+
+
+def _standing(at: str, option: Option, scales: Mapping[str, bool]) -> None:
+    """What a replica needs at any share is a part of what it needs in all, of what scales."""
+    _figures(at, option.standing, set(scales))
+    for name, figure in option.standing.items():
+        if not scales[name]:
+            raise InputError(
+                f"{at}.{name}: {name} is needed whole at any share: it has no such part."
+            )
+        if figure > option.needs.get(name, 0.0):
+            raise InputError(
+                f"{at}.{name}: {figure:g} is a part of the need, which is only "
+                f"{option.needs.get(name, 0.0):g}."
+            )
 
 
 def _figures_of(option: Option) -> tuple[tuple[str, float, float], ...]:

@@ -82,7 +82,7 @@ def count_devices(
             here += y
         if cls.count is not None:
             cp.add(here <= cls.count)
-        every += here
+        every = every + here  # `+=` would add to `here` itself, where `every` was 0
         goal += int(fraction(cls.price) / price) * here
     for t in range(len(instance.types)):
         mine = [n[j] for j in n if instance.type_of[j] == t]

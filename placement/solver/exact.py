@@ -9,7 +9,8 @@ Sets: models m (each copy by itself), options k, seats d (devices and MIG slices
 
     sum_k x[m,k,d] <= 1                                      a server holds one option of a model
     sum_{m,k} need[k,r]·x            <= room[d,r]·used       hard resources
-    sum_{m,k} need[k,r]·(s - x)      <= room[d,r]·S·used     resources that scale
+    sum_{m,k} standing[k,r]·S·x + (need - standing)[k,r]·(s - x)
+                                     <= room[d,r]·S·used     resources that scale
     units with a replica of m        >= replicas[m]
     sum_u used[u] <= the most devices, if that is said
     min-hardware:   sum_{k,d} throughput[k]·s >= rate[m]·S, or s = S·x without a rate
@@ -121,7 +122,7 @@ def build(problem: PlacementProblem, fleet: list[Unit]) -> Compact:
     for name, model in models.items():
         rated = flexible or bool(model.rate)
         for k, option in worthwhile(problem, model):
-            if not _fits(problem, kinds[option.device_type], option.needs, rated=rated):
+            if not _fits(problem, kinds[option.device_type], option, rated=rated):
                 continue
             for unit in fleet:
                 for seat in unit.seats:
@@ -321,16 +322,14 @@ class _Integers:
         return floor(limit * times / self.unit) if self.exact else ceil(limit * times / self.unit)
 
 
-def _fits(
-    problem: PlacementProblem, kind: PoolType, needs: Mapping[str, float], *, rated: bool
-) -> bool:
+def _fits(problem: PlacementProblem, kind: PoolType, option: Option, *, rated: bool) -> bool:
     for resource in problem.resources:
         limit = kind.capacity.get(resource.name)
         if limit is None:
             continue
         room = fraction(limit) - fraction(kind.baseline.get(resource.name, 0.0))
-        need = fraction(needs.get(resource.name, 0.0))
-        if room < 0 or (need > room and not (rated and resource.scales)):
+        needs = option.standing if rated and resource.scales else option.needs
+        if room < 0 or fraction(needs.get(resource.name, 0.0)) > room:
             return False
     return True
 
@@ -367,18 +366,27 @@ def _capacity(
             for key in here
         }
         shared = resource.scales and any(key in built.s for key in here)
-        numbers = _Integers(needs.values(), LARGEST if shared else 2**40)
+        standing = {
+            key: fraction(models[key[0]].options[key[1]].standing.get(resource.name, 0.0))
+            for key in here
+            if shared and key in built.s
+        }
+        moving = [needs[key] - amount for key, amount in standing.items() if amount]
+        numbers = _Integers(
+            [*needs.values(), *standing.values(), *moving], LARGEST if shared else 2**40
+        )
         times = GRAINS if shared else 1
         most = numbers.most(room, times)
         load: Any = 0
         full = 0
         for key, need in needs.items():
-            amount = numbers.down(need)
-            if not amount:
+            there = standing.get(key, Fraction(0))
+            amount, fixed = numbers.down(need - there), numbers.down(there)
+            if not amount and not fixed:
                 continue
-            full += amount * times
+            full += (amount + fixed) * times
             if shared and key in built.s:
-                load += amount * (built.s[key] - built.x[key])
+                load += amount * (built.s[key] - built.x[key]) + fixed * times * built.x[key]
             else:
                 load += amount * times * built.x[key]
         if isinstance(load, int):

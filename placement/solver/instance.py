@@ -253,7 +253,9 @@ class _Table:
             for option, rate, part in uses:
                 need = option.needs.get(name, 0.0)
                 if scales and rate is not None:
-                    soft += need * part
+                    standing = option.standing.get(name, 0.0)
+                    hard += standing
+                    soft += (need - standing) * part
                 else:
                     hard += need
             if free is None:

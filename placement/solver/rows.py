@@ -56,26 +56,33 @@ def single_rows(
     busy = np.array([option.busy for option in options], dtype=float)
     sensitivity = np.array([option.sensitivity for option in options], dtype=float)
     needs: Any = np.empty((len(options), len(problem.resources)))
+    standing: Any = np.zeros_like(needs)
+    stands = any(option.standing for option in options)
     for r, resource in enumerate(problem.resources):
         name = resource.name
         needs[:, r] = [option.needs.get(name, 0.0) for option in options]
+        if stands:
+            standing[:, r] = [option.standing.get(name, 0.0) for option in options]
     scales = np.array([resource.scales for resource in problem.resources], dtype=bool)
 
     usable = np.isnan(limit) | (latency <= limit)
-    price = _prices(problem, owner, usable, needs, throughput, busy, sensitivity, latency, limit)
+    price = _prices(
+        problem, owner, usable, needs, standing, throughput, busy, sensitivity, latency, limit
+    )
     kept = np.flatnonzero(
         usable & ~_needless(owner, type_of, usable, price) & (~rated | (throughput > 0))
     )
     del price  # by far the largest
-    owner, numbers, limit, rated, latency, type_of, throughput, busy, sensitivity, needs = (
+    owner, numbers, limit, rated, latency, type_of, throughput, busy, sensitivity = (
         column[kept]
         for column in (
-            owner, numbers, limit, rated, latency, type_of, throughput, busy, sensitivity, needs,
+            owner, numbers, limit, rated, latency, type_of, throughput, busy, sensitivity,
         )
     )  # fmt: skip
+    needs, standing = needs[kept], standing[kept]
 
-    soft = np.where(rated[:, None] & scales, needs, 0.0)
-    hard = np.where(rated[:, None] & scales, 0.0, needs)
+    soft = np.where(rated[:, None] & scales, needs - standing, 0.0)
+    hard = np.where(rated[:, None] & scales, standing, needs)
     rooms = [[_nan(free) for free in free_room(problem, kind)] for kind in problem.types]
     room = np.array(rooms).reshape(len(rooms), len(problem.resources))[type_of]
     none, full = np.isnan(room), room <= 0  # the server alone fills it, or more than that
@@ -128,8 +135,8 @@ def joined(first: Any, then: list[Any], order: Any) -> Any:
 
 
 def _prices(
-    problem: PlacementProblem, owner: Any, usable: Any, needs: Any, throughput: Any, busy: Any,
-    sensitivity: Any, latency: Any, limit: Any,
+    problem: PlacementProblem, owner: Any, usable: Any, needs: Any, standing: Any, throughput: Any,
+    busy: Any, sensitivity: Any, latency: Any, limit: Any,
 ) -> Any:  # fmt: skip
     """What an option takes, by columns: one that takes no more of anything makes it needless."""
     least = problem.objective == "min-hardware"
@@ -137,9 +144,11 @@ def _prices(
     scales = np.array([resource.scales for resource in problem.resources], dtype=bool)
     each = np.where(throughput > 0, throughput, 1e-300)
     with np.errstate(over="ignore"):
-        relative = needs / each[:, None]
+        relative = (needs - standing) / each[:, None]
         busy_each = np.where(full, busy, busy / each)
     columns = [np.where(~full[:, None] & scales, relative, needs)]
+    if standing.any():
+        columns.append(np.where(~full[:, None] & scales, standing, 0.0))
     columns.append(np.where(full, 0.0, -throughput)[:, None])
     slowed = np.zeros(len(problem.models), bool)
     slowed[owner[usable & ((busy != 0) | (sensitivity != 0))]] = True

@@ -1,7 +1,8 @@
 """The best shares for replicas that stand where they stand: a linear program.
 
     s[i] in [0, 1]  the share that replica i carries
-    sum_i need[i,r]·s[i] <= room[d,r]   on each device, for each resource that scales
+    sum_i standing[i,r] + (need - standing)[i,r]·s[i] <= room[d,r]
+                                        on each device, for each resource that scales
     s[i] + b[i]·sum of neighbours' busy·s <= 1, and the latency limit, where slowdown is known
     min-hardware:   carried[m] >= (1 + margin)·rate[m], maximise the margin
     max-throughput: maximise sum_m weight·min(1, carried[m]), or the least carried[m]
@@ -60,8 +61,12 @@ def settle(
             limit = kind.capacity.get(resource.name)
             if limit is None or not resource.scales:
                 continue
-            room = limit - kind.baseline.get(resource.name, 0.0)
-            load = sum(options[i].needs.get(resource.name, 0.0) * shares[i] for i in here)
+            room = (
+                limit
+                - kind.baseline.get(resource.name, 0.0)
+                - _standing(resource.name, options, here)
+            )
+            load = sum(_moving(resource.name, options[i]) * shares[i] for i in here)
             if not isinstance(load, int | float):
                 size = max(room, 1e-12)
                 lp.Add(load * (1 / size) <= max(0.0, room) / size)
@@ -158,6 +163,16 @@ def _reached_by_others(
     return found
 
 
+def _standing(resource: str, options: list[Option], here: list[int]) -> float:
+    """What replicas on a device need of a resource that scales, whatever they carry."""
+    return sum(options[i].standing.get(resource, 0.0) for i in here)
+
+
+def _moving(resource: str, option: Option) -> float:
+    """What a replica needs beyond that at its full share."""
+    return option.needs.get(resource, 0.0) - option.standing.get(resource, 0.0)
+
+
 def _scale_down(
     problem: PlacementProblem, rooms: Any, kinds: dict[str, str], on: dict[str, list[int]],
     options: list[Option], values: list[float],
@@ -168,8 +183,12 @@ def _scale_down(
             limit = kind.capacity.get(resource.name)
             if limit is None or not resource.scales:
                 continue
-            room = limit - kind.baseline.get(resource.name, 0.0)
-            load = sum(options[i].needs.get(resource.name, 0.0) * values[i] for i in here)
+            room = (
+                limit
+                - kind.baseline.get(resource.name, 0.0)
+                - _standing(resource.name, options, here)
+            )
+            load = sum(_moving(resource.name, options[i]) * values[i] for i in here)
             if load > room and load > 0:
                 for i in here:
                     values[i] *= max(0.0, room) / load

@@ -29,6 +29,7 @@ def test_two_models_are_measured_placed_exported_and_asked(
                 "profile": {"batch_sizes": [1], "concurrency": [1], "max_duration": "1s"},
                 "place": {"limits": ["memory"], "output": "layout.yaml"},
                 "export": {"output": "deploy"},
+                "report": {"output": "report.html"},
             }
         )
     )
@@ -40,6 +41,7 @@ def test_two_models_are_measured_placed_exported_and_asked(
     assert (tmp_path / "deploy" / "triton" / host / "voice_activity" / "config.pbtxt").is_file()
     layout = yaml.safe_load((tmp_path / "layout.yaml").read_text())
     assert len(layout["devices"]) == 1
+    assert "2 models on 1 device" in (tmp_path / "report.html").read_text()
 
     second = run("run", "--check", "--output-format", "json", cwd=tmp_path)
     assert second.returncode == 0, second.stderr

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from analyzer.deploy import verification_file
 from analyzer.triton.runtime import Binary
 from placement.layout import Layout, PlacedDevice, Resident
 from placement.layout import layout as layouts
@@ -38,11 +39,13 @@ def test_exit_code_and_document_tell_whether_a_layout_holds(
     """One infer/s is little for the voice activity model; a hundred thousand is too much."""
     for rate, code in ((1.0, 0), (1e5, 1)):
         layout = a_layout(tmp_path / "layout.yaml", "cpu-1", rate)
+        kept = tmp_path / "verification.yaml"
         options = ("-m", example_repository, "--duration", "1s", "--output-format", "json")
+        options += ("-o", kept)
         run = model_placer("verify", layout, *options)
         assert run.returncode == code, run.stderr
         document = json.loads(run.stdout)
-        assert document["holds"] is (code == 0)
+        assert document["holds"] is verification_file.load(kept).result.holds is (code == 0)
         throughput = document["checks"][0]
         assert (throughput["what"], throughput["predicted"]) == ("throughput", rate)
     assert "voice_activity gets" in run.stderr

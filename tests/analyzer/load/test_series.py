@@ -2,6 +2,7 @@
 
 from array import array
 
+import numpy as np
 import pytest
 
 from analyzer.load.series import Series
@@ -120,3 +121,37 @@ def test_unanswered_requests_leave_the_good_ones():
     result = series.result(SteadyStateRule())
     assert result.failures == 0
     assert result.unanswered == "1 request in flight at the end had no answer within 12 s"
+
+
+def at_random(requests: int) -> Series:
+    """A request every 10 ms, which takes 2 to 10 ms, 6 on average; none depends on another."""
+    random = np.random.default_rng(7)
+    series = Series(LoadPoint(1, 1), started_s=0.0)
+    series.add(0, a_report([]))
+    took = random.uniform(0.002, 0.010, requests)
+    series.add(0, a_report([(i / 100, i / 100 + took[i]) for i in range(requests)]))
+    return series
+
+
+def test_a_percentile_has_an_upper_limit_once_it_has_its_requests():
+    """Uniform between 2 and 10 ms: p50 is 6, p99 is 9.92 ms. 662 requests are needed for p99."""
+    few, many = (at_random(n).result(SteadyStateRule()).latency for n in (300, 2000))
+    assert few is not None
+    assert many is not None
+    assert few.p95_upper_ms is not None
+    assert few.p99_upper_ms is None
+    for percentile, truth_ms in ((50, 6.0), (90, 9.2), (95, 9.6), (99, 9.92)):
+        surely_ms = many.upper(percentile)
+        assert surely_ms is not None
+        assert max(truth_ms, many.percentile(percentile)) < surely_ms < 1.1 * truth_ms
+
+
+def test_a_tail_is_waited_for_as_long_as_it_will_have_its_requests_soon():
+    """100 requests a second: p99 has its 662 in some seven seconds, with a cap of 2 s within 12."""
+    tail, median = (SteadyStateRule(latency_percentile=p, max_duration_s=2.0) for p in (99, 50))
+    series = at_random(250)
+    assert not series.settled(tail)
+    assert series.lacks_tail(tail, elapsed_s=2.5)
+    assert not series.lacks_tail(median, elapsed_s=2.5)
+    assert not series.lacks_tail(tail, elapsed_s=25.0), "at 10 a second it takes a minute"
+    assert not at_random(2000).lacks_tail(tail, elapsed_s=11.0)

@@ -337,3 +337,20 @@ def test_a_repair_moves_as_little_as_it_can():
     assert (result.status, result.value) == ("optimal", 2)
     assert len(check.moves(problem, result.layout)) == 1
     assert solved(replace(problem, repair=False)).value == 1
+
+
+def test_two_cheap_devices_are_compared_with_one_that_is_sliced():
+    """Two copies apart: two small devices cost 1.4, two slices of one big device 1.5."""
+    option = Option("k", "small", {"memory": 2, "utilization": 30}, 10.0)
+    types = tuple(
+        PoolType(name, {"memory": memory, "utilization": 90})
+        for name, memory in (("big", 10), ("small", 6))
+    )
+    pools = (
+        Pool("b", "big", None, 1.5, partitions=(("small",), ("small", "small"))),
+        Pool("c", "small", None, 0.7),
+    )
+    models = (Model("a", (option,), count=2),)
+    rules = Rules(apart=(("a",),))
+    result = solved(PlacementProblem(models, types, pools, (MEMORY, UTILIZATION), rules))
+    assert (result.status, result.value, result.bound) == ("optimal", 1.4, 1.4)
