@@ -43,6 +43,15 @@ def _demand() -> dict[str, Any]:
     return schema_of(DemandFile, "Demands and rules (place --demand)")
 
 
+def _verification() -> dict[str, Any]:
+    from analyzer.deploy.verification_file import VerificationRecord
+    from profiles.json_schema import schema_of
+
+    made = schema_of(VerificationRecord, "What verify found (verify -o)")
+    made["$defs"]["VerificationRecord"]["properties"]["holds"] = {"type": "boolean"}
+    return made
+
+
 def _table() -> dict[str, Any]:
     from profiles.importers import COLUMNS, KINDS, MOST, PARAMETER
     from profiles.json_schema import DRAFT
@@ -169,13 +178,6 @@ def _are_words(option: click.Option) -> bool:
     """YAML reads `95` as a number, which a choice among words takes as well."""
     assert isinstance(option.type, click.Choice)
     return not any(str(choice).isdecimal() for choice in option.type.choices)
-
-
-def _verification() -> dict[str, Any]:
-    from analyzer.deploy.verification_file import VerificationRecord
-    from profiles.json_schema import schema_of
-
-    return schema_of(VerificationRecord, "A verification (verify -o)")
 
 
 SCHEMAS: Mapping[str, Callable[[], dict[str, Any]]] = {

@@ -85,6 +85,8 @@ def groups(rows: Sequence[Measurement]) -> dict[str, list[tuple[int, Measurement
             name += f", {m.variant}"
         if len(types) > 1:
             name += f", {m.device_type}"
+        if m.load.arrivals == "poisson":
+            name += ", at random"
         groups.setdefault(name, []).append((number, m))
     return groups
 

@@ -46,9 +46,11 @@ typedef struct {
     interval_t busy[INTERVALS];
     uint32_t next;              /* place of the next interval */
     uint64_t busy_us;           /* in all, for the energy counter */
+    uint32_t fill;              /* percent of the multiprocessors that kernels take, for GPM */
+    uint64_t filled_us;         /* busy_us, weighed by that */
 } gpu_t;
 typedef struct { uint32_t count; gpu_t gpus[GPUS]; } fleet_t;
-typedef struct { uint64_t at_us, busy_us; } gpm_t;
+typedef struct { uint64_t at_us, busy_us, filled_us; } gpm_t;
 
 static fleet_t *fleet;
 
@@ -402,7 +404,7 @@ nvmlReturn_t nvmlGpmSampleFree(nvmlGpmSample_t sample) { free(sample); return NV
 
 nvmlReturn_t nvmlGpmSampleGet(nvmlDevice_t device, nvmlGpmSample_t sample) {
     CHECK(device);
-    *(gpm_t *)sample = (gpm_t){now_us(), of(device)->busy_us};
+    *(gpm_t *)sample = (gpm_t){now_us(), of(device)->busy_us, of(device)->filled_us};
     return NVML_SUCCESS;
 }
 
@@ -420,17 +422,18 @@ nvmlReturn_t nvmlGpmMigSampleGet(nvmlDevice_t device, unsigned int id, nvmlGpmSa
     return nvmlGpmSampleGet(handle(id - 1), sample);
 }
 
-/* SM utilization is the busy share; occupancy is pretended to be half, bandwidth a quarter of it. */
+/* SM utilization is what kernels fill of the busy share; occupancy is pretended to be half, bandwidth a quarter of it. */
 nvmlReturn_t nvmlGpmMetricsGet(nvmlGpmMetricsGet_t *get) {
     gpm_t *a = (gpm_t *)get->sample1, *b = (gpm_t *)get->sample2;
     if (get->version != NVML_GPM_METRICS_GET_VERSION) return NVML_ERROR_ARGUMENT_VERSION_MISMATCH;
     if (b->at_us <= a->at_us) return NVML_ERROR_INVALID_ARGUMENT;
     double busy = 100.0 * (b->busy_us - a->busy_us) / (b->at_us - a->at_us);
+    double filled = 100.0 * (b->filled_us - a->filled_us) / (b->at_us - a->at_us);
     for (unsigned int i = 0; i < get->numMetrics; i++) {
         get->metrics[i].nvmlReturn = NVML_SUCCESS;
         switch (get->metrics[i].metricId) {
-        case NVML_GPM_METRIC_GRAPHICS_UTIL:
-        case NVML_GPM_METRIC_SM_UTIL: get->metrics[i].value = busy; break;
+        case NVML_GPM_METRIC_GRAPHICS_UTIL: get->metrics[i].value = busy; break;
+        case NVML_GPM_METRIC_SM_UTIL: get->metrics[i].value = filled; break;
         case NVML_GPM_METRIC_SM_OCCUPANCY: get->metrics[i].value = busy / 2; break;
         case NVML_GPM_METRIC_DRAM_BW_UTIL: get->metrics[i].value = busy / 4; break;
         default: get->metrics[i].nvmlReturn = NVML_ERROR_NOT_SUPPORTED;
@@ -458,6 +461,7 @@ int pretended_add_gpu(const char *name, const char *uuid, uint64_t total, uint64
     gpu->flags = flags;
     gpu->idle_mw = idle_mw;
     gpu->busy_mw = busy_mw;
+    gpu->fill = 100;
     gpu->start_us = now_us();
     return (int)fleet->count++;
 }
@@ -491,6 +495,11 @@ int pretended_draw(int index, uint32_t pid, uint64_t bytes) {
     return 1;
 }
 
+/* How much of the GPU kernels fill from now on, in percent of its multiprocessors. */
+void pretended_fill(int index, uint32_t percent_of_sms) {
+    if (!attach()) fleet->gpus[index].fill = percent_of_sms;
+}
+
 /* A process kept the GPU busy, and moved memory in a share of that time. */
 void pretended_busy_by(
     int index, uint32_t pid, uint64_t start_us, uint64_t end_us, uint32_t memory_percent) {
@@ -499,6 +508,7 @@ void pretended_busy_by(
     uint32_t place = __sync_fetch_and_add(&gpu->next, 1) % INTERVALS;
     gpu->busy[place] = (interval_t){start_us, end_us, memory_percent, pid};
     __sync_fetch_and_add(&gpu->busy_us, end_us - start_us);
+    __sync_fetch_and_add(&gpu->filled_us, (end_us - start_us) * gpu->fill / 100);
 }
 
 void pretended_busy(int index, uint64_t start_us, uint64_t end_us, uint32_t memory_percent) {
