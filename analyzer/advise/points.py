@@ -15,6 +15,7 @@ from analyzer.advise.finding import (
     Evidence,
     Finding,
     Gain,
+    as_configured,
     by_variant,
     half_width,
     heaviest,
@@ -108,7 +109,7 @@ def threads(evidence: Evidence, rows: Rows) -> Iterator[Finding]:
 def queue(evidence: Evidence, rows: Rows) -> Iterator[Finding]:
     """Time mostly in the queue while the device has room: more instances, or batches."""
     measured = by_variant(rows)
-    row = heaviest(measured.get(Variant(rows[0].model), ())) or heaviest(rows)
+    row = heaviest([r for r in rows if as_configured(r.variant)]) or heaviest(rows)
     if row is None or row.server_time is None or row.usage is None:
         return
     times = row.server_time
@@ -649,10 +650,10 @@ def _in_use(
 
 def _own(evidence: Evidence, variants: dict[Variant, list[Measurement]]) -> Variant | None:
     """The measured variant that is the model as configured, spelled out or not."""
-    plain = Variant(next(iter(variants)).model)
-    if plain in variants:
+    plain = next((variant for variant in variants if as_configured(variant)), None)
+    if plain is not None:
         return plain
-    config = evidence.config(plain)
+    config = evidence.config(Variant(next(iter(variants)).model))
     return next((v for v in variants if config is not None and evidence.config(v) == config), None)
 
 

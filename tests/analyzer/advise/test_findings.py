@@ -11,6 +11,7 @@ from made_up_points import MIB, a_host, a_point, evidence
 
 from analyzer.advise.advise import advise
 from profiles.measurement import Confidence, Measurement
+from profiles.repository import read_repository
 from profiles.variant import DynamicBatching, Variant
 
 CPU = "instance_group [{ count: 1 kind: KIND_CPU }] "
@@ -316,3 +317,24 @@ def test_no_more_is_said_only_where_more_would_have_been_seen(tmp_path: Path):
         a_point(variant=TWO, memory_mib=200, half_width=0.15),
     ]
     assert "instances-for-nothing" not in kinds(tmp_path, made(*rows))
+
+
+def test_the_change_of_a_member_is_a_diff_of_the_members_configuration(tmp_path: Path):
+    """An ensemble has no instances: those of its model are what is varied."""
+    known = evidence(tmp_path, extra=CPU)
+    pipeline = tmp_path / "models" / "pipeline"
+    pipeline.mkdir()
+    (pipeline / "config.pbtxt").write_text(
+        'platform: "ensemble" max_batch_size: 8 '
+        'input [{ name: "x" data_type: TYPE_FP32 dims: [4] }] '
+        'output [{ name: "y" data_type: TYPE_FP32 dims: [4] }] '
+        'ensemble_scheduling { step [{ model_name: "bert" model_version: -1 '
+        'input_map { key: "x" value: "x" } output_map { key: "y" value: "y" } }] }'
+    )
+    as_is = Variant("pipeline", members=(Variant("bert"),))
+    doubled = Variant("pipeline", members=(Variant("bert", instance_count=2),))
+    rows = (a_point(100, variant=as_is), a_point(180, variant=doubled))
+    known = replace(known, rows=rows, models=read_repository(tmp_path / "models"))
+    (found,) = [f for f in advise(known) if f.kind == "better-variant"]
+    assert "--- a/bert/config.pbtxt" in found.change
+    assert "+  count: 2" in found.change
