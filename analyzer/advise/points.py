@@ -473,7 +473,12 @@ def network(evidence: Evidence, rows: Rows) -> Iterator[Finding]:
     outside = [
         (r.latency.mean_ms - _in_server(r), r)
         for r in rows
-        if r.latency and r.server_time and not any(map(_of_client, r.warnings))
+        if r.latency
+        and r.server_time
+        and not any(map(_of_client, r.warnings))
+        # Of streams the latency is to the last response; at a rate, from when it was due.
+        and r.load.concurrency
+        and not r.responses
     ]
     slow = [
         (ms, r) for ms, r in outside if r.latency and ms > max(SLOW_MS, OUTSIDE * r.latency.mean_ms)
