@@ -110,12 +110,12 @@ def queue(evidence: Evidence, rows: Rows) -> Iterator[Finding]:
     """Time mostly in the queue while the device has room: more instances, or batches."""
     measured = by_variant(rows)
     row = heaviest([r for r in rows if as_configured(r.variant)]) or heaviest(rows)
-    if row is None or row.server_time is None or row.usage is None:
+    if row is None or row.server_time is None:
         return
     times = row.server_time
     served = times.compute_input_ms + times.compute_infer_ms + times.compute_output_ms
     share = times.queue_ms / (times.queue_ms + served) if served else 0.0
-    used = row.usage.utilization_percent
+    used = row.usage.utilization_percent if row.usage else None
     count = instances(evidence, row.variant)
     if share < QUEUED:
         return
@@ -360,7 +360,7 @@ def knee(evidence: Evidence, rows: Rows) -> Iterator[Finding]:
         ]
         before = heaviest(lower)
         used = top.usage.utilization_percent if top.usage else None
-        if before is None or used is None or used >= FULL_PERCENT:
+        if before is None or (used is not None and used >= FULL_PERCENT):
             continue
         more = top.throughput / before.throughput - 1
         if more < KNEE or not surely_more(top, before):
@@ -371,9 +371,14 @@ def knee(evidence: Evidence, rows: Rows) -> Iterator[Finding]:
         yield Finding(
             "knee-not-reached",
             top.model,
-            f"At {top.load.concurrency} requests in flight throughput still grows and the device "
-            "has room: the most that it can do was not measured.",
-            (told(before), told(top), f"utilization {used:.0f} %"),
+            f"At {top.load.concurrency} requests in flight throughput still grows"
+            + ("" if used is None else " and the device has room")
+            + ": the most that it can do was not measured.",
+            (
+                told(before),
+                told(top),
+                "utilization was not measured" if used is None else f"utilization {used:.0f} %",
+            ),
             "measured",
             change=f"- --concurrency {','.join(map(str, levels))}\n"
             f"+ --concurrency {','.join(map(str, asked))}",

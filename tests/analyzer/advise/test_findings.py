@@ -10,6 +10,8 @@ import pytest
 from made_up_points import MIB, a_host, a_point, evidence
 
 from analyzer.advise.advise import advise
+from analyzer.advise.finding import Evidence
+from profiles.import_files import Told, read_files
 from profiles.measurement import Confidence, Measurement
 from profiles.repository import read_repository
 from profiles.variant import DynamicBatching, Variant
@@ -338,3 +340,20 @@ def test_the_change_of_a_member_is_a_diff_of_the_members_configuration(tmp_path:
     (found,) = [f for f in advise(known) if f.kind == "better-variant"]
     assert "--- a/bert/config.pbtxt" in found.change
     assert "+  count: 2" in found.change
+
+
+def test_points_of_another_tool_without_utilization_are_advised_on_too(tmp_path: Path):
+    """What Model Analyzer 1.58 measured of voice_activity on two CPU cores (tests/interop/).
+
+    5092 infer/s in batches of 4, 1988.5 by itself, 46 % of the time in the queue then and 73 % in
+    batches; 1288 of one request in flight, so that the knee was not reached with four.
+    """
+    root = Path(__file__).parents[3]
+    table = read_files([root / "tests" / "interop" / "checkpoint-0.ckpt"], Told(device_type="cpu"))
+    models = read_repository(root / "examples" / "model_repository")
+    found = {(f.model, f.kind) for f in advise(Evidence(table.measurements, models))}
+    assert ("voice_activity", "dynamic-batching") in found
+    assert ("voice_activity", "knee-not-reached") in found
+    assert not any(
+        kind == "more-instances" for _, kind in found
+    )  # nobody knows whether there is room
