@@ -140,6 +140,8 @@ def read_tables(tables: Sequence[Sequence[Row]], configs: Configs) -> Rows:
 
 def read_checkpoint(path: Path, document: Mapping[str, Any]) -> Rows:
     """The measurements of a checkpoint; raises InputError where it is not built as one."""
+    from google.protobuf.json_format import ParseError
+
     made = Rows()
     try:
         results = document["ResultManager.results"]["_results"]
@@ -166,7 +168,7 @@ def read_checkpoint(path: Path, document: Mapping[str, Any]) -> Rows:
                 for number, one in enumerate(measured.values(), start=1):
                     where = f"{path}: {name} measurement {number}"
                     _checkpoint_point(where, model, one, own, made)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, ParseError) as error:
         raise InputError(
             f"{path}: is no checkpoint of Model Analyzer ({type(error).__name__}: {error})."
         ) from None
