@@ -90,7 +90,8 @@ def read_model(repository: Path, name: str) -> ModelDirectory:
     if config is not None and config.name not in {"", name}:
         raise InputError(
             f"{file}: name is {config.name!r}, but its directory is {name!r}; "
-            "Triton needs both to be equal"
+            "Triton needs both to be equal. Model Analyzer's output repository is taken as "
+            "--variants beside the models' own repository"
         )
     versions = tuple(sorted(_versions(path)))
     if not versions and not (config is not None and config.HasField("ensemble_scheduling")):

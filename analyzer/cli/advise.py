@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 @click.option("--max-memory", type=PERCENT, default="100%", help="For placing.")
 @click.option("--max-utilization", type=PERCENT, default="100%", help="For placing.")
 @click.option("--max-memory-utilization", type=PERCENT, default="100%", help="For placing.")
+@click.option("--time-limit", type=DURATION, default="60s", help="For all placements together.")
 @click.option("--try", "try_out", is_flag=True, help="Measure what is proposed; needs -m.")
 @launch_mode(["local", "docker"], "--try: how Triton is started.")
 @triton_image("--try in Docker mode: Triton's image.")
@@ -117,6 +118,7 @@ def _placing(
     from analyzer.cli.place import measured_types
     from placement.problem.demands import Demands, load_demands
     from placement.problem.fleet_file import load_fleet, single
+    from placement.solver.result import Deadline
 
     if options["fleet"] is None and options["device"] is None:
         if options["demand"] is not None:
@@ -130,7 +132,7 @@ def _placing(
     )
     demands = load_demands(options["demand"]) if options["demand"] else Demands()
     at_most = {name: options[f"max_{name}"] for name in LIMITS}
-    return Placing(baselines, fleet, demands, at_most)
+    return Placing(baselines, fleet, demands, at_most, Deadline(options["time_limit"]))
 
 
 def _tried(found: list[Finding], options: dict[str, Any]) -> list[Trial]:

@@ -94,6 +94,13 @@ if TYPE_CHECKING:
     metavar="NAME[:SETTING=VALUE,...]",
     help="Where on the host instances run, such as near:cpu-cores=0-3,numa-node=0; each is tried.",
 )
+@option(
+    "--variants",
+    type=PATH,
+    metavar="DIR",
+    help="Model Analyzer's output repository: its variants are measured, in place of settings that "
+    "the options name.",
+)
 @with_models(
     "The models that a model's business logic calls: loaded and measured with it. An "
     "ensemble's are known; repeatable."
@@ -461,6 +468,7 @@ def _options(given: dict[str, Any], meta: Mapping[str, Any]) -> Options:
     from analyzer.measure.search import Search
     from analyzer.measure.watchdog import Patience
     from analyzer.triton.options import LaunchOptions
+    from profiles.model_analyzer import variants_by_model
 
     names = {field.name for field in dataclasses.fields(Sweep)}
     image = {"image": given["triton_image"]} if given["triton_image"] else {}
@@ -485,6 +493,7 @@ def _options(given: dict[str, Any], meta: Mapping[str, Any]) -> Options:
         store=given["store"],
         models=given["models"],
         sweep=sweep,
+        variants=variants_by_model(given["variants"]) if given["variants"] else {},
         sweep_by_model={name: entry.changed(sweep) for name, entry in entries.items()},
         with_models=calls,
         inputs=Inputs(

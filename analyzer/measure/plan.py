@@ -98,7 +98,12 @@ def _members(options: Options, model: ModelDirectory) -> dict[str, ModelDirector
 def chosen_names(options: Options) -> tuple[str, ...]:
     """The models to measure, broken ones among them; raises InputError for an unknown name."""
     names = repository.model_names(options.model_repository)
-    for known in (options.sweep_by_model, options.with_models, options.inputs.data_by_model):
+    for known in (
+        options.sweep_by_model,
+        options.variants,
+        options.with_models,
+        options.inputs.data_by_model,
+    ):
         repository.select(names, known)
     chosen = repository.select(names, options.models) if options.models else names
     if options.shard is not None:
@@ -191,7 +196,8 @@ def _points_of(
     )
     return [
         Point(variant, load, digest)
-        for variant in variants(name, sweep, tuple(members), options.inputs.of)
+        for variant in options.variants.get(name)
+        or variants(name, sweep, tuple(members), options.inputs.of)
         for load in loads(sweep, stateful=in_sequences)
     ]
 
