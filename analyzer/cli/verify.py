@@ -11,6 +11,7 @@ from analyzer.cli import options
 from analyzer.cli.command import command, emit, log
 from analyzer.report.terminal import paint
 from analyzer.report.text_table import text_table
+from profiles import output_file
 from profiles.errors import NoAnswerError
 
 if TYPE_CHECKING:
@@ -77,6 +78,8 @@ def verify(
     from analyzer.load.inputs import Inputs
     from placement.layout import layout as layouts
 
+    if output is not None:
+        output_file.check(output)
     how = verifying.VerifyOptions(
         model_repository,
         duration,

@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from analyzer.deploy.verify import Verification
+from profiles import output_file
 from profiles.document import converter, parse_yaml, read_text, structure
 from profiles.errors import InputError
 
@@ -43,10 +44,7 @@ def save(record: VerificationRecord, path: Path) -> None:
         **_converter.unstructure(record),
     }
     text = yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=100)
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written: {error.strerror}.") from None
+    output_file.write_text(path, text)
 
 
 def load(path: Path) -> VerificationRecord:

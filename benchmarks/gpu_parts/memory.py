@@ -8,8 +8,8 @@ from pathlib import Path
 
 from analyzer.devices.gpu import open_gpus
 from analyzer.measure import profile
+from analyzer.measure.grid import Sweep
 from analyzer.measure.loop import Progress
-from analyzer.measure.sweep import Sweep
 from gpu_parts.here import Here
 from gpu_parts.record import Record
 from profiles.measurement import Measurement
@@ -76,7 +76,7 @@ def measured(
 
     sweep = Sweep(batch_sizes=(4,), concurrency=(2,), instance_counts=(1, 2))
     options = here.options(folder / "models", folder / "profiles.db", sweep)
-    rule = replace(options.rule, relative_half_width=0.2, max_duration_s=2.0)
+    rule = replace(options.rule, relative_half_width=0.2, max_duration_s=here.seconds / 2 + 0.75)
     profile.run(replace(options, rule=rule), compare)
     return found
 
