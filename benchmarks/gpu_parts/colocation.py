@@ -30,7 +30,7 @@ def run(here: Here, record: Record) -> None:
     failed = [m.model for m in profile.run(options, lambda _: None).measurements if not m.usage]
     record.must("the models are profiled alone", passed=not failed, failed=failed)
     options = replace(options, rule=replace(options.rule, max_duration_s=here.together_s))
-    for row in pairs.run(options, 3, lambda _: None):
+    for row in pairs.run(options, 2 if here.pretended else 3, lambda _: None):
         record.note(
             f"{row.model} beside {', '.join(n.model for n in row.neighbours)}",
             asked=row.wanted_throughput / row.solo_throughput,
