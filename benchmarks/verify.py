@@ -5,8 +5,9 @@
 Profiles the example models on a CPU host of one core (Triton pinned to it, the load generator to
 the others), places them on two to four such hosts, and runs every layout as Tritons under load, a
 host at a time: one core is needed for the Triton, one for its callers. Then `profile --pairs`
-measures models side by side, and all is placed and run again. Everything is kept in DIRECTORY; a
-run that is stopped, or ends with --minutes, is resumed by the same command.
+measures models side by side, models are measured at part load, and all is placed and run again.
+The last of the first layouts is run twice, which tells the machine's own noise. Everything is kept
+in DIRECTORY; a run that is stopped, or ends with --minutes, is resumed by the same command.
 
 Layouts, on 2, 3 and 4 hosts:
   least hardware   demands that fill so many hosts to 95 %, by what each model was measured to need
@@ -82,6 +83,16 @@ class Bench:
         common = ("profile", "-m", EXAMPLES, "--store", self.store, "--gpus", "none")
         self.once("pairs", *common, "--cpus", core, "--pairs", "--max-duration", self.duration)
 
+    def part_load(self) -> None:
+        core = min(os.sched_getaffinity(0))
+        common = ("profile", "-m", EXAMPLES, "--store", self.store, "--gpus", "none")
+        self.once(
+            "part-load",
+            *common,
+            *("--cpus", core, "--batch-sizes", "1", "--concurrency", "1,2"),
+            *("--max-duration", "8s", "--part-load", "20,50,80,95"),
+        )
+
     def layouts(self, profiled: list[dict[str, Any]], when: str) -> Iterator[tuple[str, Path]]:
         """Each layout's title and file, placed with what the store knows by now."""
         kind = profiled[0]["device_type"]
@@ -119,6 +130,25 @@ def rates(profiled: list[dict[str, Any]], hosts: int) -> dict[str, dict[str, flo
     return {name: {"rate": round(part * m["throughput"], 2)} for name, m in best.items()}
 
 
+def utilization_errors(seen: dict[str, Any]) -> list[float]:
+    """By host, measured utilization against the forecast."""
+    checks = [c for c in seen["checks"] if c["what"] == "utilization"]
+    return [c["measured"] / c["predicted"] - 1 for c in checks if c["predicted"] and c["measured"]]
+
+
+def print_noise(first: dict[str, Any], again: dict[str, Any]) -> None:
+    """How far two runs of one layout differ: what no prediction can be better than."""
+    pairs = [
+        (a["what"], abs(b["measured"] / a["measured"] - 1))
+        for a, b in zip(first["checks"], again["checks"], strict=True)
+        if a["measured"] and b["measured"]
+    ]
+    for what in ("throughput", "utilization"):
+        off = [difference for name, difference in pairs if name == what]
+        if off:
+            print(f"control: two runs of one layout differ in {what} by {max(off):.1%} at most")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("directory", type=Path)
@@ -130,8 +160,12 @@ def main() -> None:
     bench = Bench(arguments.directory, arguments.minutes, arguments.duration, hosts)
     profiled = bench.profile()
     errors: dict[str, list[float]] = {}
-    print("| layout | hosts | replicas | median error | largest error | hold | layout holds |")
-    print("|---|---|---|---|---|---|---|")
+    used: dict[str, list[float]] = {}
+    held: dict[str, list[bool]] = {}
+    print(
+        "| layout | hosts | replicas | median error | largest error | hold | use | layout holds |"
+    )
+    print("|---|---|---|---|---|---|---|---|")
     for when in ("before", "after"):
         for title, layout in bench.layouts(profiled, when):
             run = ("verify", layout, "-m", EXAMPLES, "--duration", arguments.duration)
@@ -140,16 +174,27 @@ def main() -> None:
             checks = [c for c in checks if c["holds"] is not None]  # enough requests to tell
             off = [abs(c["measured"] / c["predicted"] - 1) for c in checks]
             errors.setdefault(when, []).extend(off)
+            use = utilization_errors(seen)
+            used.setdefault(when, []).extend(use)
+            held.setdefault(when, []).append(seen["holds"])
             hosts = len({c["device"] for c in checks})
             print(
                 f"| {title}, {when} | {hosts} | {len(off)} | {median(off):.1%} | {max(off):.1%} | "
-                f"{sum(c['holds'] for c in checks)} | {'yes' if seen['holds'] else 'no'} |",
+                f"{sum(c['holds'] for c in checks)} | {', '.join(f'{e:+.0%}' for e in use)} | "
+                f"{'yes' if seen['holds'] else 'no'} |",
                 flush=True,
             )
         if when == "before":
+            print_noise(seen, bench.once("control", *run))
             bench.pairs()
+            bench.part_load()
     for when, off in errors.items():
-        print(f"{when} calibration: median error of {len(off)} throughputs {median(off):.1%}")
+        use = [abs(e) for e in used[when]]
+        print(
+            f"{when} calibration: {sum(held[when])} of {len(held[when])} layouts hold; median "
+            f"error of {len(off)} throughputs {median(off):.1%}; of utilization on {len(use)} "
+            f"hosts {median(use):.1%}, at most {max(use):.1%}"
+        )
     told = bench.model_placer("show", "--store", bench.store, "--colocation")[1]
     print(
         f"pairs: {told['unseen_runs']} runs predicted by the others with a median error of "

@@ -27,6 +27,7 @@ COMMANDS = {  # name: (module, one line for `model-placer --help`), in the order
     "place": ("place", "Decide which model goes on which device, in which variant."),
     "export": ("export", "Write the Triton repositories and manifests of a layout."),
     "verify": ("verify", "Run a layout under load and check that it holds."),
+    "advise": ("advise", "Say what to change, by what evidence, and what that would bring."),
     "run": ("run", "Profile, place and export in one go."),
     "show": ("show", "Print what a store knows."),
     "report": ("report", "Write a store and a layout as one HTML page."),

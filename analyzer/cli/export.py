@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from analyzer.cli import options
 from analyzer.cli.command import command, emit, log, nearest
 from analyzer.cli.values import Value, values_of
+
+if TYPE_CHECKING:
+    from profiles.measurement import Measurement
 
 
 @command("export")
@@ -50,7 +53,13 @@ from analyzer.cli.values import Value, values_of
 @options.shapes("--check: dims of an input that the model leaves open; repeatable.")
 @options.dynamic_shape
 @options.device_urls(
-    "Where nginx finds a device's Triton (HTTP; gRPC on the next port). Repeatable."
+    "Where nginx finds a device's Triton (HTTP; gRPC on the next port; metrics, for prometheus, on "
+    "the one after). Repeatable."
+)
+@click.option(
+    "--store",
+    type=options.PATH,
+    help="prometheus: a profile store whose points are told beside the layout.",
 )
 @click.pass_context
 def export(
@@ -66,6 +75,7 @@ def export(
     triton_image: str | None,
     current: Path | None,
     urls: tuple[tuple[str, str], ...],
+    store: Path | None,
     with_models: tuple[tuple[str, tuple[str, ...]], ...],
     check: bool,
     shapes: tuple[tuple[str | None, str, tuple[int, ...]], ...],
@@ -77,10 +87,16 @@ def export(
     \b
     model-placer export layout.yaml -m model_repository -o deploy/
     model-placer export layout.yaml -m model_repository --format triton,compose,nginx --copy
+    model-placer export layout.yaml -m model_repository --format prometheus
     """  # noqa: D301
     from placement import export as exporting
     from placement.layout import layout as layouts
+    from profiles.store import ProfileStore
 
+    measurements: list[Measurement] = []
+    if store is not None and "prometheus" in format:
+        with ProfileStore(store, read_only=True) as opened:
+            measurements = opened.measurements()
     formats = tuple(dict.fromkeys(format))
     for name in formats:
         if name not in exporting.FORMATS:
@@ -99,6 +115,7 @@ def export(
         per_host=per_host,
         current=layouts.load(current) if current else None,
         urls=dict(urls),
+        measurements=measurements,
         triton_image=triton_image or exporting.compose.TRITON_IMAGE,
         with_models=_calls(ctx, with_models),
         warn=log.warning,

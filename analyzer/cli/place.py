@@ -178,9 +178,8 @@ def place(ctx: click.Context, /, output_format: str, **options: Any) -> None:
         log.info("Layout: %s", options["output"])
     answer = _document(result, explanation, formulation) | {"what_if": list(answers)}
     if options["answer"] is not None:
-        from analyzer.report.files import write
-
-        write(options["answer"], json.dumps(answer, indent=1, ensure_ascii=False))
+        text = json.dumps(answer, indent=1, ensure_ascii=False)
+        output_file.write_text(options["answer"], text + "\n")
     emit(
         answer,
         output_format,
@@ -208,7 +207,7 @@ def _place_and_verify(options: dict[str, Any], output_format: str) -> None:
     from analyzer.deploy.calibrate import place_until_it_holds
     from analyzer.deploy.verify import VerifyOptions, verify
     from analyzer.load.inputs import Inputs
-    from placement.layout import document, save
+    from placement.layout import document, save, with_limit
     from placement.solver.result import Deadline
 
     if options["model_repository"] is None:
@@ -227,16 +226,18 @@ def _place_and_verify(options: dict[str, Any], output_format: str) -> None:
         options["model_repository"], *limits, launch=launch, inputs=inputs, store=options["store"]
     )
 
-    def place() -> Layout:
-        formulation = _formulation(options)
+    def place(part: float) -> Layout:
+        most = options["max_utilization"]
+        formulation = _formulation({**options, "max_utilization": most * part})
         deadline = Deadline(options["time_limit"])
         result = _interruptible(lambda: _solve(formulation.problem, options, deadline), deadline)
         result = _as_users_know(result, formulation)
         if result.layout is None:
             raise NoAnswerError(f"No layout ({result.status}): `place` without --verify says why.")
+        layout = with_limit(result.layout, "utilization", 1 / part)
         if options["output"] is not None:
-            save(result.layout, options["output"])
-        return result.layout
+            save(layout, options["output"])
+        return layout
 
     rounds = place_until_it_holds(
         place,
@@ -314,7 +315,7 @@ def _from_store(options: dict[str, Any]) -> Formulation:
     failure = nothing_measured(measurements)
     if failure is not None:
         raise failure
-    measured = _measured_types(measurements)
+    measured = measured_types(measurements)
     if options["fleet"] is not None:
         if options["device"] is not None or options["count"] is not None:
             raise InputError("Give either --fleet or --device (with --count), not both.")
@@ -365,7 +366,7 @@ def _from_store(options: dict[str, Any]) -> Formulation:
     )
 
 
-def _measured_types(measurements: list[Any]) -> tuple[Any, ...]:
+def measured_types(measurements: list[Any]) -> tuple[Any, ...]:
     """Device types whose memory is stored with the measurements, such as CPU hosts."""
     from profiles.device import DeviceType
 

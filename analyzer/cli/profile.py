@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,6 +38,7 @@ from profiles.errors import InputError, LeftOutError
 if TYPE_CHECKING:
     from analyzer.measure.loop import Progress
     from analyzer.measure.options import Options
+    from analyzer.measure.profile import Outcome
 
 
 @command("profile")
@@ -215,12 +216,19 @@ if TYPE_CHECKING:
 )
 @option(
     "--part-load",
-    type=Value(values.part_load, "auto|none|percents"),
+    type=Value(values.part_load, "auto|none|percents", may_be_empty=True),
     default="none",
     metavar="auto|none|20,50,80,95",
     help="Measure each model also at these percents of its throughput, by requests that arrive at "
     "random: `place` then knows what it needs and how late it answers at the rate that it carries. "
     "auto: the least that tells the curve, half as many points as the grid has at most.",
+)
+@option(
+    "--for-plan",
+    type=PATH,
+    metavar="LAYOUT",
+    help="Of the points that the store lacks, measure only those that can still change this "
+    "layout, and stop when by the solver's bound none can.",
 )
 @option(
     "--dry-run",
@@ -290,6 +298,7 @@ def profile(
     model-placer profile -m model_repository --shard 0/4 --store shard-0.db
     model-placer profile -m model_repository --pairs
     model-placer profile -m model_repository --dry-run
+    model-placer profile -m model_repository --instance-counts 1,2,4 --for-plan layout.yaml
     """  # noqa: D301
     from analyzer.measure import completion, parallel
     from analyzer.measure import profile as profiling
@@ -316,6 +325,7 @@ def profile(
         status_line.show(_status(progress, time.monotonic() - started_s))
 
     _refuse_idle(ctx, options)
+    for_plan: Path | None = options.pop("for_plan")
     pairs: int | None = options.pop("pairs")
     in_parallel: bool = options.pop("parallel")
     chosen = _options(options, ctx.meta)
@@ -328,6 +338,8 @@ def profile(
         _pairs(chosen, pairs or None, output_format)
         return
     run = parallel.run if in_parallel else profiling.run
+    if for_plan is not None:
+        run = _for_plan(for_plan, chosen, in_parallel=in_parallel)
     with nullcontext() if done is None else completion.told(done):
         outcome = run(chosen, tell, log.info)
     # Of other shards' points nobody knows here: `place` tells where theirs failed as well.
@@ -377,6 +389,20 @@ def _pairs(chosen: Options, most: int | None, output_format: str) -> None:
             else "Nothing to measure: the store has enough co-location measurements."
         ),
     )
+
+
+def _for_plan(path: Path, chosen: Options, *, in_parallel: bool) -> Callable[..., Outcome]:
+    """How points are measured for a layout."""
+    from analyzer.advise import for_plan
+    from placement.layout import load
+
+    if in_parallel or chosen.search is not None or chosen.shard is not None or chosen.remeasure:
+        raise InputError(
+            "--for-plan chooses the points itself, on one GPU: leave out --parallel, "
+            "--search auto, --shard and --remeasure."
+        )
+    layout = load(path)
+    return lambda options, tell, say: for_plan.run(options, layout, tell, say)
 
 
 def _dry_run(chosen: Options, output_format: str) -> None:
@@ -480,7 +506,7 @@ def _options(given: dict[str, Any], meta: Mapping[str, Any]) -> Options:
         ),
         patience=Patience(model_s=given["answer_timeout"], load_s=given["load_timeout"]),
         search=None if given["search"] == "grid" else search,
-        part_load=given["part_load"],
+        part_load=given["part_load"] or (),
         load_generator=given["load_generator"],
         shared_memory=given["shared_memory"],
         remeasure=given["remeasure"],

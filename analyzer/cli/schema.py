@@ -43,6 +43,15 @@ def _demand() -> dict[str, Any]:
     return schema_of(DemandFile, "Demands and rules (place --demand)")
 
 
+def _verification() -> dict[str, Any]:
+    from analyzer.deploy.verification_file import VerificationRecord
+    from profiles.json_schema import schema_of
+
+    made = schema_of(VerificationRecord, "What verify found (verify -o)")
+    made["$defs"]["VerificationRecord"]["properties"]["holds"] = {"type": "boolean"}
+    return made
+
+
 def _table() -> dict[str, Any]:
     from profiles.importers import COLUMNS, KINDS, MOST, PARAMETER
     from profiles.json_schema import DRAFT
@@ -177,6 +186,7 @@ SCHEMAS: Mapping[str, Callable[[], dict[str, Any]]] = {
     "fleet": _fleet,
     "demand": _demand,
     "problem": _problem,
+    "verification": _verification,
     "table": _table,
     "columns": _columns,
 }

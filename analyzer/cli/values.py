@@ -27,8 +27,8 @@ DURATIONS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "": 1.0}
 class Value(click.ParamType[Any]):
     """An option type that converts by `read`; its help shows `name` in capitals."""
 
-    def __init__(self, read: Reader, name: str) -> None:
-        self.read, self.name = read, name
+    def __init__(self, read: Reader, name: str, *, may_be_empty: bool = False) -> None:
+        self.read, self.name, self.may_be_empty = read, name, may_be_empty
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if not isinstance(value, str | int | float | list | Mapping):
@@ -37,7 +37,7 @@ class Value(click.ParamType[Any]):
             result = self.read(value)
         except ValueError as error:
             self.fail(f"{error}.", param, ctx)
-        if isinstance(result, tuple) and not result:
+        if isinstance(result, tuple) and not result and not self.may_be_empty:
             self.fail("names nothing. Leave the option out, or name at least one.", param, ctx)
         return result
 
@@ -186,9 +186,9 @@ def shard(value: Any) -> Any:
 
 
 def part_load(value: Any) -> Any:
-    """Parts of the throughput, 0 to 1, from `20,50,80`; `auto`; nothing from `none`."""
+    """Parts of the throughput, 0 to 1, from `20,50,80`; `auto`; None from `none`."""
     if value in ("auto", "none"):
-        return "auto" if value == "auto" else ()
+        return "auto" if value == "auto" else None
     percents = values_of(whole)(value)
     if not all(1 <= percent <= 99 for percent in percents):
         raise ValueError(f"{value!r} is neither auto nor none, nor percents from 1 to 99")

@@ -1,4 +1,9 @@
-"""`place --verify`: repeats placing and verifying until a layout holds."""
+"""`place --verify`: repeats placing and verifying until a layout holds.
+
+Two things are learnt of a layout that does not: how much its models slow each other, which the
+store keeps, and how much more of a device than planned they use together. Where that breaks the
+limit on utilization, the next round plans for as much less of it as was used too much.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +24,7 @@ class Round:
 
 
 def place_until_it_holds(
-    place: Callable[[], Layout],
+    place: Callable[[float], Layout],
     try_out: Callable[[Layout], Verification],
     most: int,
     say: Callable[[str], None] = lambda _: None,
@@ -29,7 +34,8 @@ def place_until_it_holds(
     Parameters
     ----------
     place
-        Solves with the measurements that the store has; raises NoAnswerError when nothing fits.
+        Solves with the measurements that the store has, for the part of the limit on utilization
+        that it is given; raises NoAnswerError when nothing fits.
     try_out
         Verifies a layout and stores co-location measurements.
     most
@@ -41,9 +47,10 @@ def place_until_it_holds(
         No layout held in so many rounds, or a failure changes nothing; the text says why.
     """
     rounds: list[Round] = []
+    part = 1.0
     while True:
         try:
-            layout = place()
+            layout = place(part)
         except NoAnswerError as error:
             if not rounds:
                 raise
@@ -64,11 +71,26 @@ def place_until_it_holds(
             say(f"Round {len(rounds)}: the layout holds.")
             return rounds
         say(f"Round {len(rounds)}: the layout does not hold:\n{_reasons(seen)}")
+        part *= _left(layout, seen)
+        if part < 1:
+            say(f"Planned for from now on: {part:.0%} of the limit on utilization.")
         if len(rounds) >= most:
             raise NoAnswerError(
                 f"No layout held in {most} rounds. The last one:\n{_reasons(seen)}\n"
                 "More --rounds may help: the store keeps the measurements."
             )
+
+
+def _left(layout: Layout, seen: Verification) -> float:
+    """The part of the limit on utilization that the next layout may plan for, 1 where it held."""
+    limits = {device.name: device.capacity.get("utilization") for device in layout.devices}
+    left = [
+        limit / check.measured
+        for check in seen.checks
+        if check.what == "utilization" and check.holds is False
+        if (limit := limits.get(check.device)) and check.measured
+    ]
+    return min([1.0, *left])
 
 
 def _reasons(seen: Verification) -> str:

@@ -81,7 +81,12 @@ def colocations(
 
 
 def _solo(resident: Resident) -> float:
-    return resident.rate / min(resident.share, resident.kept)
+    return resident.rate / _part(resident)
+
+
+def _part(resident: Resident) -> float:
+    """What it carries, as a part of the throughput at its load."""
+    return min(resident.share, resident.kept) * (resident.load_part or 1.0)
 
 
 def _uses(
@@ -95,7 +100,7 @@ def _uses(
     )
     if found is None or found.usage is None:
         return {
-            name: use / min(resident.share, resident.kept)
+            name: use / _part(resident)
             for name, use in resident.uses.items()
             if name in RESOURCES and RESOURCES[name].scales
         }

@@ -1,7 +1,8 @@
 """Drives all models of a running layout with their placed loads and samples the devices.
 
-A replica that carries its option's whole throughput is driven as it was profiled, with as many
-requests in flight; one that carries a share of it gets requests at that rate.
+A replica that carries the whole throughput of its load is driven as it was profiled, with as many
+requests in flight; one that carries a share of it gets requests at that rate: at random where its
+use at part load was measured so, else evenly.
 """
 
 from __future__ import annotations
@@ -101,8 +102,8 @@ def drive(
 
 
 def in_full(resident: Resident) -> bool:
-    """Whether it carries its option's whole throughput, so is driven as it was profiled."""
-    return resident.share >= WHOLE
+    """Whether it carries its load's whole throughput, so is driven as it was profiled."""
+    return resident.share * (resident.load_part or 1.0) >= WHOLE
 
 
 def placed_load(resident: Resident, factor: float | None = None) -> LoadPoint:
@@ -117,4 +118,6 @@ def placed_load(resident: Resident, factor: float | None = None) -> LoadPoint:
     rate = resident.rate * (factor or 1.0) / resident.load.batch_size
     if rate <= 0:
         raise InputError(f"{resident.model}: its rate in the layout is 0.")
-    return replace(resident.load, concurrency=None, request_rate=rate)
+    at_random = resident.load_part is not None
+    arrivals = "poisson" if at_random else resident.load.arrivals
+    return replace(resident.load, concurrency=None, request_rate=rate, arrivals=arrivals)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from analyzer.deploy.verify import Verification
 from profiles import output_file
 from profiles.document import converter, parse_yaml, read_text, structure
 from profiles.errors import InputError
+from profiles.json_schema import link
 
 SCHEMA_VERSION = 1
 
@@ -29,6 +30,7 @@ class VerificationRecord:
     result: Verification
     verified_at: str = ""  # ISO 8601, UTC
     schema_version: int = SCHEMA_VERSION
+    holds: bool | None = None  # in the file, for readers; `result.holds` counts
 
 
 def now() -> str:
@@ -38,13 +40,10 @@ def now() -> str:
 
 def save(record: VerificationRecord, path: Path) -> None:
     """Write the record as YAML; raises InputError where that cannot be."""
-    document: dict[str, Any] = {
-        "schema_version": SCHEMA_VERSION,
-        "holds": record.result.holds,
-        **_converter.unstructure(record),
-    }
+    told = _converter.unstructure(replace(record, holds=record.result.holds))
+    document: dict[str, Any] = {"schema_version": SCHEMA_VERSION, **told}
     text = yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=100)
-    output_file.write_text(path, text)
+    output_file.write_text(path, link("verification") + text)
 
 
 def load(path: Path) -> VerificationRecord:
@@ -57,5 +56,4 @@ def load(path: Path) -> VerificationRecord:
         raise InputError(
             f"{path}: schema_version is {version!r}; this Model Placer reads {SCHEMA_VERSION}."
         )
-    said = {key: value for key, value in document.items() if key != "holds"}
-    return structure(_converter, said, VerificationRecord, str(path))
+    return replace(structure(_converter, document, VerificationRecord, str(path)), holds=None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from array import array
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -99,11 +99,26 @@ class Series:
         tail = rule.latency_percentile
         if tail > MEDIAN and longer(steady_state.independent(latencies), tail) is None:
             return False
-        found = steady_state.confidence(ends, latencies[1:], self.in_flight, rule)
-        if self.load.concurrency is None and self.load.arrivals == "poisson":
-            # The rate is what was asked for: how it varies tells nothing of the model.
-            return len(latencies) > FEWEST_AT_RANDOM and found.latency <= rule.relative_half_width
+        if self._at_random and len(latencies) <= FEWEST_AT_RANDOM:
+            return False
+        found = self._confidence(ends, latencies[1:], rule)
         return self._agree(ends, latencies) and found.reached
+
+    @property
+    def _at_random(self) -> bool:
+        return self.load.concurrency is None and self.load.arrivals == "poisson"
+
+    def _confidence(
+        self, ends: Floats, latencies: Floats, rule: SteadyStateRule, *, few: bool = False
+    ) -> Confidence:
+        """How sure the figures are.
+
+        Of requests at random the rate is what was asked for: how it varies tells nothing.
+        """
+        found = steady_state.confidence(ends, latencies, self.in_flight, rule, few=few)
+        if not self._at_random:
+            return found
+        return replace(found, reached=found.latency <= rule.relative_half_width)
 
     def lacks_tail(self, rule: SteadyStateRule, elapsed_s: float) -> bool:
         """Whether the percentile asked for has too few requests yet, and will soon have enough.
@@ -178,7 +193,7 @@ class Series:
         return LoadResult(
             throughput=len(latencies) * self.load.batch_size / span_s,
             latency=_latency(latencies * 1000),
-            confidence=steady_state.confidence(ends, latencies, self.in_flight, rule, few=True),
+            confidence=self._confidence(ends, latencies, rule, few=True),
             requests=len(latencies),
             failures=self.failures,
             failure_texts=texts,

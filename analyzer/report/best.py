@@ -26,7 +26,8 @@ def best(
 ) -> list[Best]:
     """For each model and device type, in the order of names.
 
-    Points without a latency are within no limit.
+    The limit is held against the percentile's upper confidence limit, as `place` does; points of
+    which that is not known are within no limit.
     """
     found: dict[tuple[str, str], list[Measurement]] = defaultdict(list)
     for m in measurements:
@@ -34,16 +35,16 @@ def best(
             found[m.model, m.device_type].append(m)
     answers = []
     for (model, device_type), points in sorted(found.items()):
-        latencies = {id(m): m.latency.percentile(percentile) for m in points if m.latency}
+        latencies = {id(m): m.latency_surely_ms(percentile) for m in points}
         within = [
-            m for m in points if limit_ms is None or latencies.get(id(m), float("inf")) <= limit_ms
+            m for m in points if limit_ms is None or (latencies[id(m)] or float("inf")) <= limit_ms
         ]
         answers.append(
             Best(
                 model,
                 device_type,
                 max(within, key=lambda m: m.throughput, default=None),
-                min(latencies.values(), default=None),
+                min((ms for ms in latencies.values() if ms is not None), default=None),
             )
         )
     return answers

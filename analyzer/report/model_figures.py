@@ -79,10 +79,14 @@ def groups(rows: Sequence[Measurement]) -> dict[str, list[tuple[int, Measurement
     groups: dict[str, list[tuple[int, Measurement]]] = {}
     for number, m in enumerate(rows):
         name = f"batch {m.load.batch_size}"
+        if m.load.concurrency is None:
+            name += " at a rate"
         if len(variants) > 1:
             name += f", {m.variant}"
         if len(types) > 1:
             name += f", {m.device_type}"
+        if m.load.arrivals == "poisson":
+            name += ", at random"
         groups.setdefault(name, []).append((number, m))
     return groups
 
@@ -104,6 +108,7 @@ def _latency(
                     number,
                     m.throughput * sure.throughput if sure else 0.0,
                     y * sure.latency if sure and sure.latency_percentile == percentile else 0.0,
+                    m.latency.upper(percentile),
                 )
             )
         if marks:
@@ -127,8 +132,9 @@ def _latency(
         "latency",
         title,
         drawn,
-        "Right and down is better. Bars are 95 % confidence intervals where they are known; the "
-        f"broad line joins the points that no other beats in both.{ring}",
+        "Right and down is better. Bars are 95 % confidence intervals where they are known, or "
+        "reach up to the percentile's 99 % confidence limit, which latency limits are held "
+        f"against; the broad line joins the points that no other beats in both.{ring}",
     )
 
 

@@ -268,7 +268,7 @@ def _other_ways(device: PlacedDevice, r: Resident, rows: Sequence[Measurement]) 
         and (m.variant, m.load) != (r.variant, r.load)
         and (
             r.latency_limit_ms is None
-            or (m.latency is not None and m.latency.percentile(r.percentile) <= r.latency_limit_ms)
+            or (m.latency_surely_ms(r.percentile) or float("inf")) <= r.latency_limit_ms
         )
     ]
     enough.sort(key=lambda m: m.usage.memory_hot_bytes if m.usage else 0)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from analyzer.deploy.verification_file import VerificationRecord
 from analyzer.deploy.verify import broken
-from analyzer.report.failures import by_reason
+from analyzer.report.failures import NUMBER, by_reason
 from analyzer.report.tables import settled
 from placement.layout import Layout
 from profiles.measurement import Baseline, Measurement
@@ -64,13 +64,17 @@ def warnings(
         unknown = sorted(set(layout.rates()) - known)
         if unknown:
             found.append(f"The layout has models that were not measured: {', '.join(unknown)}.")
-    doubts: dict[str, list[Measurement]] = defaultdict(list)
+    doubts: dict[str, list[Measurement]] = defaultdict(list)  # by the warning without numbers
+    said: dict[str, str] = {}
     for m in measurements:
         for warning in m.warnings if m.status == "ok" else ():
-            doubts[warning].append(m)
+            kind = NUMBER.sub("#", warning)
+            doubts[kind].append(m)
+            said.setdefault(kind, warning)
     found += [
-        f"{_count(len(points), 'point')} in doubt ({_names(points)}): {warning}"
-        for warning, points in doubts.items()
+        f"{_count(len(points), 'point')} in doubt ({_names(points)}): {said[kind]}"
+        f"{', or alike' if len(points) > 1 and '#' in kind else ''}"
+        for kind, points in doubts.items()
     ]
     found += [f"The server alone on {b.device_type}: {w}" for b in baselines for w in b.warnings]
     open_ones = [m for m in measurements if m.status == "ok" and not settled(m)]

@@ -30,6 +30,12 @@ class Mark:
     row: int
     x_half: float = 0.0
     y_half: float = 0.0
+    y_upper: float | None = None  # the upper end of its interval, where that is known otherwise
+
+    @property
+    def top(self) -> float:
+        """Where its interval of y ends."""
+        return self.y + self.y_half if self.y_upper is None else max(self.y, self.y_upper)
 
 
 @dataclass(frozen=True)
@@ -118,7 +124,7 @@ def scatter(
     """
     marks = [mark for one in series for mark in one.marks]
     xs = [m.x + m.x_half for m in marks]
-    ys = [y for m in marks for y in (m.y - m.y_half, m.y + m.y_half) if y > 0]
+    ys = [y for m in marks for y in (m.y - m.y_half, m.top) if y > 0]
     x = axis(xs, LEFT, WIDTH - LEFT - RIGHT, log=log)
     y = axis(
         [*ys, *([limit[0]] if limit else [])], HEIGHT - BOTTOM, TOP + BOTTOM - HEIGHT, log=True
@@ -141,11 +147,7 @@ def scatter(
             parts.append(f'<polyline class="curve s{number % COLORS}" points="{line}"/>')
         bars = "".join(
             (f"M{x.at(m.x - m.x_half):.1f} {b:.1f}H{x.at(m.x + m.x_half):.1f}" if m.x_half else "")
-            + (
-                f"M{a:.1f} {y.at(m.y - m.y_half):.1f}V{y.at(m.y + m.y_half):.1f}"
-                if m.y_half
-                else ""
-            )
+            + (f"M{a:.1f} {y.at(m.y - m.y_half):.1f}V{y.at(m.top):.1f}" if m.top > m.y else "")
             for a, b, m in places
         )
         if bars:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
+from analyzer.report import part_load
 from analyzer.report.failures import by_reason
 from analyzer.report.terminal import paint
 from analyzer.report.text_table import text_table
@@ -29,6 +30,7 @@ def measurements_table(measurements: Sequence[Measurement]) -> str:
         rows = [_row(m) for m in good]
         parts.append(text_table(header.split(","), rows, left=3, least=LEAST))
     parts += _gpu_table(good)
+    parts += [at_part] if (at_part := part_load.table(good)) else []
     parts += _added_instances(good)
     parts += _reasons("Failed", [m for m in measurements if m.status == "failed"])
     parts += _reasons("Skipped", [m for m in measurements if m.status == "skipped"])

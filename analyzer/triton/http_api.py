@@ -147,6 +147,12 @@ def statistics(url: str, model: str) -> dict[str, Any]:
     return _document(url, "GET", f"/v2/models/{model}/stats")
 
 
+def every_statistics(url: str) -> list[dict[str, Any]]:
+    """The server's own counts and times of every version of every model that is loaded."""
+    rows: list[dict[str, Any]] = _document(url, "GET", "/v2/models/stats")["model_stats"]
+    return rows
+
+
 def has_model_control(url: str) -> bool:
     """Whether the server loads and unloads on request; raises ServerError."""
     try:

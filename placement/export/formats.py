@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from placement.export import compose, folder, kubernetes, nginx, triton
+from placement.export import compose, folder, kubernetes, nginx, prometheus, triton
 from placement.export.servers import servers
 from placement.layout import Layout
 from profiles import repository
 from profiles.errors import InputError
+from profiles.measurement import Measurement
 
-FORMATS = ("triton", "compose", "kubernetes", "nginx")
+FORMATS = ("triton", "compose", "kubernetes", "nginx", "prometheus")
 
 
 def export(
@@ -29,6 +30,7 @@ def export(
     urls: Mapping[str, str] | None = None,
     with_models: Mapping[str, Sequence[str]] | None = None,
     warn: Callable[[str], None] = lambda _: None,
+    measurements: Iterable[Measurement] = (),
 ) -> list[Path]:
     """Write `<output>/<format>/` for each format and return these folders.
 
@@ -56,11 +58,13 @@ def export(
     current
         The layout that runs now: `nginx` knows its replicas, too, for the time of an `apply`.
     urls
-        By device, where `nginx` finds its Triton: host and port of HTTP.
+        By device, where `nginx` and `prometheus` find its Triton: host and port of HTTP.
     with_models
         By model, those that its business logic calls, where the layout does not say.
     warn
         Gets what the export cannot hold, with the remedy.
+    measurements
+        Profiles that `prometheus` tells beside the layout.
 
     Raises
     ------
@@ -93,6 +97,13 @@ def export(
         ),
         "kubernetes": partial(kubernetes.write, made, triton_image=triton_image),
         "nginx": partial(nginx.write, routed, addresses=nginx.addresses_of(routed, urls or {})),
+        "prometheus": partial(
+            prometheus.write,
+            made,
+            layout=layout,
+            addresses=nginx.addresses_of(made, urls or {}),
+            measurements=measurements,
+        ),
     }
     for name, target in zip(formats, targets, strict=True):
         try:

@@ -11,6 +11,7 @@ from placement.layout.layout import (
     load,
     loads,
     save,
+    with_limit,
 )
 
 __all__ = [
@@ -24,4 +25,5 @@ __all__ = [
     "load",
     "loads",
     "save",
+    "with_limit",
 ]

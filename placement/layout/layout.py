@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,8 @@ class Resident:
     percentile: int = 99  # of latency, of which `latency_ms` and its limit speak
     kept: float = 1.0  # part of its option's throughput that its neighbours leave it at most;
     # where that is less than `share`, `rate` and `uses` are those of so much
+    load_part: float | None = None  # its option's throughput, as a part of that at `load`: below 1
+    # it is driven at a rate; None: its use was measured at that load alone
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,18 @@ class Layout:
             for resident in device.residents:
                 totals[resident.model] = totals.get(resident.model, 0.0) + resident.rate
         return totals
+
+
+def with_limit(layout: Layout, resource: str, factor: float) -> Layout:
+    """The layout with that many times its limit on a resource, where it has one."""
+
+    def device(each: PlacedDevice) -> PlacedDevice:
+        limit = each.capacity.get(resource)
+        if limit is None or factor == 1:
+            return each
+        return replace(each, capacity={**each.capacity, resource: limit * factor})
+
+    return replace(layout, devices=tuple(map(device, layout.devices)))
 
 
 def document(layout: Layout) -> dict[str, Any]:

@@ -54,6 +54,7 @@ def build_layout(problem: PlacementProblem, replicas: Iterable[Replica]) -> Layo
                     latency_limit_ms=models[replica.model].latency_limit_ms,
                     percentile=models[replica.model].percentile,
                     kept=left,
+                    load_part=option.load_part,
                 )
             )
         kind = kinds[place.device_type]

@@ -12,10 +12,12 @@ from placement.problem import Model, Option, PlacementProblem, Pool, Resource, s
 from placement.problem.demands import Demand, Demands
 from placement.problem.fleet_file import Device
 from placement.problem.offers import OfferedTypes, offered_types
+from placement.problem.part_load import Part, curves, pieces
 from placement.problem.slowdown import SlowdownModel
 from profiles.errors import InputError, NoAnswerError
 from profiles.measurement import Baseline, Measurement
 from profiles.mig import largest
+from profiles.part_load import fell_short, loads
 from profiles.percentile import requests_needed
 from profiles.up_to_date import up_to_date
 
@@ -27,6 +29,7 @@ RESOURCES = {
     "cpu": Resource("cpu", unit="cores"),
     "host_memory": Resource("host_memory", scales=False, unit="bytes"),
 }
+NAMED = 5  # models in a note
 DEFAULT_LIMITS = ("memory", "utilization", "memory_utilization")
 
 
@@ -114,6 +117,7 @@ def formulate(
             demand,
             notes,
             slowdown or SlowdownModel(),
+            at_a_rate=demand.rate is not None or objective == "max-throughput",
         )
         if not options:
             missed[name] = stream_limits.why_none(name, by_model[name], demand) or _why_not(
@@ -132,6 +136,7 @@ def formulate(
         )
     if missed:
         raise NoAnswerError("\n".join(missed.values()))
+    notes += _proportional(placed, objective)
     used = {o.device_type for m in placed for o in m.options}
     problem = PlacementProblem(
         models=tuple(placed),
@@ -144,6 +149,23 @@ def formulate(
     )
     named = {kind: real for real, kinds in known.by_device_type.items() for kind in kinds}
     return Formulation(problem, tuple(dict.fromkeys(notes)), device_types=named)
+
+
+def _proportional(models: Iterable[Model], objective: str) -> Iterator[str]:
+    """A note on models that may run at part load, of which nothing but full load is known."""
+    names = [
+        model.name
+        for model in models
+        if (model.rate is not None or objective == "max-throughput")
+        and any(option.load_part is None for option in model.options)
+    ]
+    if names:
+        more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+        yield (
+            f"{', '.join(names[:NAMED])}{more}: at a part of its load a model is taken to use its "
+            "device in proportion, and to answer as late as in full. "
+            "`profile --part-load auto` measures both."
+        )
 
 
 def _within(rows: Iterable[Measurement], asked: set[str]) -> dict[str, str]:
@@ -173,21 +195,20 @@ def _options(
     demand: Demand,
     notes: list[str],
     slowdown: SlowdownModel,
+    *,
+    at_a_rate: bool,
 ) -> list[Option]:
     options: list[Option] = []
+    notes += _unknown_latencies(rows, known, demand)
+    told = loads(rows)
+    notes += _short(rows)
+    scaled = [resource.name for resource in resources if resource.scales]
     taken: dict[tuple[str, str], int] = defaultdict(int)
-    for m in rows:
+    for m in told.full:
         kinds = [known.types[name] for name in known.by_device_type.get(m.device_type, ())]
         if not kinds or m.status != "ok" or m.usage is None or m.throughput <= 0:
             continue
-        figures: dict[str, float | None] = {
-            "memory": m.usage.memory_hot_bytes,
-            "utilization": m.usage.utilization_percent,
-            "memory_utilization": m.usage.memory_utilization_percent,
-            "power": m.usage.power_w,
-            "cpu": m.host.cpu_cores if m.host else None,
-            "host_memory": m.host.memory_bytes if m.host else None,
-        }
+        figures = _figures(m)
         needs = {}
         for resource in resources:
             figure = figures[resource.name]
@@ -201,7 +222,15 @@ def _options(
         name = f"{m.variant} {m.load}"
         taken[name, m.device_type] += 1
         times = taken[name, m.device_type]
-        options += [
+        parts = [
+            Part(
+                part.throughput / m.throughput,
+                {n: float(f) for n, f in _figures(part).items() if f is not None},
+                _latency_ms(part, demand),
+            )
+            for part in told.at_part(m)
+        ]
+        plain = [
             Option(
                 name=name if times == 1 else f"{name} ({times})",
                 device_type=kind.name,
@@ -217,8 +246,24 @@ def _options(
             )
             for kind in kinds
         ]
-    notes += _unknown_latencies(rows, known, demand)
+        if not at_a_rate or not parts:
+            options += plain
+            continue
+        for option in plain:
+            options += pieces(option, curves(option, parts, scaled), demand.latency_limit_ms)
     return options
+
+
+def _figures(m: Measurement) -> dict[str, float | None]:
+    """What was used of each resource."""
+    return {
+        "memory": m.usage.memory_hot_bytes if m.usage else None,
+        "utilization": m.usage.utilization_percent if m.usage else None,
+        "memory_utilization": m.usage.memory_utilization_percent if m.usage else None,
+        "power": m.usage.power_w if m.usage else None,
+        "cpu": m.host.cpu_cores if m.host else None,
+        "host_memory": m.host.memory_bytes if m.host else None,
+    }
 
 
 def _latency_ms(m: Measurement, demand: Demand) -> float | None:
@@ -226,6 +271,16 @@ def _latency_ms(m: Measurement, demand: Demand) -> float | None:
     if demand.latency_limit_ms is not None:
         return m.latency_surely_ms(demand.percentile)
     return m.latency.percentile(demand.percentile) if m.latency else None
+
+
+def _short(rows: Iterable[Measurement]) -> Iterator[str]:
+    """Notes on points at part load that carried less than they were sent."""
+    for m in rows:
+        if m.status == "ok" and m.load.arrivals == "poisson" and fell_short(m):
+            yield (
+                f"{m.model} carried {m.throughput:.4g} inferences/s at {m.load}: the point is left "
+                "out. Measure it again on a quiet machine (`profile --part-load --remeasure`)."
+            )
 
 
 def _unknown_latencies(

@@ -21,7 +21,7 @@ from placement.solver.most_throughput import most_throughput
 from placement.solver.parallel import available
 from placement.solver.result import Deadline, Result
 from placement.solver.shares import settle
-from placement.solver.tidy import renumber, tidy
+from placement.solver.tidy import renumber, tidy, tightest
 from profiles.errors import InputError
 
 CUT = "The search was cut by its time limit: another run may end with another layout."
@@ -156,6 +156,7 @@ def _second_goal(best: Best, deadline: Deadline, seed: int) -> None:
     if deadline.left_s > 0 and len(best.replicas) <= ROOMIEST:
         for found in _roomier(best, deadline, seed):
             best.prefer(found)
+    best.prefer(tightest(problem, best.replicas))
     if best.took_s > SOON_S and deadline.final_s < 2 * best.took_s:
         return
     if deadline.final_s > 4 * best.took_s or best.took_s < SOON_S:

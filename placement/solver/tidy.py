@@ -12,7 +12,8 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from placement.layout.replica import Replica
-from placement.problem import PlacementProblem
+from placement.problem import Option, PlacementProblem
+from placement.problem.colocation import use
 from placement.problem.fleet import Places
 
 DUST = 0.05  # of what the model carries in all
@@ -74,6 +75,30 @@ def tidy(
     if idle and not holds(tuple(rest.values())):
         return replicas
     return tuple(rest.values())
+
+
+def tightest(problem: PlacementProblem, replicas: tuple[Replica, ...]) -> tuple[Replica, ...]:
+    """Each replica by the piece of its option's curve that lies lowest at the share it carries."""
+    models = dict(problem.copies())
+
+    def piece(r: Replica) -> Replica:
+        options = models[r.model].options
+        mine = options[r.k]
+        if mine.load_part is None:
+            return r
+        same = [
+            k
+            for k, o in enumerate(options)
+            if replace(o, name=mine.name, needs=mine.needs, standing=mine.standing) == mine
+        ]
+        return replace(r, k=min(same, key=lambda k: (_used(problem, options[k], r.share), k)))
+
+    return tuple(piece(r) for r in replicas)
+
+
+def _used(problem: PlacementProblem, option: Option, share: float) -> float:
+    """What it uses of all that scales: where one piece lies lowest, it does so for each."""
+    return sum(use(resource, option, share) for resource in problem.resources if resource.scales)
 
 
 def renumber(problem: PlacementProblem, replicas: tuple[Replica, ...]) -> tuple[Replica, ...]:

@@ -37,6 +37,14 @@ def test_a_host_policy_in_words_and_in_yaml():
 
 
 @pytest.mark.parametrize(
+    ("value", "meant"),
+    [("auto", "auto"), ("none", None), ("20,95", (0.2, 0.95)), ([20, 95], (0.2, 0.95))],
+)
+def test_part_load_in_words_and_in_yaml(value: object, meant: object):
+    assert values.part_load(value) == meant
+
+
+@pytest.mark.parametrize(
     ("read", "value", "said"),
     [
         (values.rate_limiter, "R1", "NAME:COUNT"),
@@ -56,6 +64,7 @@ def test_a_host_policy_in_words_and_in_yaml():
         (values.limits, "9:1", "the least is above the greatest"),
         (values.limits, [1, "x"], "LEAST:GREATEST"),
         (values.parameters, {"a": {}}, "not the value"),
+        (values.part_load, "20,100", "percents from 1 to 99"),
     ],
 )
 def test_a_slip_is_told_with_what_was_expected(read, value: object, said: str):

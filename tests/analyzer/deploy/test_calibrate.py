@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -34,26 +35,26 @@ def a_layout(rate: float) -> Layout:
 def test_it_places_again_until_the_layout_holds():
     layouts = iter([a_layout(100.0), a_layout(80.0), a_layout(60.0)])
     seen = iter([BAD, BAD, GOOD])
-    rounds = place_until_it_holds(lambda: next(layouts), lambda _: next(seen), most=5)
+    rounds = place_until_it_holds(lambda _: next(layouts), lambda _: next(seen), most=5)
     assert [r.layout.rates()["m"] for r in rounds] == [100.0, 80.0, 60.0]
     assert rounds[-1].seen.holds
 
 
 def test_a_failure_from_which_nothing_is_learnt_ends_it():
     with pytest.raises(NoAnswerError, match="new measurements do not change it:\n  m is too slow"):
-        place_until_it_holds(lambda: a_layout(100.0), lambda _: BAD, most=5)
+        place_until_it_holds(lambda _: a_layout(100.0), lambda _: BAD, most=5)
 
 
 def test_it_ends_after_so_many_rounds():
     rates = iter(range(100, 0, -1))
     with pytest.raises(NoAnswerError, match="No layout held in 3 rounds"):
-        place_until_it_holds(lambda: a_layout(next(rates)), lambda _: BAD, most=3)
+        place_until_it_holds(lambda _: a_layout(next(rates)), lambda _: BAD, most=3)
 
 
 def test_when_nothing_fits_any_more_the_last_failure_is_told():
     layouts = iter([a_layout(100.0)])
 
-    def place() -> Layout:
+    def place(_: float) -> Layout:
         try:
             return next(layouts)
         except StopIteration:
@@ -61,6 +62,26 @@ def test_when_nothing_fits_any_more_the_last_failure_is_told():
 
     with pytest.raises(NoAnswerError, match=r"[Nn]othing fits(.|\n)*m is too slow"):
         place_until_it_holds(place, lambda _: BAD, most=3)
+
+
+def test_what_was_used_too_much_is_planned_for_no_more():
+    """80 % are allowed and 100 % were used: the next layout plans for four fifths of the limit, the
+    one after that, of which 88.9 % were used, for 80/88.9 of these."""
+    parts: list[float] = []
+
+    def place(part: float) -> Layout:
+        parts.append(part)
+        device = PlacedDevice("d", "Tesla T4", (), {}, {"utilization": 80.0})
+        return Layout((replace(device, uses={"utilization": 80.0 * part}),))
+
+    def seen(percent: float) -> Verification:
+        holds = percent <= 88
+        return Verification((Check("d", None, "utilization", 80.0, percent, "%", holds=holds),))
+
+    used = iter([100.0, 88.9, 79.0])
+    rounds = place_until_it_holds(place, lambda _: seen(next(used)), most=5)
+    assert parts == pytest.approx([1.0, 0.8, 0.8 * 80 / 88.9])
+    assert rounds[-1].seen.holds
 
 
 # Every inference has the device to itself for 10 ms: models of one server wait for each other.

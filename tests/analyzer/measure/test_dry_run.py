@@ -5,9 +5,9 @@ from pathlib import Path
 
 from analyzer.devices.cpu_host import CpuHost
 from analyzer.measure.dry_run import look, together
+from analyzer.measure.grid import Sweep
 from analyzer.measure.options import Options
 from analyzer.measure.plan import make_plan
-from analyzer.measure.sweep import Sweep
 from profiles.environment import Environment
 from profiles.measurement import Measurement
 from profiles.store import ProfileStore

@@ -225,3 +225,17 @@ def test_a_rule_that_names_a_model_twice_binds_once():
     problem = replace(PROBLEM, rules=Rules(apart=(("a", "a", "b", "b"),), together=(("a", "a"),)))
     layout = Layout((on("north-1", "n", resident("c"), resident("b", 0.75)), *HOLDS.devices[1:]))
     assert not any("apart" in line for line in violations(problem, layout))
+
+
+def test_what_stands_at_any_share_is_counted_beside_what_grows_with_it():
+    """30 of 40 % stand there: at half of its throughput the replica needs 30 + 5. Two need 70 of
+    the 75 % that are there beside a server's 5 %, three 105."""
+    option = replace(OPTION, needs={"memory": 3, "utilization": 40}, standing={"utilization": 30})
+    models = tuple(Model(name, (option,), rate=50) for name in ("a", "b", "c"))
+    types = (PoolType("t4", {"memory": 16, "utilization": 75}, {"utilization": 5}),)
+    problem = PlacementProblem(models, types, (Pool("gpu", "t4", 1),), PROBLEM.resources)
+    residents = tuple(Resident(m.name, option.name, 0.5, 50.0) for m in models)
+    two = replace(problem, models=models[:2])
+    assert violations(two, Layout((PlacedDevice("gpu", "t4", residents[:2]),))) == []
+    (said,) = violations(problem, Layout((PlacedDevice("gpu", "t4", residents),)))
+    assert "needs 110 % of utilization, has 75" in said

@@ -75,7 +75,8 @@ def test_a_percentile_of_too_few_requests_is_unknown_and_said():
         demand = {"rate": 1, "latency_limit_ms": 20, "percentile": percentile}
         made = formulate([few], [SERVER], T4, read_demands({"models": {"a": demand}}))
         assert [option.latency_ms for option in made.problem.models[0].options] == [latency_ms]
-    (note,) = made.notes
+    note, proportional = made.notes
+    assert "`profile --part-load auto` measures both" in proportional
     assert "a: p99 latency is unknown in 1 of 1 measurements" in note
     assert "it takes 662 independent requests, they have 100 at most" in note
     assert "profile --latency-percentile 99 --remeasure" in note

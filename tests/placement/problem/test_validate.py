@@ -35,6 +35,17 @@ PROBLEM = PlacementProblem(
             {"models": (replace(PROBLEM.models[0], count=2), Model("bert#1", (OPTION,)))},
             "a copy of",
         ),
+        (
+            {"models": (Model("bert", (replace(OPTION, standing={"memory": 1.0}),)),)},
+            "standing.memory: memory is needed whole at any share",
+        ),
+        (
+            {
+                "models": (Model("bert", (replace(OPTION, standing={"time": 2.0}),)),),
+                "resources": (Resource("memory", scales=False), Resource("time")),
+            },
+            "standing.time: 2 is a part of the need, which is only 0",
+        ),
         ({"pools": (Pool("gpu", "t4", price=1e13),)}, "gpu.price: 1e.13 is out of range"),
         ({"pools": (Pool("gpu", "t4", price=1e-300),)}, "gpu.price: 1e-300 is out of range"),
         ({"pools": (Pool("gpu", "t4", 10**9),)}, "gpu.count: must lie between 0 and 10000000"),

@@ -1,0 +1,1 @@
+"""Findings with their evidence, and what to change."""

@@ -1,0 +1,45 @@
+"""The change to make: as a diff of `config.pbtxt`, or as the command that sweeps it."""
+
+from __future__ import annotations
+
+import difflib
+import shlex
+
+from analyzer.advise.finding import Evidence
+from profiles import model_config
+from profiles.model_config import ModelConfig
+from profiles.variant import Variant
+
+
+def diff(evidence: Evidence, variant: Variant) -> str:
+    """What the variant changes in the model's `config.pbtxt`, as a unified diff.
+
+    Where the file is not known, the variant in words.
+    """
+    model = evidence.models.get(variant.model)
+    if model is None or model.config is None:
+        return f"{variant.model}: {variant}"
+    changed = evidence.config(variant)
+    return "" if changed is None else config_diff(variant.model, model.config, changed)
+
+
+def config_diff(model: str, before: ModelConfig, after: ModelConfig) -> str:
+    """A unified diff of two configurations of a model."""
+    name = f"{model}/config.pbtxt"
+    lines = difflib.unified_diff(
+        model_config.to_text(before, "").splitlines(),
+        model_config.to_text(after, "").splitlines(),
+        f"a/{name}",
+        f"b/{name}",
+        n=1,
+        lineterm="",
+    )
+    return "\n".join(lines)
+
+
+def sweep(model: str, **options: object) -> str:
+    """The command that measures these settings: `instance_counts="1,2"`."""
+    words = ["model-placer", "profile", "--models", model]
+    for name, value in options.items():
+        words += [f"--{name.replace('_', '-')}", str(value)]
+    return " ".join(shlex.quote(word) for word in words)
