@@ -137,12 +137,15 @@ def from_json(document: Mapping[str, Any]) -> ModelConfig:
     """The configuration as the server's `/config` endpoint gives it.
 
     Fields of a server newer than tritonclient's messages are left out: the answer is the
-    server's own, not a user's text with a slip in it.
+    server's own, not a user's text with a slip in it. Raises ValueError where it is none.
     """
     from google.protobuf import json_format
 
     config = new()
-    json_format.ParseDict(dict(document), config, ignore_unknown_fields=True)
+    try:
+        json_format.ParseDict(dict(document), config, ignore_unknown_fields=True)
+    except json_format.ParseError as error:
+        raise ValueError(f"is no configuration of a model: {error}") from None
     return config
 
 
