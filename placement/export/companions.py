@@ -36,9 +36,7 @@ def companions(model: ModelDirectory, known: Collection[str], *, told: bool) -> 
     values = dict(_parameters(model))
     text = "\n".join((*values.values(), *_texts(model.path)))
     beside = tuple(
-        entry
-        for entry in _entries(root)
-        if entry.name != model.name and _mentions(text, entry, entry.name in known)
+        entry for entry in _entries(root) if entry.name != model.name and _mentions(text, entry)
     )
     mounted, warnings = [], []
     for key, value in values.items():
@@ -73,8 +71,9 @@ def _called(
     code = "\n".join(_texts(model.path, {".py"}))
     if not CALLS.search(code):
         return (), []
-    quoted = [name for name in known if re.search(rf"[\"']{re.escape(name)}[\"']", code)]
-    named = [n for n in (*values.values(), *quoted) if n in known and n != model.name]
+    models = [name for name in known if _is_model(model.path.parent / name)]
+    quoted = [name for name in models if re.search(rf"[\"']{re.escape(name)}[\"']", code)]
+    named = [n for n in (*values.values(), *quoted) if n in models and n != model.name]
     names = tuple(dict.fromkeys(named))
     found = f"{', '.join(names)}, by their names in it" if names else "none was found by its name"
     return names, [
@@ -83,12 +82,23 @@ def _called(
     ]
 
 
-def _mentions(text: str, entry: Path, is_model: bool) -> bool:
-    """Whether the text names what lies beside the model; of another model, its directory."""
-    name = re.escape(entry.stem if entry.suffix == ".py" else entry.name)
-    if is_model:
-        return bool(re.search(rf"\.\.(/|[\"'],\s*[\"']){name}(?![\w-])", text))
-    return bool(re.search(rf"(?<![\w-]){name}(?![\w-])", text))
+def _is_model(entry: Path) -> bool:
+    return entry.is_dir() and (
+        (entry / "config.pbtxt").is_file()
+        or any(child.name.isdecimal() for child in entry.iterdir())
+    )
+
+
+def _mentions(text: str, entry: Path) -> bool:
+    """Whether the text has a path to what lies beside the model, or imports it.
+
+    Of another model a path alone counts: its name in quotes may be that of a model to call.
+    """
+    name, module = re.escape(entry.name), re.escape(entry.stem)
+    ways = [rf"\.\.(/|[\"'],\s*[\"']){name}(?![\w-])"]
+    if not _is_model(entry):
+        ways += [rf"[\"']{name}[\"'/]", rf"(?m:^\s*(import|from)\s+{module}\b)"]
+    return any(re.search(way, text) for way in ways)
 
 
 def _parameters(model: ModelDirectory) -> Iterator[tuple[str, str]]:
