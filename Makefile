@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 DEMO ?= demo
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-quick check format docs clean
+.PHONY: help demo test test-quick check format gpu-check docs clean
 
 help: ## Say what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -38,8 +38,12 @@ format: $(BIN)/.installed ## Format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+gpu-check: $(BIN)/.installed ## Check all that reads a GPU on the one here; without one, the check itself
+	$(BIN)/model-placer server install
+	$(BIN)/python benchmarks/gpu.py
+
 docs: $(BIN)/.installed ## Build the documentation as a site, into site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 clean: ## Remove what was made here
-	rm -rf $(VENV) $(DEMO) site .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(DEMO) site gpu-check .pytest_cache .mypy_cache .ruff_cache .hypothesis

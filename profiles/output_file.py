@@ -36,7 +36,12 @@ def check(path: Path) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write UTF-8: a regular or new file whole or not at all; a device, a pipe or stdout as it is.
+    """Write UTF-8 as `write_bytes` does; raises InputError when it cannot be written."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a regular or new file whole or not at all; into a device, a pipe or stdout as it is.
 
     Symbolic links are followed; a file that is replaced keeps its mode and, where that is allowed,
     its owner. Raises InputError when it cannot be written.
@@ -45,13 +50,14 @@ def write_text(path: Path, text: str) -> None:
     found = _status(path)
     try:
         if found is not None and _is_stream(found, 1):
-            sys.stdout.write(text)
             sys.stdout.flush()
+            sys.stdout.buffer.write(content)
+            sys.stdout.buffer.flush()
         elif found is None or stat.S_ISREG(found.st_mode):
-            _replace(Path(os.path.realpath(path)), text.encode(), found)
+            _replace(Path(os.path.realpath(path)), content, found)
         else:
             with path.open("wb") as stream:
-                stream.write(text.encode())
+                stream.write(content)
     except OSError as error:
         raise InputError(f"{path}: cannot be written: {error.strerror}.") from None
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from analyzer.cli.command import command, emit, log
+from analyzer.cli.command import command, emit, log, measured_models
 from analyzer.cli.options import (
     DURATION,
     NAMES,
@@ -84,14 +84,16 @@ def _known(options: dict[str, Any]) -> tuple[Evidence, Placing | None]:
     from analyzer.init import device_types
     from analyzer.triton import http_api
     from profiles.document import read_text
-    from profiles.repository import read_repository, select
+    from profiles.repository import read_repository
     from profiles.store import ProfileStore
 
     with ProfileStore(options["store"], read_only=True) as opened:
         rows, baselines = opened.measurements(), opened.baselines()
     models = read_repository(options["model_repository"]) if options["model_repository"] else {}
     if options["models"]:
-        select({*models, *(row.model for row in rows)}, options["models"])
+        options["models"] = measured_models(
+            {*models, *(row.model for row in rows)}, options["models"]
+        )
     statistics = []
     if options["url"]:
         url = options["url"].removeprefix("http://").rstrip("/")

@@ -222,6 +222,12 @@ if TYPE_CHECKING:
     help="The same for the time between a decoupled model's responses.",
 )
 @option(
+    "--load-times",
+    is_flag=True,
+    help="Load each variant twice, with its files on the disk and in the page cache, and time that "
+    "and its unload.",
+)
+@option(
     "--part-load",
     type=Value(values.part_load, "auto|none|percents", may_be_empty=True),
     default="none",
@@ -518,6 +524,7 @@ def _options(given: dict[str, Any], meta: Mapping[str, Any]) -> Options:
         part_load=given["part_load"] or (),
         load_generator=given["load_generator"],
         shared_memory=given["shared_memory"],
+        load_times=given["load_times"],
         remeasure=given["remeasure"],
         retry_failed=given["retry_failed"],
         strict=given["strict"],

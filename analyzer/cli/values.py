@@ -235,8 +235,7 @@ def device_url(value: Any) -> tuple[str, str]:
     """A device and the HTTP address of the Triton that serves it, from `DEVICE=HOST:PORT`."""
     device, _, url = str(value).rpartition("=")
     url = url.removeprefix("http://").rstrip("/")
-    host, _, port = url.rpartition(":")
-    if not device or not host or not port.isdecimal():
+    if not device or not re.fullmatch(r"[^\s:/@]+:[0-9]{1,5}|\[[0-9a-fA-F:.]+\]:[0-9]{1,5}", url):
         raise ValueError(f"{value!r} is not DEVICE=HOST:PORT, e.g. t4-1=10.0.0.5:8000")
     return device, url
 

@@ -80,6 +80,8 @@ def verify(
     from analyzer.load.inputs import Inputs
     from placement.layout import layout as layouts
 
+    if output is not None:
+        output_file.check(output)
     how = verifying.VerifyOptions(
         model_repository,
         duration,

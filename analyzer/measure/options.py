@@ -41,6 +41,7 @@ class Options:
     load_generator: Via = "http"
     shared_memory: bool = False  # inputs lie there, instead of in every request
     search: Search | None = None  # None: the whole grid
+    load_times: bool = False  # each variant is loaded twice, from the disk and from the page cache
     part_load: PartLoad = ()  # parts of a model's throughput at which it is measured, too
     remeasure: bool = False
     retry_failed: bool = False

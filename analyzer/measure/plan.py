@@ -16,6 +16,7 @@ from profiles import repository
 from profiles.digest import composed_digest, model_digest
 from profiles.errors import InputError
 from profiles.model_config import is_iterative, is_stateful, steps
+from profiles.model_name import unfit_for_requests
 from profiles.repository import ModelDirectory
 
 
@@ -54,6 +55,8 @@ def make_plan(options: Options, say: Callable[[str], None] = lambda _: None) -> 
         try:
             model = repository.read_model(options.model_repository, name)
             called = _members(options, model)
+            for one in (model, *called.values()):
+                _check_name(one)
             known[name] = _checked_inputs(options, name, model)
         except InputError as error:
             left_out[name] = str(error)
@@ -107,6 +110,17 @@ def chosen_names(options: Options) -> tuple[str, ...]:
         costs = {name: _expected_s(options, name) for name in chosen}
         chosen = tuple(split(costs, options.shard.count)[options.shard.index])
     return chosen
+
+
+def _check_name(model: ModelDirectory) -> None:
+    """Raise InputError for a model that Triton cannot be asked for by its name."""
+    backend = "" if model.config is None else model.config.backend
+    reason = unfit_for_requests(model.name, backend)
+    if reason is not None:
+        raise InputError(
+            f"Model {model.name} cannot be measured under its name: {reason}. Rename its directory "
+            f"{model.path}."
+        )
 
 
 def _checked_inputs(options: Options, name: str, model: ModelDirectory) -> list[str] | None:

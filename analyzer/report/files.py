@@ -15,12 +15,17 @@ NO_FONT = "no font was found on this machine, so the PNGs have no text; install 
 
 
 def write(path: Path, text: str) -> None:
-    """Write a text file, its folder too; raises InputError where that cannot be."""
+    """Write a text file; raises InputError where that cannot be."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file, and the directories above it; raises InputError where that cannot be."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"{path}: cannot be written: {error.strerror}.") from None
-    output_file.write_text(path, text)
+    output_file.write_bytes(path, content)
 
 
 def write_figures(report: Report, folder: Path) -> list[str]:
@@ -28,10 +33,7 @@ def write_figures(report: Report, folder: Path) -> list[str]:
     drawn = [(name, standalone(figure.svg)) for name, figure in report.figures()]
     for name, svg in drawn:
         write(folder / f"{name}.svg", svg)
-        try:
-            (folder / f"{name}.png").write_bytes(png(svg))
-        except OSError as error:
-            raise InputError(f"{folder}: cannot be written: {error.strerror}.") from None
+        write_bytes(folder / f"{name}.png", png(svg))
     return [] if _has_fonts() else [NO_FONT]
 
 

@@ -136,7 +136,10 @@ def metadata(url: str, model: str) -> dict[str, Any]:
 
 def config(url: str, model: str) -> ModelConfig:
     """The configuration of a loaded model, completed by the server."""
-    return model_config.from_json(_document(url, "GET", f"/v2/models/{model}/config"))
+    try:
+        return model_config.from_json(_document(url, "GET", f"/v2/models/{model}/config"))
+    except ValueError as error:
+        raise ServerError(f"Triton at {url} answered for {model} what {error}") from None
 
 
 def statistics(url: str, model: str) -> dict[str, Any]:
@@ -168,7 +171,12 @@ def states(url: str) -> dict[str, tuple[str, str]]:
     Of several versions the one that is furthest from gone counts.
     """
     found: dict[str, tuple[str, str]] = {}
-    for entry in _call(url, "POST", "/v2/repository/index", {}):
+    index = _call(url, "POST", "/v2/repository/index", {})
+    if not isinstance(index, list):
+        raise ServerError(f"Triton at {url} returned no list of models")
+    for entry in index:
+        if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
+            raise ServerError(f"Triton at {url} returned a model without a name: {entry!r:.80}")
         state = (entry.get("state", ""), entry.get("reason", ""))
         name = entry["name"]
         if name not in found or found[name][0] in {"", "UNAVAILABLE"}:

@@ -9,8 +9,8 @@ from analyzer.deploy.pairs import Candidate, candidates
 from analyzer.deploy.verify import VerifyOptions, verify
 from analyzer.devices.gpu import open_gpus
 from analyzer.measure import profile
+from analyzer.measure.grid import Sweep
 from analyzer.measure.options import Options
-from analyzer.measure.sweep import Sweep
 from gpu_parts.here import Here
 from gpu_parts.record import Record
 from placement.layout import Layout, PlacedDevice
@@ -29,8 +29,8 @@ def run(here: Here, record: Record) -> None:
     options = here.options(here.folder / "models", store, sweep)
     failed = [m.model for m in profile.run(options, lambda _: None).measurements if not m.usage]
     record.must("the models are profiled alone", passed=not failed, failed=failed)
-    options = replace(options, rule=replace(options.rule, max_duration_s=here.seconds))
-    for row in pairs.run(options, 3, lambda _: None):
+    options = replace(options, rule=replace(options.rule, max_duration_s=here.together_s))
+    for row in pairs.run(options, 2 if here.pretended else 3, lambda _: None):
         record.note(
             f"{row.model} beside {', '.join(n.model for n in row.neighbours)}",
             asked=row.wanted_throughput / row.solo_throughput,
@@ -66,7 +66,7 @@ def _three(
         [Runner(1.0, c.use, fitted.sensitivity(name, kind)) for name, c in models.items()]
     )
     together = PlacedDevice(uuid, kind, tuple(c.resident(1.0) for c in models.values()))
-    how = VerifyOptions(options.model_repository, here.seconds, 1.0)
+    how = VerifyOptions(options.model_repository, here.together_s, 1.0)
     seen = verify(Layout((together,)), how)
     reached = {x.model: x.measured or 0.0 for x in seen.checks if x.what == "throughput"}
     for (name, c), share in zip(models.items(), predicted, strict=True):

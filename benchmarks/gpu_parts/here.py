@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from analyzer.load.steady_state import SteadyStateRule
+from analyzer.measure.grid import Sweep
 from analyzer.measure.options import Options
-from analyzer.measure.sweep import Sweep
 
 ROOT = Path(__file__).parents[2]
 MODEL = Path(__file__).with_name("model") / "1" / "model.py"
@@ -52,8 +52,13 @@ class Here:
 
     @property
     def seconds(self) -> float:
-        """Of one load: a pretended GPU needs as long as its windows of utilization ask for."""
-        return 2.0 if self.pretended else 4.0
+        """Of one measurement, at most: utilization comes in windows, of which it takes several."""
+        return 1.5 if self.pretended else 4.0
+
+    @property
+    def together_s(self) -> float:
+        """Of models that run side by side."""
+        return 1.0 if self.pretended else 4.0
 
     def fleet(self) -> object:
         """The pretended fleet; its module is with the tests."""

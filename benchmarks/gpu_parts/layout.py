@@ -13,7 +13,7 @@ from statistics import median
 from analyzer.deploy.verify import VerifyOptions, verify
 from analyzer.devices.gpu import open_gpus
 from analyzer.measure import profile
-from analyzer.measure.sweep import Sweep
+from analyzer.measure.grid import Sweep
 from gpu_parts.here import Here, model_placer
 from gpu_parts.record import Record
 from placement.layout import Layout
@@ -78,7 +78,7 @@ def _verify(here: Here, record: Record, title: str, layout: Layout, uuid: str, s
     errors = []
     for device in layout.devices:
         alone = Layout((replace(device, name=uuid),), units=layout.units)
-        how = VerifyOptions(here.folder / "models", here.seconds, store=store)
+        how = VerifyOptions(here.folder / "models", here.together_s, store=store)
         checks = [check for check in verify(alone, how).checks if check.what == "throughput"]
         errors += [abs(c.measured / c.predicted - 1) for c in checks if c.measured and c.predicted]
     record.note(

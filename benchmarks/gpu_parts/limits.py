@@ -6,7 +6,7 @@ import time
 
 from analyzer.devices.gpu import open_gpus
 from analyzer.measure import profile
-from analyzer.measure.sweep import Sweep
+from analyzer.measure.grid import Sweep
 from gpu_parts.here import Here
 from gpu_parts.record import Record
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from analyzer.devices.gpu import open_gpus
 from analyzer.measure import profile
+from analyzer.measure.grid import Sweep
 from analyzer.measure.loop import Progress
-from analyzer.measure.sweep import Sweep
 from gpu_parts.here import Here
 from gpu_parts.record import Record
 from profiles.measurement import Measurement
@@ -25,13 +25,14 @@ def run(here: Here, record: Record) -> None:
     record.note("in use before", megabytes=before / 1e6)
     context = context_bytes(here)
     record.note("a context with cuBLAS and cuDNN", megabytes=context / 1e6)
-    alone = measured(here, record, context, "alone")
+    networks = NETWORKS[:2] if here.pretended else NETWORKS
+    alone = measured(here, record, context, "alone", networks, (1, 2))
     record.check(
         "left after unload", (used_bytes(here) - before) / 1e6, 0.0, LEFT_BYTES / 1e6, "MB"
     )
     with here.load("hold", OTHER_BYTES) as process:
         process.stdout.readline()
-        beside = measured(here, record, context, "beside a process of 2 GB", NETWORKS[:1])
+        beside = measured(here, record, context, "beside a process of 2 GB", networks[:1], (1,))
     for key, m in beside.items():
         record.check(
             f"{key}: hot memory beside another process",
@@ -45,9 +46,14 @@ def run(here: Here, record: Record) -> None:
 
 
 def measured(
-    here: Here, record: Record, context: int, when: str, networks: tuple[str, ...] = NETWORKS
+    here: Here,
+    record: Record,
+    context: int,
+    when: str,
+    networks: tuple[str, ...],
+    instances: tuple[int, ...],
 ) -> dict[str, Measurement]:
-    """Each network with one and with two instances, compared with what its processes told."""
+    """Each network with so many instances, compared with what its processes told."""
     folder = here.folder / when.replace(" ", "-")
     told = folder / "told"
     told.mkdir(parents=True)
@@ -74,9 +80,9 @@ def measured(
             within = WITHIN * expected
             record.check(f"{key} {when}: {what} memory", ours / 1e6, expected, within, "MB")
 
-    sweep = Sweep(batch_sizes=(4,), concurrency=(2,), instance_counts=(1, 2))
+    sweep = Sweep(batch_sizes=(4,), concurrency=(2,), instance_counts=instances)
     options = here.options(folder / "models", folder / "profiles.db", sweep)
-    rule = replace(options.rule, relative_half_width=0.2, max_duration_s=2.0)
+    rule = replace(options.rule, relative_half_width=0.2, max_duration_s=here.seconds / 2 + 0.75)
     profile.run(replace(options, rule=rule), compare)
     return found
 

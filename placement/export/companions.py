@@ -8,7 +8,7 @@ absolute paths are the user's to mount; other models are those that business log
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +18,9 @@ TEXTS = {".py", ".json", ".yaml", ".yml", ".txt", ".sh", ".cfg", ".ini", ".toml"
 LARGEST_TEXT_BYTES = 1 << 20  # what is larger is data
 MODEL_DIRECTORY = "$$TRITON_MODEL_DIRECTORY"  # in a parameter of the Python backend
 CALLS = re.compile(r"\bInferenceRequest\s*\(")  # of business logic, in the Python backend
+
+
+Entries = Sequence[tuple[str, Path]]  # of a repository, by the names that texts call them
 
 
 @dataclass(frozen=True)
@@ -30,15 +33,28 @@ class Companions:
     warnings: tuple[str, ...] = ()  # what cannot be exported, with the remedy
 
 
-def companions(model: ModelDirectory, known: Collection[str], *, told: bool) -> Companions:
-    """What the model uses; `known` are the repository's models, `told` if its calls are known."""
+def companions(
+    model: ModelDirectory,
+    known: Collection[str],
+    *,
+    told: bool,
+    entries: Entries | None = None,
+) -> Companions:
+    """What the model uses.
+
+    `known` are the repository's models, `told` if its calls are known; `entries` is what
+    `entries_of` the repository gives, which is read again when it is left out.
+    """
     root = model.path.parent
+    entries = entries_of(root) if entries is None else entries
     values = dict(_parameters(model))
     text = "\n".join((*values.values(), *_texts(model.path)))
     beside = tuple(
         entry
-        for entry in _entries(root)
-        if entry.name != model.name and _mentions(text, entry, entry.name in known)
+        for plain, entry in entries
+        if plain in text  # of thousands of models nearly none: a pattern for each takes minutes
+        and entry.name != model.name
+        and _mentions(text, plain, entry.name in known)
     )
     mounted, warnings = [], []
     for key, value in values.items():
@@ -73,7 +89,7 @@ def _called(
     code = "\n".join(_texts(model.path, {".py"}))
     if not CALLS.search(code):
         return (), []
-    quoted = [name for name in known if re.search(rf"[\"']{re.escape(name)}[\"']", code)]
+    quoted = [name for name in known if f'"{name}"' in code or f"'{name}'" in code]
     named = [n for n in (*values.values(), *quoted) if n in known and n != model.name]
     names = tuple(dict.fromkeys(named))
     found = f"{', '.join(names)}, by their names in it" if names else "none was found by its name"
@@ -83,9 +99,9 @@ def _called(
     ]
 
 
-def _mentions(text: str, entry: Path, is_model: bool) -> bool:
+def _mentions(text: str, plain: str, is_model: bool) -> bool:
     """Whether the text names what lies beside the model; of another model, its directory."""
-    name = re.escape(entry.stem if entry.suffix == ".py" else entry.name)
+    name = re.escape(plain)
     if is_model:
         return bool(re.search(rf"\.\.(/|[\"'],\s*[\"']){name}(?![\w-])", text))
     return bool(re.search(rf"(?<![\w-]){name}(?![\w-])", text))
@@ -97,10 +113,10 @@ def _parameters(model: ModelDirectory) -> Iterator[tuple[str, str]]:
             yield key, value.string_value
 
 
-def _entries(root: Path) -> tuple[Path, ...]:
-    return tuple(
-        sorted(e for e in root.iterdir() if not e.name.startswith(".") and e.name != "__pycache__")
-    )
+def entries_of(root: Path) -> Entries:
+    """What lies in the repository, hidden files left out, by the names that texts call it."""
+    there = (e for e in root.iterdir() if not e.name.startswith(".") and e.name != "__pycache__")
+    return tuple((e.stem if e.suffix == ".py" else e.name, e) for e in sorted(there))
 
 
 def _texts(folder: Path, kinds: Collection[str] = TEXTS) -> Iterator[str]:

@@ -15,6 +15,7 @@ import yaml
 from placement.export import folder, nginx
 from placement.export.nginx import Address
 from placement.export.servers import Server, memory_use_bytes
+from profiles.errors import InputError
 
 TRITON_IMAGE = "nvcr.io/nvidia/tritonserver:26.09-py3"
 NGINX_IMAGE = "nginx:1.28-alpine"
@@ -72,8 +73,8 @@ def _triton(
     server: Server, image: str, repositories: str, linked: Sequence[str]
 ) -> Mapping[str, Any]:
     service: dict[str, Any] = {
-        "image": image,
-        "command": ["tritonserver", *server.arguments("/models")],
+        "image": _literal(image),
+        "command": ["tritonserver", *map(_literal, server.arguments("/models"))],
         "volumes": [f"{repositories}/{server.name}:/models:ro", *linked],
         "shm_size": f"{server.shared_memory_mib}m",
         "stop_grace_period": f"{STOP_GRACE_S}s",
@@ -124,7 +125,15 @@ def _mounts(servers: Sequence[Server], models: Path, *, copy: bool) -> tuple[str
         for path in {path for m in used for path in (m.source.path, *m.uses.beside)}:
             targets |= _linked(path)
     outside = sorted(t for t in targets if t == root or not t.is_relative_to(root))
-    return tuple(f"{path}:{path}:ro" for path in outside)
+    for path in outside:
+        if ":" in str(path):
+            raise InputError(f"{path}: Docker mounts no path with a colon in it; use --copy.")
+    return tuple(_literal(f"{path}:{path}:ro") for path in outside)
+
+
+def _literal(text: str) -> str:
+    """A text as it stands, in which Compose puts no variables."""
+    return text.replace("$", "$$")
 
 
 def _linked(path: Path) -> set[Path]:

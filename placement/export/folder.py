@@ -43,6 +43,8 @@ def check(target: Path, *, force: bool, keep: Path) -> None:
     """
     if not target.exists() and not target.is_symlink():
         return
+    if target.exists() and not target.is_dir() and not target.is_file():
+        raise InputError(f"{target}: is a device, a pipe or a socket; name a folder to make.")
     if keep.resolve().is_relative_to(target.resolve()):
         raise InputError(f"{target} holds the model repository {keep}: choose another output.")
     if force or (target / MARKER).is_file():

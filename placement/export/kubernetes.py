@@ -19,6 +19,7 @@ import yaml
 from placement.export import folder
 from placement.export.compose import HEADROOM, STOP_GRACE_S, TRITON_IMAGE
 from placement.export.servers import Server, cpu_use, hosts_of, memory_use_bytes, slug
+from profiles.errors import InputError
 
 CLAIM = "model-placer-models"
 HEADER = "# Written by Model Placer.\n"
@@ -61,7 +62,7 @@ def deployment(server: Server, image: str) -> dict[str, Any]:
             {
                 "name": "triton",
                 "image": image,
-                "args": ["tritonserver", *server.arguments("/models")],
+                "args": ["tritonserver", *map(_literal, server.arguments("/models"))],
                 "ports": [
                     {"name": "http", "containerPort": 8000},
                     {"name": "grpc", "containerPort": 8001},
@@ -146,7 +147,7 @@ def values(servers: Sequence[Server], image: str) -> dict[str, Any]:
             {
                 "name": server.name,
                 "models": [model.name for model in server.models],
-                "arguments": server.arguments("/models"),
+                "arguments": list(map(_literal, server.arguments("/models"))),
                 "resources": _resources(server),
                 "nodeSelector": _node(server),
                 "sharedMemoryMiB": server.shared_memory_mib,
@@ -190,9 +191,19 @@ def _profile(server: Server) -> str:
     return server.devices[0].device_type.split()[-1].replace("+", ".")
 
 
+def _literal(argument: str) -> str:
+    """An argument as it stands, in which Kubernetes puts no variables."""
+    return argument.replace("$(", "$$(")
+
+
 def _node(server: Server) -> Mapping[str, str]:
     found = {}
     if server.host is not None:
+        if not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?", server.host):
+            raise InputError(
+                f"host {server.host!r} cannot be the name of a Kubernetes node: use letters, "
+                "digits, dots and dashes, 63 at most."
+            )
         found["kubernetes.io/hostname"] = server.host
     if server.kind == "gpu":
         # As NVIDIA's GPU feature discovery labels nodes: the name, with dashes for spaces.

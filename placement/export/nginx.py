@@ -27,6 +27,7 @@ from pathlib import Path
 from placement.export import folder
 from placement.export.servers import ServedModel, Server, hosts_of
 from placement.layout import Layout
+from profiles.errors import InputError
 
 FAIL_TIMEOUT_S = 2
 FINEST_WEIGHT = 100
@@ -45,15 +46,27 @@ def addresses_of(servers: Sequence[Server], urls: Mapping[str, str]) -> dict[str
     """Where each server is.
 
     `urls` gives the HTTP address by device; the others are taken to be on their host (this one
-    when the layout names none) at the suggested ports. gRPC is on the next port.
+    when the layout names none) at the suggested ports. gRPC is on the next port. Raises InputError
+    where that is no address.
     """
     found = {}
     for server in servers:
         suggested = f"{server.host or '127.0.0.1'}:{server.http_port}"
         http = next((urls[d.name] for d in server.devices if d.name in urls), suggested)
+        if not is_address(http):
+            raise InputError(
+                f"{server.devices[0].name}: {http!r} is not an address for nginx: name its host by "
+                "letters, digits, dots and dashes, or use --url DEVICE=HOST:PORT."
+            )
         host, _, port = http.rpartition(":")
         found[server.name] = Address(http, f"{host}:{int(port) + 1}")
     return found
+
+
+def is_address(text: str) -> bool:
+    """Whether it is HOST:PORT, of a name, an IPv4 address or an IPv6 address in brackets."""
+    match = re.fullmatch(r"(?:[A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\]):([0-9]{1,5})", text)
+    return match is not None and 0 < int(match[1]) < 65535
 
 
 def both(old: Layout, new: Layout) -> Layout:
@@ -152,7 +165,7 @@ def _pool(
             "",
             f"# {title}",
             f"upstream {protocol}_{name} {{",
-            f"    zone {protocol}_{name} 64k;",
+            f"    zone {protocol}_{name} {_zone_kib(len(members))}k;",
         ]
         if sticky:
             lines.append("    hash $model_placer_sequence consistent;")
@@ -165,8 +178,24 @@ def _pool(
     return lines
 
 
+def _zone_kib(servers: int) -> int:
+    """Memory that nginx shares between its workers for an upstream of so many servers.
+
+    A server takes up to 1.2 KiB in it (nginx 1.22 on 64 bits), and the pool itself some pages.
+    """
+    return 64 + 2 * servers
+
+
 def _exactly(name: str) -> str:
-    return re.escape(name).replace('"', '\\"')
+    """A regular expression for the name, without what nginx reads itself in quotation marks."""
+    return "".join(
+        character
+        if character.isascii() and (character.isalnum() or character in "_-")
+        else "\\."
+        if character == "."
+        else "".join(f"\\x{byte:02x}" for byte in character.encode())
+        for character in name
+    )
 
 
 NGINX = """\

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
-from placement.export.companions import Companions, companions
+from placement.export.companions import Companions, Entries, companions, entries_of
 from placement.layout import Layout, PlacedDevice
 from profiles import model_config, repository
 from profiles.errors import InputError
@@ -105,6 +105,7 @@ def servers(
         one host want it in different variants although they share a server.
     """
     known = repository.model_names(models)
+    entries = entries_of(models)
     made: list[Server] = []
     for group in _groups(layout, per_host):
         names = {_name(r.model, known): r.model for d in group for r in d.residents}
@@ -119,8 +120,8 @@ def servers(
             if variant.members
         }
         told |= with_models or {}
-        found = {n: _with_companions(model, known, told) for n, model in found.items()}
-        _add_members(server, found, models, known, variants, told)
+        found = {n: _with_companions(model, known, told, entries) for n, model in found.items()}
+        _add_members(server, found, models, known, variants, told, entries)
         made.append(
             replace(
                 server,
@@ -303,6 +304,7 @@ def _add_members(
     known: tuple[str, ...],
     variants: Iterable[Variant],
     told: Mapping[str, Sequence[str]],
+    entries: Entries,
 ) -> None:
     """What the placed models are composed of and is not placed itself comes with them.
 
@@ -351,15 +353,18 @@ def _add_members(
         found[name] = ServedModel(
             name, source, config, f"{name}: {what}{how}", weight=caller.weight
         )
-        found[name] = _with_companions(found[name], known, told)
+        found[name] = _with_companions(found[name], known, told, entries)
         more = (*model_config.steps(config), *told.get(name, ()), *found[name].uses.called)
         queue += [(found[name], step) for step in more]
 
 
 def _with_companions(
-    model: ServedModel, known: tuple[str, ...], told: Mapping[str, Sequence[str]]
+    model: ServedModel,
+    known: tuple[str, ...],
+    told: Mapping[str, Sequence[str]],
+    entries: Entries,
 ) -> ServedModel:
-    uses = companions(model.source, known, told=model.source.name in told)
+    uses = companions(model.source, known, told=model.source.name in told, entries=entries)
     return replace(model, uses=uses)
 
 

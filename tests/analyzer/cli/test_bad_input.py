@@ -13,6 +13,7 @@ import pytest
 from command_line import ROOT
 
 from analyzer.cli import cli
+from placement.export import folder
 from profiles.errors import InputError, ModelPlacerError
 
 CASE = ROOT / "examples/founding-case/profiles.csv"
@@ -136,6 +137,9 @@ def test_what_is_no_regular_file_stays(store: Path, tmp_path: Path):
     os.mknod(null, 0o666 | 0o020000, os.makedev(1, 3))
     call("place", "--store", store, "-o", null, "--limits", "memory")
     assert "not a regular file" in error_of(*FEW, "--done", null)
+    call("report", "--store", store, "-o", null)
+    with pytest.raises(InputError, match="is a device"):  # as `export --force`
+        folder.check(null, force=True, keep=MODELS)
     with pytest.raises(ModelPlacerError):
         call("import", CASE, "--store", null)
     assert null.is_char_device()
