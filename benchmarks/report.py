@@ -68,7 +68,9 @@ def layout(devices: int, models: list[str]) -> Layout:
                 load=LoadPoint(1, 4),
                 latency_limit_ms=20.0,
             )
-            for model in dict.fromkeys((models[number % len(models)], models[-1 - number]))
+            for model in dict.fromkeys(
+                (models[number % len(models)], models[-1 - number % len(models)])
+            )
         )
         placed.append(
             PlacedDevice(

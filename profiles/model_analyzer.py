@@ -18,6 +18,7 @@ from profiles import model_config
 from profiles.errors import InputError
 from profiles.importers import PARAMETER, SERVER, Row, variant_of
 from profiles.model_config import ModelConfig
+from profiles.variant import Variant
 
 SOURCE = "Model Analyzer"
 OWN = re.compile(r"^(?P<model>.+)_config_(?P<which>default|\d+)$")  # its names of variants
@@ -139,6 +140,8 @@ def read_tables(tables: Sequence[Sequence[Row]], configs: Configs) -> Rows:
 
 def read_checkpoint(path: Path, document: Mapping[str, Any]) -> Rows:
     """The measurements of a checkpoint; raises InputError where it is not built as one."""
+    from google.protobuf.json_format import ParseError
+
     made = Rows()
     try:
         results = document["ResultManager.results"]["_results"]
@@ -165,7 +168,7 @@ def read_checkpoint(path: Path, document: Mapping[str, Any]) -> Rows:
                 for number, one in enumerate(measured.values(), start=1):
                     where = f"{path}: {name} measurement {number}"
                     _checkpoint_point(where, model, one, own, made)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, ParseError) as error:
         raise InputError(
             f"{path}: is no checkpoint of Model Analyzer ({type(error).__name__}: {error})."
         ) from None
@@ -216,6 +219,17 @@ def read_variants(folder: Path) -> dict[str, dict[str, Any]]:
             f"{folder}: has no variants of Model Analyzer, such as x_config_0/config.pbtxt."
         )
     return config_cells({name: model_config.read(file) for name, file in configs.items()})
+
+
+def variants_by_model(folder: Path) -> dict[str, list[Variant]]:
+    """The variants in its output repository, by model; raises InputError as `read_variants`."""
+    found: dict[str, list[Variant]] = {}
+    for name, cells in read_variants(folder).items():
+        match = OWN.match(name)
+        assert match is not None
+        row = Row(str(folder / name), {"model": match["model"], **cells})
+        found.setdefault(match["model"], []).append(variant_of(row))
+    return found
 
 
 def config_cells(configs: Mapping[str, ModelConfig]) -> dict[str, dict[str, Any]]:

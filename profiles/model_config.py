@@ -82,8 +82,8 @@ def parse(text: str, source: str) -> ModelConfig:
         reason = str(error).removeprefix(f"{line}:{column} : ")
         blank = BLANK.search(text)
         if blank is not None:
-            reason += (
-                f" It is a template with {blank[0]} in it: fill in its blanks, those of "
+            reason = reason.rstrip(".") + (
+                f". It is a template with {blank[0]} in it: fill in its blanks, those of "
                 "TensorRT-LLM with its tools/fill_template.py"
             )
         raise InputError(f"{place}: not a Triton model configuration: {reason}") from None
@@ -91,14 +91,25 @@ def parse(text: str, source: str) -> ModelConfig:
 
 
 def read(path: Path) -> ModelConfig:
-    """The configuration in a `config.pbtxt`; raises InputError when it cannot be read."""
+    """The configuration in a `config.pbtxt`; raises InputError when it cannot be read.
+
+    Comments may be in any encoding, as for Triton.
+    """
     try:
-        text = path.read_text(encoding="utf-8")
+        content = path.read_bytes()
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}") from None
+    try:
+        return parse(content.decode(), str(path))
     except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not UTF-8 at byte {error.start}") from None
-    return parse(text, str(path))
+        not_text = InputError(f"{path}: not UTF-8 at byte {error.start}, outside a comment")
+        try:
+            config = parse(content.decode(errors="replace"), str(path))
+        except InputError:
+            raise not_text from None
+        if "\ufffd" in to_text(config, ""):  # what stands for such bytes
+            raise not_text from None
+        return config
 
 
 def to_text(config: ModelConfig, made_by: str) -> str:

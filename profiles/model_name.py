@@ -8,6 +8,7 @@ from profiles.errors import InputError
 
 LONGEST_BYTES = 255  # of a file's name on Linux
 
+SHELL = set("&;|<>()$`\\\"'*{}!~")
 _NEVER = {
     "Cc": "a control character or a line break",
     "Zl": "a line break",
@@ -44,4 +45,19 @@ def unfit_for_path(name: str) -> str | None:
             return f"it has {why}"
     if len(name.encode()) > LONGEST_BYTES:
         return f"it is longer than {LONGEST_BYTES} bytes"
+    return None
+
+
+def unfit_for_requests(name: str, backend: str) -> str | None:
+    """Why Triton cannot be asked for a model of this name, in words; None when it can.
+
+    Its HTTP interface does not decode what is escaped in a URL, and its Python backend starts its
+    process through a shell (seen with 2.51).
+    """
+    odd = [c for c in name if not c.isascii() or c in " ?"]
+    if odd:
+        return f"Triton's HTTP interface takes no {odd[0]!r} in a name"
+    special = [c for c in name if c in SHELL]
+    if special and backend == "python":
+        return f"the Python backend's shell takes {special[0]!r} for its own"
     return None

@@ -93,8 +93,11 @@ def read_export(
     Raises InputError where it is not built as one, or an experiment has no measured window.
     """
     named = _model(model, str(path))
+    experiments = document["experiments"]
+    if not isinstance(experiments, list):
+        raise InputError(f"{path}: experiments: expected a list.")
     rows = []
-    for number, experiment in enumerate(document["experiments"], start=1):
+    for number, experiment in enumerate(experiments, start=1):
         where = f"{path}: experiment {number}"
         try:
             mode, value = experiment["experiment"]["mode"], experiment["experiment"]["value"]

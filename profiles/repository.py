@@ -12,6 +12,9 @@ from profiles.errors import InputError
 from profiles.model_config import ModelConfig
 from profiles.model_name import check_model_name
 
+MOST_NAMES = 20  # in a message
+LAST_VERSION = 2**63 - 1  # what Triton reads a version's directory into
+
 
 @dataclass(frozen=True)
 class ModelDirectory:
@@ -87,7 +90,8 @@ def read_model(repository: Path, name: str) -> ModelDirectory:
     if config is not None and config.name not in {"", name}:
         raise InputError(
             f"{file}: name is {config.name!r}, but its directory is {name!r}; "
-            "Triton needs both to be equal"
+            "Triton needs both to be equal. Model Analyzer's output repository is taken as "
+            "--variants beside the models' own repository"
         )
     versions = tuple(sorted(_versions(path)))
     if not versions and not (config is not None and config.HasField("ensemble_scheduling")):
@@ -154,8 +158,11 @@ def select(known: Collection[str], wanted: Iterable[str]) -> tuple[str, ...]:
 def unknown_name(kind: str, name: str, known: Collection[str]) -> str:
     """A message with the nearest known name, or all of them."""
     near = difflib.get_close_matches(name, known, n=1)
-    known_names = f"Known {kind}s: {', '.join(sorted(known))}"
-    return f"Unknown {kind} {name!r}. " + (f"Did you mean {near[0]!r}?" if near else known_names)
+    if near:
+        return f"Unknown {kind} {name!r}. Did you mean {near[0]!r}?"
+    listed = sorted(known)
+    more = f" and {len(listed) - MOST_NAMES} more" if len(listed) > MOST_NAMES else ""
+    return f"Unknown {kind} {name!r}. Known {kind}s: {', '.join(listed[:MOST_NAMES])}{more}"
 
 
 def _is_model(entry: Path) -> bool:
@@ -165,6 +172,13 @@ def _is_model(entry: Path) -> bool:
 
 def _versions(path: Path) -> Iterator[int]:
     for entry in path.iterdir():
-        # Triton ignores directories whose name is no number or starts with zero.
-        if entry.is_dir() and entry.name.isdecimal() and not entry.name.startswith("0"):
-            yield int(entry.name)
+        # Triton ignores directories whose name is no number, or one with a leading zero.
+        name = entry.name
+        number = name.isascii() and name.isdecimal()
+        if entry.is_dir() and number and (name == "0" or not name.startswith("0")):
+            if int(name) > LAST_VERSION:
+                raise InputError(
+                    f"{entry}: a version is at most {LAST_VERSION}, and Triton ends on a greater "
+                    "one: rename the directory"
+                )
+            yield int(name)

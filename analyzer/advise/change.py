@@ -12,10 +12,14 @@ from profiles.variant import Variant
 
 
 def diff(evidence: Evidence, variant: Variant) -> str:
-    """What the variant changes in the model's `config.pbtxt`, as a unified diff.
+    """What the variant changes in `config.pbtxt`, its members' too, as a unified diff.
 
-    Where the file is not known, the variant in words.
+    Where a file is not known, the variant in words.
     """
+    return "\n".join(filter(None, (_own(evidence, one) for one in (variant, *variant.members))))
+
+
+def _own(evidence: Evidence, variant: Variant) -> str:
     model = evidence.models.get(variant.model)
     if model is None or model.config is None:
         return f"{variant.model}: {variant}"

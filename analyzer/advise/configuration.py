@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from analyzer.advise.change import config_diff, diff, sweep
-from analyzer.advise.finding import Evidence, Finding, Gain, heaviest, told
+from analyzer.advise.finding import Evidence, Finding, Gain, as_configured, heaviest, told
 from profiles import model_config
 from profiles.measurement import Measurement
 from profiles.model_config import ModelConfig
@@ -149,8 +149,7 @@ def onnx_threads(evidence: Evidence) -> Iterator[Finding]:
     for model, config in _configs(evidence):
         if _backend(config) != "onnxruntime" or "intra_op_thread_count" in config.parameters:
             continue
-        own = [r for r in evidence.points() if r.variant == Variant(model.name)]
-        row = heaviest(own)
+        row = heaviest(_as_it_is(evidence, model.name))
         count = sum(max(1, g.count) for g in config.instance_group) or 1
         if row is None or row.host is None or row.environment.device_uuid:
             continue
@@ -226,7 +225,7 @@ def allocators(evidence: Evidence) -> Iterator[Finding]:
     """Memory that an allocator holds beyond what any load needs."""
     for model, config in _configs(evidence):
         backend = _backend(config)
-        rows = [r for r in evidence.points() if r.variant == Variant(model.name)]
+        rows = _as_it_is(evidence, model.name)
         rows = [r for r in rows if r.usage and r.environment.device_uuid]
         if backend not in ALLOCATORS or len(rows) < 2:
             continue
@@ -366,10 +365,14 @@ def _backend(config: ModelConfig) -> str:
 def _tops(evidence: Evidence, model: str, *, gpu: bool = False) -> Iterator[Measurement]:
     """The heaviest point of the model as configured, on each device type."""
     for rows in evidence.groups():
-        own = [r for r in rows if r.variant == Variant(model)]
-        top = heaviest(own)
+        top = heaviest([r for r in rows if r.model == model and as_configured(r.variant)])
         if top is not None and (top.environment.device_uuid or not gpu):
             yield top
+
+
+def _as_it_is(evidence: Evidence, model: str) -> list[Measurement]:
+    """The points of the model as configured."""
+    return [r for r in evidence.points() if r.model == model and as_configured(r.variant)]
 
 
 def _memory(evidence: Evidence, model: str) -> int | None:

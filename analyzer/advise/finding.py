@@ -11,7 +11,7 @@ from profiles.errors import InputError
 from profiles.measurement import Measurement
 from profiles.model_config import ModelConfig
 from profiles.repository import ModelDirectory
-from profiles.variant import Variant
+from profiles.variant import AS_CONFIGURED, Variant
 
 Sure = Literal["measured", "inferred", "to be swept"]
 
@@ -75,6 +75,11 @@ class Evidence:
             return model_config.apply_variant(model.config, variant)
         except InputError:  # a row of other files
             return None
+
+
+def as_configured(variant: Variant) -> bool:
+    """Whether a variant, and all that it is composed of, is left as its configuration says."""
+    return str(variant) == AS_CONFIGURED
 
 
 def by_variant(rows: Sequence[Measurement]) -> dict[Variant, list[Measurement]]:

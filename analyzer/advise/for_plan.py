@@ -246,7 +246,7 @@ def _priced(
         ).problem
     except NoAnswerError:
         return float("inf"), 0.0
-    result = solve(problem, SOLVE_S, workers=1)
+    result = solve(problem, SOLVE_S, tie_break=False, workers=1)
     value = float("inf") if result.value is None else result.value
     return value, 0.0 if result.bound is None else result.bound
 

@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from analyzer.advise.finding import Finding, told
+from analyzer.advise.finding import Finding, as_configured, told
 from placement.layout import Layout
 from placement.problem.demands import Demands
 from placement.problem.fleet_file import Device
 from placement.problem.formulate import formulate
+from placement.solver.result import Deadline
 from placement.solver.solve import solve
 from profiles.errors import NoAnswerError
 from profiles.measurement import Baseline, Measurement
-from profiles.variant import Variant
 
+EACH = 0.25  # of the time that is left
 LIMITS = {"memory": "max-memory", "utilization": "max-utilization"}
 LIMITS |= {"memory_utilization": "max-memory-utilization"}
 
@@ -27,13 +28,16 @@ class Placing:
     fleet: Sequence[Device]
     demands: Demands = field(default_factory=Demands)
     at_most: Mapping[str, float] = field(default_factory=dict)
-    time_limit_s: float = 5.0
+    deadline: Deadline = field(default_factory=lambda: Deadline(60.0))  # of all placements together
 
 
 def devices(
     rows: Iterable[Measurement], placing: Placing, models: Iterable[str] | None = None
 ) -> int | None:
-    """The fewest devices that carry the models, by a layout that was found; None without one."""
+    """The devices of the least-priced layout; None where none is proven to be that in time.
+
+    What is not proven is not told: a search that had bad luck would pass for a saving.
+    """
     layout = _layout(rows, placing, models)
     return None if layout is None else layout.gpu_count
 
@@ -52,7 +56,8 @@ def _layout(
         ).problem
     except NoAnswerError:
         return None
-    return solve(problem, placing.time_limit_s, workers=1).layout
+    result = solve(problem, deadline=placing.deadline.part(EACH), tie_break=False, workers=1)
+    return result.layout if result.status == "optimal" else None
 
 
 def in_devices(finding: Finding, rows: Sequence[Measurement], placing: Placing) -> Finding:
@@ -152,10 +157,10 @@ def findings(rows: Sequence[Measurement], placing: Placing) -> Iterator[Finding]
 def _variants(rows: Sequence[Measurement], placing: Placing, now: int) -> Iterator[Finding]:
     """A model that must not be left as configured, or devices more are needed."""
     for model in dict.fromkeys(row.model for row in rows):
-        own = [r for r in rows if r.model == model and r.variant == Variant(model)]
+        own = [r for r in rows if r.model == model and as_configured(r.variant)]
         if not own or len(own) == sum(r.model == model for r in rows):
             continue
-        kept = [r for r in rows if r.model != model or r.variant == Variant(model)]
+        kept = [r for r in rows if r.model != model or as_configured(r.variant)]
         then = devices(kept, placing)
         if then is None or then <= now:
             continue
@@ -164,7 +169,7 @@ def _variants(rows: Sequence[Measurement], placing: Placing, now: int) -> Iterat
             r
             for device in (layout.devices if layout else ())
             for r in device.residents
-            if r.model == model and r.variant is not None and r.variant != Variant(model)
+            if r.model == model and r.variant is not None and not as_configured(r.variant)
         ]
         if not chosen or chosen[0].variant is None:
             continue

@@ -15,6 +15,7 @@ from analyzer.advise.finding import (
     Evidence,
     Finding,
     Gain,
+    as_configured,
     by_variant,
     half_width,
     heaviest,
@@ -108,13 +109,13 @@ def threads(evidence: Evidence, rows: Rows) -> Iterator[Finding]:
 def queue(evidence: Evidence, rows: Rows) -> Iterator[Finding]:
     """Time mostly in the queue while the device has room: more instances, or batches."""
     measured = by_variant(rows)
-    row = heaviest(measured.get(Variant(rows[0].model), ())) or heaviest(rows)
-    if row is None or row.server_time is None or row.usage is None:
+    row = heaviest([r for r in rows if as_configured(r.variant)]) or heaviest(rows)
+    if row is None or row.server_time is None:
         return
     times = row.server_time
     served = times.compute_input_ms + times.compute_infer_ms + times.compute_output_ms
     share = times.queue_ms / (times.queue_ms + served) if served else 0.0
-    used = row.usage.utilization_percent
+    used = row.usage.utilization_percent if row.usage else None
     count = instances(evidence, row.variant)
     if share < QUEUED:
         return
@@ -359,7 +360,7 @@ def knee(evidence: Evidence, rows: Rows) -> Iterator[Finding]:
         ]
         before = heaviest(lower)
         used = top.usage.utilization_percent if top.usage else None
-        if before is None or used is None or used >= FULL_PERCENT:
+        if before is None or (used is not None and used >= FULL_PERCENT):
             continue
         more = top.throughput / before.throughput - 1
         if more < KNEE or not surely_more(top, before):
@@ -370,9 +371,14 @@ def knee(evidence: Evidence, rows: Rows) -> Iterator[Finding]:
         yield Finding(
             "knee-not-reached",
             top.model,
-            f"At {top.load.concurrency} requests in flight throughput still grows and the device "
-            "has room: the most that it can do was not measured.",
-            (told(before), told(top), f"utilization {used:.0f} %"),
+            f"At {top.load.concurrency} requests in flight throughput still grows"
+            + ("" if used is None else " and the device has room")
+            + ": the most that it can do was not measured.",
+            (
+                told(before),
+                told(top),
+                "utilization was not measured" if used is None else f"utilization {used:.0f} %",
+            ),
             "measured",
             change=f"- --concurrency {','.join(map(str, levels))}\n"
             f"+ --concurrency {','.join(map(str, asked))}",
@@ -472,7 +478,12 @@ def network(evidence: Evidence, rows: Rows) -> Iterator[Finding]:
     outside = [
         (r.latency.mean_ms - _in_server(r), r)
         for r in rows
-        if r.latency and r.server_time and not any(map(_of_client, r.warnings))
+        if r.latency
+        and r.server_time
+        and not any(map(_of_client, r.warnings))
+        # Of streams the latency is to the last response; at a rate, from when it was due.
+        and r.load.concurrency
+        and not r.responses
     ]
     slow = [
         (ms, r) for ms, r in outside if r.latency and ms > max(SLOW_MS, OUTSIDE * r.latency.mean_ms)
@@ -649,10 +660,10 @@ def _in_use(
 
 def _own(evidence: Evidence, variants: dict[Variant, list[Measurement]]) -> Variant | None:
     """The measured variant that is the model as configured, spelled out or not."""
-    plain = Variant(next(iter(variants)).model)
-    if plain in variants:
+    plain = next((variant for variant in variants if as_configured(variant)), None)
+    if plain is not None:
         return plain
-    config = evidence.config(plain)
+    config = evidence.config(Variant(next(iter(variants)).model))
     return next((v for v in variants if config is not None and evidence.config(v) == config), None)
 
 

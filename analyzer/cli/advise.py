@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from analyzer.cli.command import command, emit, log
+from analyzer.cli.command import command, emit, log, measured_models
 from analyzer.cli.options import (
     DURATION,
     NAMES,
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 @click.option("--max-memory", type=PERCENT, default="100%", help="For placing.")
 @click.option("--max-utilization", type=PERCENT, default="100%", help="For placing.")
 @click.option("--max-memory-utilization", type=PERCENT, default="100%", help="For placing.")
+@click.option("--time-limit", type=DURATION, default="60s", help="For all placements together.")
 @click.option("--try", "try_out", is_flag=True, help="Measure what is proposed; needs -m.")
 @launch_mode(["local", "docker"], "--try: how Triton is started.")
 @triton_image("--try in Docker mode: Triton's image.")
@@ -83,14 +84,16 @@ def _known(options: dict[str, Any]) -> tuple[Evidence, Placing | None]:
     from analyzer.init import device_types
     from analyzer.triton import http_api
     from profiles.document import read_text
-    from profiles.repository import read_repository, select
+    from profiles.repository import read_repository
     from profiles.store import ProfileStore
 
     with ProfileStore(options["store"], read_only=True) as opened:
         rows, baselines = opened.measurements(), opened.baselines()
     models = read_repository(options["model_repository"]) if options["model_repository"] else {}
     if options["models"]:
-        select({*models, *(row.model for row in rows)}, options["models"])
+        options["models"] = measured_models(
+            {*models, *(row.model for row in rows)}, options["models"]
+        )
     statistics = []
     if options["url"]:
         url = options["url"].removeprefix("http://").rstrip("/")
@@ -115,6 +118,7 @@ def _placing(
     from analyzer.cli.place import measured_types
     from placement.problem.demands import Demands, load_demands
     from placement.problem.fleet_file import load_fleet, single
+    from placement.solver.result import Deadline
 
     if options["fleet"] is None and options["device"] is None:
         if options["demand"] is not None:
@@ -128,7 +132,7 @@ def _placing(
     )
     demands = load_demands(options["demand"]) if options["demand"] else Demands()
     at_most = {name: options[f"max_{name}"] for name in LIMITS}
-    return Placing(baselines, fleet, demands, at_most)
+    return Placing(baselines, fleet, demands, at_most, Deadline(options["time_limit"]))
 
 
 def _tried(found: list[Finding], options: dict[str, Any]) -> list[Trial]:

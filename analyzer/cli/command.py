@@ -192,3 +192,24 @@ def _common_options() -> list[click.Parameter]:
             help="Say only errors on stderr.",
         ),
     ]
+
+
+def measured_models(known: Iterable[str], wanted: Iterable[str] | None) -> set[str]:
+    """The models to show, of those that were measured: the wanted ones, or all.
+
+    Raises InputError for a wanted one that is not known; one that the configuration file names,
+    for all commands, may not have been measured yet.
+    """
+    from profiles.repository import select
+
+    names = set(known)
+    if not wanted:
+        return names
+    chosen = list(wanted)
+    source = click.get_current_context().get_parameter_source("models")
+    if source is ParameterSource.DEFAULT_MAP:
+        missing = [name for name in chosen if name not in names]
+        if missing and names & set(chosen):
+            log.warning("Not measured yet: %s.", ", ".join(missing))
+            chosen = [name for name in chosen if name in names]
+    return set(select(sorted(names), chosen))

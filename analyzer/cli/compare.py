@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from analyzer.cli import options
-from analyzer.cli.command import command, emit
+from analyzer.cli.command import command, emit, measured_models
 from profiles.errors import InputError, NoAnswerError
 
 if TYPE_CHECKING:
@@ -51,11 +51,10 @@ def compare(
     from dataclasses import asdict
 
     from analyzer.report import compare as comparing
-    from profiles.repository import select
 
     then, now = _measurements(before), _measurements(after)
     known = sorted({m.model for m in (*then, *now)})
-    chosen = set(select(known, models)) if models else set(known)
+    chosen = measured_models(known, models)
     found = comparing.compare(
         [m for m in then if m.model in chosen], [m for m in now if m.model in chosen], tolerance
     )

@@ -25,6 +25,7 @@ from analyzer.cli.options import (
     triton_image,
 )
 from analyzer.cli.values import Value, values_of
+from analyzer.report import terminal
 from analyzer.report.failures import nothing_measured
 from analyzer.report.terminal import bar
 from analyzer.report.text_table import text_table
@@ -43,6 +44,8 @@ SOLVING = 0.85  # part of the time limit for the layout; what is left explains i
 INTERRUPTED = 130  # exit code, though the best so far was printed
 EXPLAINING = 0.8  # part of what is left then
 FROM_STORE = ("fleet", "device", "device_memory", "count", "demand", "models")  # not with --problem
+BAR = 33  # characters of a bar, its percents and the space between
+NARROW = 80  # characters of a line, where there is no terminal
 SLOWED = 10  # notes of replicas that are slowed, at most
 
 
@@ -544,13 +547,20 @@ def _table(problem: PlacementProblem, result: Result, explanation: Any, *, long:
 
 
 def _bars(layout: Layout) -> list[str]:
-    """How full each device is, a line for each resource that is limited."""
+    """How full each device is, a line for each resource that is limited.
+
+    Names that would not fit on it stand on a line of their own.
+    """
     names = {name.replace("_", " ") for d in layout.devices for name in d.capacity}
     wide = max((len(d.name) for d in layout.devices), default=0)
     widest = max(map(len, names), default=0)
     lines = []
+    alone = wide + widest + BAR > (terminal.width() or NARROW)
     for device in layout.devices:
         name = device.name
+        if alone:
+            lines.append(name)
+            name, wide = "", 2
         for resource, limit in device.capacity.items():
             part = device.uses.get(resource, 0.0) / limit if limit else 0.0
             what = resource.replace("_", " ")

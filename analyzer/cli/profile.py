@@ -94,6 +94,13 @@ if TYPE_CHECKING:
     metavar="NAME[:SETTING=VALUE,...]",
     help="Where on the host instances run, such as near:cpu-cores=0-3,numa-node=0; each is tried.",
 )
+@option(
+    "--variants",
+    type=PATH,
+    metavar="DIR",
+    help="Model Analyzer's output repository: its variants are measured, in place of settings that "
+    "the options name.",
+)
 @with_models(
     "The models that a model's business logic calls: loaded and measured with it. An "
     "ensemble's are known; repeatable."
@@ -213,6 +220,12 @@ if TYPE_CHECKING:
     type=click.FloatRange(min=0, min_open=True),
     metavar="MS",
     help="The same for the time between a decoupled model's responses.",
+)
+@option(
+    "--load-times",
+    is_flag=True,
+    help="Load each variant twice, with its files on the disk and in the page cache, and time that "
+    "and its unload.",
 )
 @option(
     "--part-load",
@@ -455,6 +468,7 @@ def _options(given: dict[str, Any], meta: Mapping[str, Any]) -> Options:
     from analyzer.measure.search import Search
     from analyzer.measure.watchdog import Patience
     from analyzer.triton.options import LaunchOptions
+    from profiles.model_analyzer import variants_by_model
 
     names = {field.name for field in dataclasses.fields(Sweep)}
     image = {"image": given["triton_image"]} if given["triton_image"] else {}
@@ -479,6 +493,7 @@ def _options(given: dict[str, Any], meta: Mapping[str, Any]) -> Options:
         store=given["store"],
         models=given["models"],
         sweep=sweep,
+        variants=variants_by_model(given["variants"]) if given["variants"] else {},
         sweep_by_model={name: entry.changed(sweep) for name, entry in entries.items()},
         with_models=calls,
         inputs=Inputs(
@@ -509,6 +524,7 @@ def _options(given: dict[str, Any], meta: Mapping[str, Any]) -> Options:
         part_load=given["part_load"] or (),
         load_generator=given["load_generator"],
         shared_memory=given["shared_memory"],
+        load_times=given["load_times"],
         remeasure=given["remeasure"],
         retry_failed=given["retry_failed"],
         strict=given["strict"],

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from analyzer.cli import options
-from analyzer.cli.command import command, emit, log
+from analyzer.cli.command import command, emit, log, measured_models
 from profiles.errors import InputError
 
 if TYPE_CHECKING:
@@ -95,7 +95,6 @@ def _content(
     from analyzer.deploy import verification_file
     from analyzer.report.page import Content
     from placement.layout import layout as layouts
-    from profiles.repository import select
     from profiles.store import ProfileStore
     from profiles.up_to_date import up_to_date
 
@@ -105,7 +104,7 @@ def _content(
     if not measured.rows:
         raise InputError(f"{store}: has no measurements: run `model-placer profile` first.")
     known = sorted({m.model for m in measured.rows})
-    chosen = set(select(known, models)) if models else set(known)
+    chosen = measured_models(known, models)
     asked = _document(placement, "layout", "place --answer") if placement else {}
     made_by = "place --frontier --output-format json"
     curve = _document(frontier, "frontier", made_by) if frontier else {}

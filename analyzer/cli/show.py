@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from analyzer.cli import options
-from analyzer.cli.command import command, emit
+from analyzer.cli.command import command, emit, measured_models
 from analyzer.cli.values import Value, values_of
 from analyzer.report.text_table import text_table
 from profiles.errors import InputError
@@ -145,13 +145,12 @@ def show(
 
 def _counting(store: Path, models: tuple[str, ...] | None) -> list[Measurement]:
     """The measurements that count, of the models that were asked for."""
-    from profiles.repository import select
     from profiles.store import ProfileStore
 
     with ProfileStore(store, read_only=True) as opened:
         rows = opened.measurements()
-    chosen = set(select(sorted({m.model for m in rows}), models)) if models else None
-    return [m for m in rows if chosen is None or m.model in chosen]
+    chosen = measured_models({m.model for m in rows}, models)
+    return [m for m in rows if m.model in chosen]
 
 
 def _plot(store: Path, models: tuple[str, ...] | None, output_format: str, percentile: int) -> None:
@@ -233,14 +232,13 @@ def _measurements(
 ) -> None:
     from analyzer.report.tables import baselines_table, host_table, measurements_table
     from profiles.measurement import Baseline, Measurement
-    from profiles.repository import select
     from profiles.store import ProfileStore, to_document
     from profiles.up_to_date import up_to_date
 
     with ProfileStore(store, read_only=True) as opened:
         rows = opened.rows()
     measured = {r.what.model for r in rows if isinstance(r.what, Measurement)}
-    chosen = set(select(sorted(measured), models)) if models else measured
+    chosen = measured_models(measured, models)
     shown = [
         r
         for r in rows
@@ -391,14 +389,13 @@ def _salvage(store: Path, target: Path, output_format: str) -> None:
 def _colocation(store: Path, models: tuple[str, ...] | None, output_format: str) -> None:
     from analyzer.report.colocation import table
     from placement.problem import slowdown
-    from profiles.repository import select
     from profiles.store import ProfileStore, to_document
 
     with ProfileStore(store, read_only=True) as opened:
         rows = opened.colocations()
     fitted = slowdown.fit(rows)
     errors = slowdown.unseen_errors(rows)
-    shown = set(select(sorted({r.model for r in rows}), models)) if models else None
+    shown = measured_models({r.model for r in rows}, models) if models else None
     listed = [row for row in rows if shown is None or row.model in shown]
     fits = [f for f in fitted.fits.values() if shown is None or f.model in shown]
     emit(

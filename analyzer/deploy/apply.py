@@ -21,6 +21,7 @@ from profiles.model_config import ModelConfig
 from profiles.variant import Variant
 
 LOAD_TIMEOUT_S = 600.0
+LATE = 3.0  # times what it took when it was measured: then a load has failed
 MOST_SENT_BYTES = 256 * 2**20  # of a model's files; a load request is one JSON text in base64
 ANOTHER = Variant("", instance_count=0)  # none of a layout's: a model is up in some other variant
 
@@ -86,9 +87,15 @@ def plan(fleet: Fleet, new: Layout) -> Diff:
 
 
 def apply(
-    steps: Sequence[Step], fleet: Fleet, new: Layout, say: Callable[[str], None] = lambda _: None
+    steps: Sequence[Step],
+    fleet: Fleet,
+    new: Layout,
+    say: Callable[[str], None] = lambda _: None,
+    expected_s: Sequence[float | None] = (),
 ) -> None:
     """Execute the steps in order; stop at the first that fails.
+
+    `expected_s` is how long each takes, where known: a slow load is waited for accordingly.
 
     Raises
     ------
@@ -98,9 +105,11 @@ def apply(
     """
     for number, step in enumerate(steps, 1):
         said = f"{step.action} {step.model} on {step.device}"
-        say(f"[{number}/{len(steps)}] {said}")
+        takes_s = expected_s[number - 1] if expected_s else None
+        about = "" if takes_s is None else f" (about {takes_s:.3g} s)"
+        say(f"[{number}/{len(steps)}] {said}{about}")
         try:
-            _carry_out(step, fleet, new)
+            _carry_out(step, fleet, new, max(LOAD_TIMEOUT_S, LATE * (takes_s or 0.0)))
         except SurroundingsError as error:
             kind = LoadError if isinstance(error, LoadError) else ServerError
             raise kind(_half_way(steps, number, said, error)) from None
@@ -116,14 +125,14 @@ def _half_way(steps: Sequence[Step], number: int, said: str, error: Exception) -
     )
 
 
-def _carry_out(step: Step, fleet: Fleet, new: Layout) -> None:
+def _carry_out(step: Step, fleet: Fleet, new: Layout, timeout_s: float) -> None:
     url = fleet.urls[step.device]
     parts = _served(fleet.devices[step.device], step.resident, fleet.models)
     if step.action == "unload":
         kept = set(_kept(step, fleet, new))
         for model in reversed(parts):  # the ensemble before the models of its steps
             if model.name not in kept:
-                http_api.unload(url, model.name, timeout_s=LOAD_TIMEOUT_S, log=str)
+                http_api.unload(url, model.name, timeout_s=timeout_s, log=str)
         return
     states = http_api.states(url)
     for model in parts:
@@ -132,7 +141,7 @@ def _carry_out(step: Step, fleet: Fleet, new: Layout) -> None:
             continue
         known = model.name in states
         files = None if known else _files(model, step.device)
-        http_api.load(url, model.name, model.config, files, timeout_s=LOAD_TIMEOUT_S, log=str)
+        http_api.load(url, model.name, model.config, files, timeout_s=timeout_s, log=str)
 
 
 def _kept(step: Step, fleet: Fleet, new: Layout) -> Iterator[str]:

@@ -351,6 +351,10 @@ def _single(
 
 def _shape(model: str, entry: ModelInput, given: Sequence[int] | None) -> list[int]:
     name, own = entry.name, list(entry.dims)
+    if any(dim < -1 for dim in own):
+        raise InputError(
+            f"{model}: input {name} has dims {own}: a dim is a size, or -1 where it is variable."
+        )
     if given is not None:
         if len(given) != len(own) or any(d not in (-1, g) for d, g in zip(own, given, strict=True)):
             raise InputError(

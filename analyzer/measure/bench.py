@@ -39,6 +39,7 @@ class Bench:
     patience: Patience = field(default_factory=Patience)
     in_parallel: bool = False  # other models are measured meanwhile, on other GPUs of this host
     streams: Callable[[], Generator] | None = None  # for decoupled models, if `generator` is not
+    load_times: bool = False  # each variant is loaded twice, and timed
     rate_limits: tuple[str, ...] = ()  # arguments of the server that change how all is served
 
     @property
@@ -116,5 +117,6 @@ def open_bench(options: Options, plan: Plan, say: Callable[[str], None]) -> Iter
             gpus=(0,) if on_gpu else None,  # the server sees that one alone
             patience=options.patience,
             in_parallel=options.in_parallel,
+            load_times=options.load_times,
             rate_limits=tuple(word for word in arguments if word.startswith("--rate-limit")),
         )

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from analyzer.devices.device import wait_for_memory
+from analyzer.measure import page_cache
 from analyzer.measure.bench import Bench
 from analyzer.triton import http_api
 from analyzer.triton.server import Server
@@ -26,6 +28,7 @@ class Loaded:
 
     idle_bytes: int
     cold_bytes: int
+    times_s: Mapping[str, float] = field(default_factory=dict)  # of loading, see `measuring.md`
 
 
 def load_alone(bench: Bench, variant: Variant) -> Loaded:
@@ -35,9 +38,18 @@ def load_alone(bench: Bench, variant: Variant) -> Loaded:
     # Read afresh for each variant: a server that has loaded and unloaded models holds more
     # than a new one, and that is no need of the next model.
     idle_bytes = bench.device.memory_bytes(bench.server.pids)
-    _load(bench, variant)
+    times_s: dict[str, float] = {}
+    if bench.load_times and bench.server.supports_model_control:
+        names = [one.model for one in (variant, *variant.members)]
+        page_cache.drop(bench.models[name].path for name in names)
+        times_s["load_cold_s"] = _load(bench, variant)
+        started_s = time.monotonic()
+        clear(bench, variant, Loaded(idle_bytes, 0))
+        times_s["unload_s"] = time.monotonic() - started_s
+        idle_bytes = bench.device.memory_bytes(bench.server.pids)
+    times_s["load_s"] = _load(bench, variant)
     cold_bytes = max(0, bench.device.memory_bytes(bench.server.pids) - idle_bytes)
-    return Loaded(idle_bytes, cold_bytes)
+    return Loaded(idle_bytes, cold_bytes, times_s)
 
 
 def clear(bench: Bench, variant: Variant, held: Loaded | None) -> None:
@@ -74,28 +86,31 @@ def answers(server: Server) -> bool:
     return server.alive() and http_api.is_live(server.http_url)
 
 
-def _load(bench: Bench, variant: Variant) -> None:
-    """Load the variant and what it is composed of, these first.
+def _load(bench: Bench, variant: Variant) -> float:
+    """Load the variant and what it is composed of, these first; returns how long it took, in s.
 
     A server without model control is left as it stands.
     """
     if not bench.server.supports_model_control:
-        return
-    for one in (*variant.members, variant):
-        _load_one(bench, one)
+        return 0.0
+    took_s = sum(_load_one(bench, one) for one in (*variant.members, variant))
     time.sleep(SETTLE_S)
+    return took_s
 
 
-def _load_one(bench: Bench, variant: Variant) -> None:
+def _load_one(bench: Bench, variant: Variant) -> float:
     model = bench.models[variant.model]
     config = model.config
     if config is None:  # the server completes it, and a variant needs the completed one
+        started_s = time.monotonic()
         bench.server.load(variant.model, timeout_s=bench.patience.load_s)
         if variant == Variant(variant.model):
-            return
+            return time.monotonic() - started_s
         config = http_api.config(bench.server.http_url, variant.model)
         bench.server.unload(variant.model)
     # Triton wants a version of an ensemble, too, and git keeps no empty directory.
     files = None if model.versions else {"1/ensemble": b""}
     varied = model_config.apply_variant(config, variant, bench.gpus, alone=True)
+    started_s = time.monotonic()
     bench.server.load(variant.model, varied, files, timeout_s=bench.patience.load_s)
+    return time.monotonic() - started_s

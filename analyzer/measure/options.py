@@ -18,6 +18,7 @@ from analyzer.measure.search import Search
 from analyzer.measure.shard import Shard
 from analyzer.measure.watchdog import Patience
 from analyzer.triton.options import LaunchOptions
+from profiles.variant import Variant
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,8 @@ class Options:
     models: Sequence[str] | None = None  # all by default
     sweep: Sweep = field(default_factory=Sweep)
     sweep_by_model: Mapping[str, Sweep] = field(default_factory=dict)  # in place of `sweep`
+    variants: Mapping[str, Sequence[Variant]] = field(default_factory=dict)  # of models whose
+    # variants are known, in place of what `sweep` varies of their configuration
     with_models: Mapping[str, Sequence[str]] = field(default_factory=dict)  # what a model calls
     inputs: Inputs = field(default_factory=Inputs)
     launch: LaunchOptions = field(default_factory=LaunchOptions)  # its GPUs come from `gpus`
@@ -38,6 +41,7 @@ class Options:
     load_generator: Via = "http"
     shared_memory: bool = False  # inputs lie there, instead of in every request
     search: Search | None = None  # None: the whole grid
+    load_times: bool = False  # each variant is loaded twice, from the disk and from the page cache
     part_load: PartLoad = ()  # parts of a model's throughput at which it is measured, too
     remeasure: bool = False
     retry_failed: bool = False

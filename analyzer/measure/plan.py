@@ -16,6 +16,7 @@ from profiles import repository
 from profiles.digest import composed_digest, model_digest
 from profiles.errors import InputError
 from profiles.model_config import is_iterative, is_stateful, steps
+from profiles.model_name import unfit_for_requests
 from profiles.repository import ModelDirectory
 
 
@@ -54,6 +55,8 @@ def make_plan(options: Options, say: Callable[[str], None] = lambda _: None) -> 
         try:
             model = repository.read_model(options.model_repository, name)
             called = _members(options, model)
+            for one in (model, *called.values()):
+                _check_name(one)
             known[name] = _checked_inputs(options, name, model)
         except InputError as error:
             left_out[name] = str(error)
@@ -95,13 +98,29 @@ def _members(options: Options, model: ModelDirectory) -> dict[str, ModelDirector
 def chosen_names(options: Options) -> tuple[str, ...]:
     """The models to measure, broken ones among them; raises InputError for an unknown name."""
     names = repository.model_names(options.model_repository)
-    for known in (options.sweep_by_model, options.with_models, options.inputs.data_by_model):
+    for known in (
+        options.sweep_by_model,
+        options.variants,
+        options.with_models,
+        options.inputs.data_by_model,
+    ):
         repository.select(names, known)
     chosen = repository.select(names, options.models) if options.models else names
     if options.shard is not None:
         costs = {name: _expected_s(options, name) for name in chosen}
         chosen = tuple(split(costs, options.shard.count)[options.shard.index])
     return chosen
+
+
+def _check_name(model: ModelDirectory) -> None:
+    """Raise InputError for a model that Triton cannot be asked for by its name."""
+    backend = "" if model.config is None else model.config.backend
+    reason = unfit_for_requests(model.name, backend)
+    if reason is not None:
+        raise InputError(
+            f"Model {model.name} cannot be measured under its name: {reason}. Rename its directory "
+            f"{model.path}."
+        )
 
 
 def _checked_inputs(options: Options, name: str, model: ModelDirectory) -> list[str] | None:
@@ -177,7 +196,8 @@ def _points_of(
     )
     return [
         Point(variant, load, digest)
-        for variant in variants(name, sweep, tuple(members), options.inputs.of)
+        for variant in options.variants.get(name)
+        or variants(name, sweep, tuple(members), options.inputs.of)
         for load in loads(sweep, stateful=in_sequences)
     ]
 

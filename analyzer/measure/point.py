@@ -74,7 +74,9 @@ def measure_point(bench: Bench, generator: Generator, point: Point, loaded: Load
             *([CROWDED_NOTE] if crowded else []),
             *([] if server.supports_model_control else [LOADED_BEFORE_NOTE]),
         ),
-        extra=_device_size(bench) | _batches(served) | (figures.extra or {}),
+        extra=(
+            _device_size(bench) | _batches(served) | (figures.extra or {}) | dict(loaded.times_s)
+        ),
     )
 
 

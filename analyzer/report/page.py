@@ -70,6 +70,7 @@ class ModelPart:
     figures: Sequence[Figure]
     table: Table
     failures: Sequence[str]
+    homes: Sequence[tuple[int, str, Resident]]  # number and name of each device that holds it
 
 
 @dataclass(frozen=True)
@@ -108,13 +109,13 @@ def report(content: Content) -> Report:
     by_model: dict[str, list[Measurement]] = defaultdict(list)
     for m in content.measurements:
         by_model[m.model].append(m)
-    residents: dict[str, tuple[PlacedDevice, Resident]] = {}
-    for device in content.layout.devices if content.layout else ():
+    homes: dict[str, list[tuple[int, PlacedDevice, Resident]]] = defaultdict(list)
+    for number, device in enumerate(content.layout.devices if content.layout else ()):
         for resident in device.residents:
-            residents.setdefault(resident.model, (device, resident))
+            homes[resident.model].append((number, device, resident))
     rows = {model: ordered(own) for model, own in by_model.items()}
     models = [
-        _model(number, model, by_model[model], rows[model], residents.get(model))
+        _model(number, model, by_model[model], rows[model], homes[model])
         for number, model in enumerate(sorted(by_model))
     ]
     devices: list[DevicePart] = []
@@ -172,6 +173,7 @@ def html(made: Report) -> str:
         next_step=story.next_step(
             content.measurements, layout, content.verifications, content.store, content.layout_file
         ),
+        anchors={m.name: m.anchor for m in made.models},
         total_rate=sum(layout.rates().values()) if layout else 0.0,
         priced=layout is not None and any(d.price != 1.0 for d in layout.devices),
     )
@@ -182,9 +184,10 @@ def _model(
     model: str,
     every: Sequence[Measurement],
     rows: Sequence[Measurement],
-    home: tuple[PlacedDevice, Resident] | None,
+    homes: Sequence[tuple[int, PlacedDevice, Resident]],
 ) -> ModelPart:
-    chosen = placed(home[1], rows, home[0].device_type) if home else None
+    home = homes[0] if homes else None
+    chosen = placed(home[2], rows, home[1].device_type) if home else None
     shown = [c for c in columns.COLUMNS if any(c.figure(m) is not None for m in rows)]
     types = len({m.device_type for m in rows}) > 1
     headings = ["variant", "load", *(["device"] if types else []), *(c.heading for c in shown)]
@@ -211,9 +214,10 @@ def _model(
         len(rows),
         sum(m.status == "failed" for m in bad),
         doubtful or bool(bad),
-        model_figures(rows, home[1] if home else None, chosen),
+        model_figures(rows, home[2] if home else None, chosen),
         table,
         [f"{m.variant} {m.load}: {m.status}: {m.reason or ''}" for m in bad],
+        [(n, device.name, resident) for n, device, resident in homes],
     )
 
 

@@ -30,6 +30,7 @@ def measurements_table(measurements: Sequence[Measurement]) -> str:
         rows = [_row(m) for m in good]
         parts.append(text_table(header.split(","), rows, left=3, least=LEAST))
     parts += _gpu_table(good)
+    parts += _load_times(good)
     parts += [at_part] if (at_part := part_load.table(good)) else []
     parts += _added_instances(good)
     parts += _reasons("Failed", [m for m in measurements if m.status == "failed"])
@@ -106,6 +107,22 @@ def _figure(value: float | None) -> str:
     if value is None:
         return "–"
     return f"{value:.0f}" if abs(value) >= 100 or value == 0 else f"{value:.3g}"
+
+
+def _load_times(good: Sequence[Measurement]) -> list[str]:
+    """How long variants take to load and unload, where both ways of loading were measured."""
+    rows = {
+        (m.model, str(m.variant), m.device_type): [
+            m.model,
+            str(m.variant),
+            m.device_type,
+            *(_figure(m.extra.get(key)) for key in ("load_cold_s", "load_s", "unload_s")),
+        ]
+        for m in good
+        if "load_cold_s" in m.extra
+    }
+    header = ["loading", "variant", "device", "from disk s", "from page cache s", "unload s"]
+    return [text_table(header, list(rows.values()), left=3)] if rows else []
 
 
 def _added_instances(good: Sequence[Measurement]) -> list[str]:

@@ -39,7 +39,7 @@ def text_table(
         room = max(SHORTEST, widths[widest] - (_total(widths) - most))
         for line in lines:
             if len(line[widest]) > room:
-                line[widest] = line[widest][: room - 1] + "…"
+                line[widest] = _shortened(line[widest], room)
         widths = _widths(lines)
     text = "\n".join(
         "  ".join(
@@ -52,6 +52,12 @@ def text_table(
         return text
     note = f"Left out for the width: {', '.join(dropped)}."
     return f"{text}\n{textwrap.fill(note, most)}"
+
+
+def _shortened(text: str, room: int) -> str:
+    """The text without its middle: names that are alike differ at the end."""
+    tail = (room - 1) // 3
+    return f"{text[: room - 1 - tail]}…{text[len(text) - tail :]}"
 
 
 def _widths(lines: list[list[str]], shortened: int = 0) -> list[int]:

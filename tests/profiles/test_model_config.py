@@ -41,9 +41,16 @@ def test_an_unknown_field_is_an_error_and_is_named() -> None:
 def test_a_file_that_is_not_there_or_not_text_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"config\.pbtxt: No such file"):
         model_config.read(tmp_path / "config.pbtxt")
-    (tmp_path / "config.pbtxt").write_bytes(b"name: \xff")
-    with pytest.raises(InputError, match="not UTF-8 at byte 6"):
-        model_config.read(tmp_path / "config.pbtxt")
+    for content in (b"name: \xff", b'name: "\xff"'):
+        (tmp_path / "config.pbtxt").write_bytes(content)
+        with pytest.raises(InputError, match=r"not UTF-8 at byte [67]"):
+            model_config.read(tmp_path / "config.pbtxt")
+
+
+def test_a_comment_may_be_in_any_encoding(tmp_path: Path) -> None:
+    """Triton skips it unread."""
+    (tmp_path / "config.pbtxt").write_bytes(b'# Gr\xfc\xdfe\nname: "bert"')
+    assert model_config.read(tmp_path / "config.pbtxt").name == "bert"
 
 
 @pytest.mark.parametrize(

@@ -123,3 +123,11 @@ def test_a_model_that_calls_itself_is_refused(tmp_path: Path) -> None:
     an_ensemble(tmp_path, "b", "a")
     with pytest.raises(InputError, match="a calls b calls a"):
         composed_of(tmp_path, read_model(tmp_path, "a"))
+
+
+def test_version_zero_is_one_and_a_number_that_triton_cannot_hold_is_named(tmp_path: Path) -> None:
+    a_model(tmp_path, "bert", version="0")
+    assert read_model(tmp_path, "bert").versions == (0,)
+    a_model(tmp_path, "dated", version="20261127063000000000")
+    with pytest.raises(InputError, match="20261127063000000000: a version is at most"):
+        read_model(tmp_path, "dated")

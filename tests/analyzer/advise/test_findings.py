@@ -10,7 +10,10 @@ import pytest
 from made_up_points import MIB, a_host, a_point, evidence
 
 from analyzer.advise.advise import advise
+from analyzer.advise.finding import Evidence
+from profiles.import_files import Told, read_files
 from profiles.measurement import Confidence, Measurement
+from profiles.repository import read_repository
 from profiles.variant import DynamicBatching, Variant
 
 CPU = "instance_group [{ count: 1 kind: KIND_CPU }] "
@@ -316,3 +319,41 @@ def test_no_more_is_said_only_where_more_would_have_been_seen(tmp_path: Path):
         a_point(variant=TWO, memory_mib=200, half_width=0.15),
     ]
     assert "instances-for-nothing" not in kinds(tmp_path, made(*rows))
+
+
+def test_the_change_of_a_member_is_a_diff_of_the_members_configuration(tmp_path: Path):
+    """An ensemble has no instances: those of its model are what is varied."""
+    known = evidence(tmp_path, extra=CPU)
+    pipeline = tmp_path / "models" / "pipeline"
+    pipeline.mkdir()
+    (pipeline / "config.pbtxt").write_text(
+        'platform: "ensemble" max_batch_size: 8 '
+        'input [{ name: "x" data_type: TYPE_FP32 dims: [4] }] '
+        'output [{ name: "y" data_type: TYPE_FP32 dims: [4] }] '
+        'ensemble_scheduling { step [{ model_name: "bert" model_version: -1 '
+        'input_map { key: "x" value: "x" } output_map { key: "y" value: "y" } }] }'
+    )
+    as_is = Variant("pipeline", members=(Variant("bert"),))
+    doubled = Variant("pipeline", members=(Variant("bert", instance_count=2),))
+    rows = (a_point(100, variant=as_is), a_point(180, variant=doubled))
+    known = replace(known, rows=rows, models=read_repository(tmp_path / "models"))
+    (found,) = [f for f in advise(known) if f.kind == "better-variant"]
+    assert "--- a/bert/config.pbtxt" in found.change
+    assert "+  count: 2" in found.change
+
+
+def test_points_of_another_tool_without_utilization_are_advised_on_too(tmp_path: Path):
+    """What Model Analyzer 1.58 measured of voice_activity on two CPU cores (tests/interop/).
+
+    5092 infer/s in batches of 4, 1988.5 by itself, 46 % of the time in the queue then and 73 % in
+    batches; 1288 of one request in flight, so that the knee was not reached with four.
+    """
+    root = Path(__file__).parents[3]
+    table = read_files([root / "tests" / "interop" / "checkpoint-0.ckpt"], Told(device_type="cpu"))
+    models = read_repository(root / "examples" / "model_repository")
+    found = {(f.model, f.kind) for f in advise(Evidence(table.measurements, models))}
+    assert ("voice_activity", "dynamic-batching") in found
+    assert ("voice_activity", "knee-not-reached") in found
+    assert not any(
+        kind == "more-instances" for _, kind in found
+    )  # nobody knows whether there is room

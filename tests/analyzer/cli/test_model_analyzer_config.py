@@ -1,5 +1,6 @@
 """`profile -f` with a YAML file of Model Analyzer, from its documentation's examples."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from command_line import run
 
 from analyzer.cli.model_analyzer_config import translate
 from profiles.errors import InputError
+from profiles.model_analyzer import variants_by_model
 
 FILE = Path("ma.yaml")
 
@@ -146,3 +148,35 @@ def test_profile_reads_it_and_says_what_it_does_not_heed(tmp_path: Path):
     done = run("place", "-f", "ma.yaml", cwd=tmp_path)
     assert "`profile -f` alone reads it" in done.stderr
     assert done.returncode == 2
+
+
+def test_its_output_repository_is_a_source_of_variants(tmp_path: Path):
+    """Its default and one variant, which differs in instances and batching: 2 x 2 points.
+
+    As a model repository it cannot be served, and the error says what it can be used for.
+    """
+    base = (
+        'backend: "python" max_batch_size: 8 input [{ name: "x" data_type: TYPE_FP32 dims: [4] }] '
+        'output [{ name: "y" data_type: TYPE_FP32 dims: [4] }] '
+    )
+    one, two = (f"instance_group [{{ count: {n} kind: KIND_CPU }}]" for n in (1, 2))
+    for folder, text in (
+        ("models/bert", base + one),
+        ("output/bert_config_default", f'name: "bert" {base}{one}'),
+        ("output/bert_config_0", f'name: "bert" {base}{two} dynamic_batching {{ }}'),
+    ):
+        (tmp_path / folder / "1").mkdir(parents=True)
+        (tmp_path / folder / "config.pbtxt").write_text(text)
+    found = variants_by_model(tmp_path / "output")["bert"]
+    assert [str(variant) for variant in found] == [
+        "instances=2,dynamic_batching=0us",
+        "as configured",
+    ]
+    common = ("--concurrency", "1,2", "--batch-sizes", "1", "--dry-run", "--output-format", "json")
+    done = run("profile", "-m", "models", "--variants", "output", *common, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    (row,) = json.loads(done.stdout)
+    assert (row["variants"], row["points"]) == (2, 4)
+    served = run("profile", "-m", "output", "--strict", cwd=tmp_path)
+    assert served.returncode == 2
+    assert "--variants beside the models' own repository" in served.stderr

@@ -80,7 +80,7 @@ def test_all_rows_of_a_model_are_withdrawn_at_once_its_colocations_too(store: Pa
     [
         (["--withdraw", "nope"], "no row has the identifier 'nope'"),
         (["--withdraw", "all"], "`all` needs --models"),
-        (["--withdraw", ""], "Say which rows"),
+        (["--withdraw", ""], "names nothing"),
         (["--withdraw", "a", "--restore", "a"], "Give one of --withdraw and --restore at a time"),
         (["--history", "--salvage", "new.db"], "Give one of --history and --salvage at a time"),
         (["--reason", "x"], "--reason is that of --withdraw or --restore"),
@@ -178,10 +178,14 @@ def test_a_store_where_nothing_may_be_written_takes_no_withdrawal(read_only: Pat
 def test_a_name_that_no_directory_can_have_is_not_imported(tmp_path: Path):
     header = "model,device_type,throughput,memory_mb\n"
     (tmp_path / "t.csv").write_text(f"{header}bert,t4,1,1\n../../etc,t4,1,1\n")
-    done = run("import", "t.csv", cwd=tmp_path)
-    assert done.returncode == 2
-    assert "t.csv line 3: model: '../../etc' cannot be the name of a model" in done.stderr
+    strict = run("import", "t.csv", "--strict", cwd=tmp_path)
+    assert strict.returncode == 2
+    assert "t.csv line 3: model: '../../etc' cannot be the name of a model" in strict.stderr
     assert not (tmp_path / "profiles.db").exists()
+    done = run("import", "t.csv", cwd=tmp_path)
+    assert "t.csv line 3: model: '../../etc' cannot be the name of a model" in done.stderr
+    with ProfileStore(tmp_path / "profiles.db") as opened:
+        assert [m.model for m in opened.measurements()] == ["bert"]
 
 
 def test_hosts_that_differ_are_told_apart_and_layouts_have_the_devices_type(tmp_path: Path):
@@ -199,3 +203,19 @@ def test_hosts_that_differ_are_told_apart_and_layouts_have_the_devices_type(tmp_
     devices = json.loads(done.stdout)["layout"]["devices"]
     found = {d["name"]: (d["device_type"], d["residents"][0]["model"]) for d in devices}
     assert found == {"large": ("Tesla T4", "a"), "small": ("Tesla T4", "b")}
+
+
+def test_models_of_the_configuration_file_are_shown_as_far_as_they_were_measured(
+    store: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The file is for all commands, and `profile` may not have come to llama yet."""
+    config = tmp_path / "model-placer.yaml"
+    config.write_text("models: {bert: {}, llama: {}}\n")
+    shown = show(store, "-f", str(config), "--output-format", "json")
+    assert shown.exit_code == 0
+    rows = json.loads(shown.stdout)["measurements"]
+    assert {row["variant"]["model"] for row in rows} == {"bert"}
+    assert "Not measured yet: llama." in caplog.text
+    asked = run("show", "--store", store, "--models", "bert,llama", cwd=tmp_path)
+    assert asked.returncode == 2
+    assert "'llama'" in asked.stderr

@@ -61,6 +61,8 @@ def broken_repository(path: Path) -> Path:
     """Two sound models, and one for each way to be broken that was found in public repositories."""
     add_model(path, "sound")
     add_model(path, "sampled", config=OPEN + WARM_UP)
+    for name in ("with space", "ünïcode", "a&b"):
+        add_model(path, name)
     (path / "utils").mkdir()
     (path / "line\nbreak" / "1").mkdir(parents=True)
     for name, config in {
@@ -68,7 +70,7 @@ def broken_repository(path: Path) -> Path:
         "open": OPEN,
         "misnamed": 'name: "other"',
         "misspelt": "max_batchsize: 4",
-        "latin": "# \xe9",
+        "latin": 'backend: "\xe9"',
         "step_missing": 'ensemble_scheduling { step { model_name: "nowhere" } }',
         "step_broken": 'ensemble_scheduling { step { model_name: "misspelt" } }',
         "endless": 'ensemble_scheduling { step { model_name: "endless" } }',
@@ -108,9 +110,12 @@ def test_what_cannot_be_measured_is_left_out_with_the_remedy(tmp_path: Path):
         "line\nbreak": "a line break",
         "template": r"config.pbtxt:1:17: .*\$\{triton_max_batch_size\}.*fill_template.py",
         "open": "--shape open/IN:8,3, or all such dims by --dynamic-shape 8",
+        "with space": "takes no ' ' in a name. Rename its directory",
+        "ünïcode": "takes no 'ü' in a name",
+        "a&b": "the Python backend's shell takes '&'",
         "misnamed": "'other', but its directory is 'misnamed'",
         "misspelt": "misspelt/config.pbtxt:1:1: .*max_batchsize",
-        "latin": "latin/config.pbtxt: not UTF-8 at byte 2",
+        "latin": "latin/config.pbtxt: not UTF-8 at byte 10",
         "step_missing": "step_missing is composed of models.*'nowhere'",
         "step_broken": "max_batchsize",
         "endless": "endless calls endless",

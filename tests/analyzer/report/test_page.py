@@ -240,6 +240,14 @@ def test_a_resident_says_where_else_it_would_fit_and_how_else_it_could_run(conte
     assert "instances=1 b1 c4: 100 infer/s" not in text
 
 
+def test_a_model_leads_to_its_devices_and_a_device_to_its_models(content: Content):
+    made = html(report(content))
+    assert 'In the layout: <a href="#device-1">a100-0/1g.5gb-1</a>, instances=1 b1 c2, 100' in made
+    assert '<td class="l"><a href="#1-gpt">gpt</a></td><td class="l">instances=1 b1 c2</td>' in made
+    assert 'id="device-1"' in made
+    assert 'id="1-gpt"' in made
+
+
 def test_names_are_text_and_never_markup(content: Content):
     hostile = replace(
         content.measurements[0], reason=None, warnings=("<script>alert(1)</script>`x`",)
