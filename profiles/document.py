@@ -23,7 +23,8 @@ class _WrongValueError(ValueError):
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
     """PyYAML's safe loader; unlike it, a key given twice in one mapping is an error.
 
-    A date stays the text that it is: no field of ours is one, and a model may be called so.
+    A date stays the text that it is: no field of ours is one, and a model may be called so. So does
+    every key, `no` and `1` as well; an empty one is an error.
     """
 
     yaml_implicit_resolvers: ClassVar = {
@@ -35,11 +36,13 @@ class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[mi
         seen = set()
         for key, _ in node.value:
             if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
-                if (key.tag, key.value) in seen:
+                wrong = "is given twice" if key.value in seen else "is an empty key"
+                if key.value in seen or not key.value:
                     raise yaml.constructor.ConstructorError(
-                        None, None, f"{key.value!r} is given twice", key.start_mark
+                        None, None, f"{key.value!r} {wrong}", key.start_mark
                     )
-                seen.add((key.tag, key.value))
+                seen.add(key.value)
+                key.tag = "tag:yaml.org,2002:str"
         mapping: dict[Any, Any] = super().construct_mapping(node, deep)
         return mapping
 

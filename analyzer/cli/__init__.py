@@ -104,6 +104,7 @@ def main() -> None:
     try:
         if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:  # see `analyzer/entry.py`
             signal.signal(signal.SIGINT, signal.default_int_handler)
+        _open_streams()
         log_to_stderr()
         for number in (signal.SIGTERM, signal.SIGHUP):
             if signal.getsignal(number) is not signal.SIG_IGN:  # which is what nohup asks for
@@ -142,6 +143,17 @@ def _run() -> int:
     finally:
         status_line.show("")
     return status if isinstance(status, int) else 0
+
+
+def _open_streams() -> None:
+    """Let streams that were closed lead nowhere: else the next file would take their numbers."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(descriptor, True)
+    os.close(descriptor)
+    if sys.stdout is None:
+        sys.stdout = os.fdopen(1, "w")
+    if sys.stderr is None:
+        sys.stderr = os.fdopen(2, "w")
 
 
 def _flush() -> None:

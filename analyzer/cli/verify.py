@@ -73,8 +73,6 @@ def verify(
     """  # noqa: D301
     from dataclasses import asdict
 
-    if output is not None:
-        output_file.check(output)
     from analyzer.deploy import verification_file
     from analyzer.deploy import verify as verifying
     from analyzer.load.inputs import Inputs

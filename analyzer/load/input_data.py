@@ -57,8 +57,9 @@ class Given:
             values = list(_flat(self.values))
             if datatype == "BYTES":
                 values = [str(value).encode() for value in values]
-            return np.array(values, dtype=dtype).reshape(shape)
-        except (ValueError, TypeError, OverflowError, struct.error) as error:
+            with np.errstate(over="raise"):  # 1e308 would become infinity in FP32
+                return np.array(values, dtype=dtype).reshape(shape)
+        except (ValueError, TypeError, ArithmeticError, struct.error) as error:
             raise InputError(
                 f"{self.where} is not a {datatype} tensor of shape {list(shape)}: {error}"
             ) from None

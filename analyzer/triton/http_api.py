@@ -74,7 +74,7 @@ def request(
                 raise ConnectionError(ended)
         response = connection.getresponse()
         answer = response.read()
-    except http.client.HTTPException as error:
+    except (http.client.HTTPException, OverflowError) as error:  # a chunk of 10^99 bytes
         raise ConnectionError(f"invalid response from {url}: {error!r}") from error
     finally:
         connection.close()

@@ -34,6 +34,12 @@ def launch(http_url: str, grpc_url: str = "", return_s: float = RETURN_S) -> Ite
     ServerError
         The server does not respond.
     """
+    for address in (http_url, grpc_url):
+        if "@" in address:  # it would be in logs and in the store
+            raise InputError(
+                f"{address.rpartition('@')[2]!r}: an address takes no user and password; put a "
+                "proxy that adds them before Triton."
+            )
     host, _, port = _bare(http_url).rpartition(":")
     if not host or not port.isdecimal():
         raise InputError(f"{http_url!r} is not HOST:PORT, e.g. localhost:8000.")

@@ -110,3 +110,16 @@ def test_a_value_is_taken_for_nothing_that_it_is_not(field: str, value: object):
 )
 def test_a_value_that_fits_is_read(field: str, value: object, read: object):
     assert getattr(structure(converter(), {field: value}, Strict, "f"), field) == read
+
+
+@pytest.mark.parametrize("key", ["1", "1.5", "no", "null", "2026-01-01", "0x10"])
+def test_a_key_is_the_text_that_it_is(key: str):
+    """YAML takes them for numbers, a truth, nothing and a date; a model may be called so."""
+    assert parse_yaml(f"{key}: a", "file") == {key: "a"}
+
+
+@pytest.mark.parametrize("text", ["? \n: a", '"": a', "{'': 1}"])
+def test_an_empty_key_is_an_error_with_its_place(text: str):
+    """In a layout it ended in a traceback."""
+    with pytest.raises(InputError, match=r"file: line 1, column \d+: .*empty key"):
+        parse_yaml(text, "file")

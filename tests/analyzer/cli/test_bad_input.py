@@ -208,6 +208,14 @@ def test_counts_beyond_reason(option: str, value: str):
     assert option in error_of("profile", "-m", MODELS, option, value)
 
 
+def test_a_password_in_an_address_is_refused_and_not_repeated(tmp_path: Path):
+    store = ("--store", tmp_path / "p.db")
+    remote = ("--launch-mode", "remote", "--url", "user:secret@localhost:8000")
+    said = error_of("profile", "-m", MODELS, *store, *remote)
+    assert "takes no user and password" in said
+    assert "secret" not in said
+
+
 def test_more_connections_than_can_be_open_are_refused_before_the_start():
     """Each point would be tried for its time, and fail with "Too many open files"."""
     said = error_of("profile", "-m", MODELS, "--concurrency", "1000000")
