@@ -19,6 +19,8 @@ class Best:
     device_type: str
     point: Measurement | None  # None: no point is within the limit
     least_ms: float | None = None  # the least latency of any point
+    known: int = 0  # points of which that percentile's upper confidence limit is known
+    points: int = 0  # all of them
 
 
 def best(
@@ -45,13 +47,15 @@ def best(
                 device_type,
                 max(within, key=lambda m: m.throughput, default=None),
                 min((ms for ms in latencies.values() if ms is not None), default=None),
+                sum(ms is not None for ms in latencies.values()),
+                len(points),
             )
         )
     return answers
 
 
 def best_table(answers: Sequence[Best], limit_ms: float | None, percentile: int) -> str:
-    """A row for each, then those that meet the limit nowhere."""
+    """A row for each, then those that meet the limit nowhere, and what is not known."""
     rows = []
     for answer in answers:
         m = answer.point
@@ -72,8 +76,19 @@ def best_table(answers: Sequence[Best], limit_ms: float | None, percentile: int)
     parts = [text_table(header, rows, left=4, least=["device", "hot MiB"])] if rows else []
     parts += [
         f"{a.model} on {a.device_type}: no point within p{percentile} {limit_ms:g} ms; "
-        + ("none has a latency." if a.least_ms is None else f"the least is {a.least_ms:.4g} ms.")
+        + (
+            f"p{percentile} is known of none."
+            if a.least_ms is None
+            else f"the least is {a.least_ms:.4g} ms."
+        )
         for a in answers
         if a.point is None
     ]
+    points = sum(a.points for a in answers)
+    unknown = points - sum(a.known for a in answers)
+    if limit_ms is not None and unknown:
+        parts.append(
+            f"p{percentile} is not known of {unknown} of {points} points, which may break the limit. "
+            f"`profile --latency-percentile {percentile} --remeasure` sends the requests it takes."
+        )
     return "\n".join(parts) or "No measurements."

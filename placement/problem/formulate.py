@@ -8,7 +8,15 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from placement.problem import Model, Option, PlacementProblem, Pool, Resource, stream_limits
+from placement.problem import (
+    Model,
+    Option,
+    PlacementProblem,
+    Pool,
+    PoolType,
+    Resource,
+    stream_limits,
+)
 from placement.problem.demands import Demand, Demands
 from placement.problem.fleet_file import Device
 from placement.problem.neighbour_cost import USE, NeighbourCost, beside
@@ -78,7 +86,7 @@ def formulate(
     success on any device type of the fleet or meets its latency limit in no measured option.
     """
     demands = demands or Demands()
-    fleet = list(fleet)
+    fleet, limits = list(fleet), tuple(limits)
     resources = tuple(RESOURCES[_known("resource", name, RESOURCES)] for name in limits)
     every = list(measurements)
     measured = sorted({m.model for m in every})
@@ -109,8 +117,14 @@ def formulate(
             for name, owner in within.items()
         ]
     kinds = known.types
+    notes += _idle_limits(resources, kinds.values(), at_most or {})
     # A CPU host, say, has no GPU memory bandwidth: what no device has limits nothing.
     resources = tuple(r for r in resources if any(r.name in k.capacity for k in kinds.values()))
+    if not resources:
+        raise InputError(
+            f"No device of the fleet has a known limit on {_listed(limits)}: nothing would limit "
+            "what shares a device. Name other --limits, such as memory, or a fleet file that tells."
+        )
     missed: dict[str, str] = {}
     placed = []
     for name in wanted:
@@ -157,6 +171,29 @@ def formulate(
     return Formulation(problem, tuple(dict.fromkeys(notes)), device_types=named)
 
 
+def _idle_limits(
+    resources: Iterable[Resource], kinds: Iterable[PoolType], at_most: Mapping[str, float]
+) -> Iterator[str]:
+    """Notes on limits that were asked for and hold for nothing."""
+    named = [r.name for r in resources]
+    capacities = {name for kind in kinds for name in kind.capacity}
+    for name in named:
+        if name not in capacities and (name not in DEFAULT_LIMITS or at_most.get(name, 1) < 1):
+            yield f"{name} limits nothing: no device of the fleet tells how much of it it has."
+    for name, part in at_most.items():
+        if part < 1 and name not in named:
+            option = name.replace("_", "-")
+            yield (
+                f"--max-{option} limits nothing, as {name} is not among the limits: "
+                f"--limits {','.join((*named, name))}."
+            )
+
+
+def _listed(names: Iterable[str]) -> str:
+    *others, last = names
+    return f"{', '.join(others)} or {last}" if others else last
+
+
 def _proportional(models: Iterable[Model], objective: str) -> Iterator[str]:
     """A note on models that may run at part load, of which nothing but full load is known."""
     names = [
@@ -190,7 +227,7 @@ def _known(what: str, name: str, names: Iterable[str]) -> str:
     if name not in names:
         near = difflib.get_close_matches(name, names, n=1, cutoff=0.3)
         hint = f" Did you mean {near[0]!r}?" if near else ""
-        raise InputError(f"{name!r} is no {what}; known are {', '.join(names)}.{hint}")
+        raise InputError(f"Unknown {what} {name!r}. Known {what}s: {', '.join(names)}.{hint}")
     return name
 
 

@@ -120,6 +120,17 @@ def test_the_best_point_is_that_of_most_throughput_within_the_limit():
     assert "no point within p95 5 ms; the least is 10 ms" in best_table([none], 5, 95)
 
 
+def test_points_of_which_the_percentile_is_not_known_are_told_with_the_remedy():
+    """20 requests tell p50 (11 are needed), and not p99 (662)."""
+    few = replace(a_point(1, 50, 10), requests=20)
+    said = best_table(best([few], 100, 99), 100, 99)
+    assert "p99 is known of none" in said
+    assert "p99 is not known of 1 of 1 points" in said
+    assert "profile --latency-percentile 99 --remeasure" in said
+    assert "not known" not in best_table(best([few], 100, 50), 100, 50)
+    assert "not known" not in best_table(best([few], None, 99), None, 99)
+
+
 def test_a_plot_has_every_point_where_it_belongs():
     """The point of most throughput and latency is in the upper right corner."""
     rows = [a_point(1, 50, 10), a_point(4, 100, 15)]
