@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import difflib
+import re
 import shlex
+from collections.abc import Mapping
+from dataclasses import replace
 
-from analyzer.advise.finding import Evidence
+from analyzer.advise.finding import Evidence, Finding
 from profiles import model_config
 from profiles.model_config import ModelConfig
 from profiles.variant import Variant
@@ -47,3 +50,28 @@ def sweep(model: str, **options: object) -> str:
     for name, value in options.items():
         words += [f"--{name.replace('_', '-')}", str(value)]
     return " ".join(shlex.quote(word) for word in words)
+
+
+SHARED = {  # by command of a sweep: options of `advise` that it has, too
+    "profile": ("model_repository", "store"),
+    "place": ("store", "fleet", "device", "demand"),
+    "export": ("model_repository",),
+    "advise": ("model_repository", "store", "fleet", "device", "demand"),
+}
+
+
+def as_typed(finding: Finding, typed: Mapping[str, str]) -> Finding:
+    """The finding with sweeps that can be run as they stand: with the options typed for `advise`.
+
+    What stands in the configuration file is read by the sweep itself.
+    """
+    command = finding.sweep.replace("--demand FILE", "") if "demand" in typed else finding.sweep
+    for name, options in SHARED.items():
+        words = [f"model-placer {name}"]
+        for option in options:
+            if option in typed:
+                flag = "-m" if option == "model_repository" else f"--{option}"
+                words += [flag, shlex.quote(typed[option])]
+        parts = re.split(rf"model-placer {name}\b", command)
+        command = " ".join(words).join(parts)
+    return replace(finding, sweep=command.strip())

@@ -10,6 +10,8 @@ from placement.layout import Layout
 from placement.problem.demands import Demands
 from placement.problem.fleet_file import Device
 from placement.problem.formulate import formulate
+from placement.problem.neighbour_cost import NeighbourCost
+from placement.problem.slowdown import SlowdownModel
 from placement.solver.result import Deadline
 from placement.solver.solve import solve
 from profiles.errors import NoAnswerError
@@ -29,6 +31,8 @@ class Placing:
     demands: Demands = field(default_factory=Demands)
     at_most: Mapping[str, float] = field(default_factory=dict)
     deadline: Deadline = field(default_factory=lambda: Deadline(60.0))  # of all placements together
+    slowdown: SlowdownModel = field(default_factory=SlowdownModel)  # of models on one device
+    neighbour_costs: Mapping[tuple[str, str], NeighbourCost] = field(default_factory=dict)
 
 
 def devices(
@@ -53,6 +57,8 @@ def _layout(
             placing.demands,
             at_most=placing.at_most,
             models=models,
+            slowdown=placing.slowdown,
+            neighbour_costs=placing.neighbour_costs,
         ).problem
     except NoAnswerError:
         return None

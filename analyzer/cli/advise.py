@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from analyzer.cli.command import command, emit, log, measured_models
+from analyzer.cli.command import command, emit, log, measured_models, typed_options
 from analyzer.cli.options import (
     DURATION,
     NAMES,
@@ -27,7 +27,10 @@ if TYPE_CHECKING:
     from analyzer.advise.finding import Evidence, Finding
     from analyzer.advise.placing import Placing
     from analyzer.advise.trial import Trial
+    from profiles.colocation import Colocation
     from profiles.measurement import Measurement
+
+UNKNOWN = "not known before it is measured"
 
 
 @command("advise")
@@ -50,7 +53,8 @@ if TYPE_CHECKING:
 @click.option("--max-duration", type=DURATION, default="10s", help="--try: of one point.")
 @shapes("--try: dims of an input that the model leaves open; repeatable.")
 @input_data("--try: what requests carry.")
-def advise(output_format: str, **options: Any) -> None:
+@click.pass_context
+def advise(ctx: click.Context, /, output_format: str, **options: Any) -> None:
     """Say what to change, by what evidence, and what that is expected to bring.
 
     Findings come from the points of the store, from the models' configurations (-m), from Triton's
@@ -63,11 +67,13 @@ def advise(output_format: str, **options: Any) -> None:
     model-placer advise -m model_repository --models bert --try
     """  # noqa: D301
     from analyzer.advise.advise import advise as findings_of
+    from analyzer.advise.change import as_typed
 
     if options["try_out"] and options["model_repository"] is None:
         raise InputError("--try measures models: pass their repository with -m DIR.")
     evidence, place = _known(options)
-    found = findings_of(evidence, place)
+    typed = {name: str(options[name]) for name in typed_options(ctx) if options[name] is not None}
+    found = [as_typed(finding, typed) for finding in findings_of(evidence, place)]
     if options["models"]:
         found = [finding for finding in found if finding.model in {"", *options["models"]}]
     trials = _tried(found, options) if options["try_out"] else []
@@ -89,6 +95,7 @@ def _known(options: dict[str, Any]) -> tuple[Evidence, Placing | None]:
 
     with ProfileStore(options["store"], read_only=True) as opened:
         rows, baselines = opened.measurements(), opened.baselines()
+        beside = opened.colocations()
     models = read_repository(options["model_repository"]) if options["model_repository"] else {}
     if options["models"]:
         options["models"] = measured_models(
@@ -107,15 +114,19 @@ def _known(options: dict[str, Any]) -> tuple[Evidence, Placing | None]:
         gpus=tuple(device_types()[0]),
         statistics=statistics,
     )
-    return evidence, _placing(options, evidence.rows, baselines)
+    return evidence, _placing(options, evidence.rows, baselines, beside)
 
 
 def _placing(
-    options: dict[str, Any], rows: tuple[Measurement, ...], baselines: list[Any]
+    options: dict[str, Any],
+    rows: tuple[Measurement, ...],
+    baselines: list[Any],
+    beside: list[Colocation],
 ) -> Placing | None:
     """What is placed on; None where no fleet was named."""
     from analyzer.advise.placing import LIMITS, Placing
     from analyzer.cli.place import measured_types
+    from placement.problem import neighbour_cost, slowdown
     from placement.problem.demands import Demands, load_demands
     from placement.problem.fleet_file import load_fleet, single
     from placement.solver.result import Deadline
@@ -132,7 +143,15 @@ def _placing(
     )
     demands = load_demands(options["demand"]) if options["demand"] else Demands()
     at_most = {name: options[f"max_{name}"] for name in LIMITS}
-    return Placing(baselines, fleet, demands, at_most, Deadline(options["time_limit"]))
+    return Placing(
+        baselines,
+        fleet,
+        demands,
+        at_most,
+        Deadline(options["time_limit"]),
+        slowdown.fit(beside),
+        neighbour_cost.fit(neighbour_cost.runs(beside).values()),
+    )
 
 
 def _tried(found: list[Finding], options: dict[str, Any]) -> list[Trial]:
@@ -197,7 +216,8 @@ def _text(found: list[Finding], trials: list[Trial], points: int) -> str:
         lines = [f"{number}. {name}{finding.says}  [{finding.kind}]"]
         lines += [f"   evidence  {line}" for line in finding.evidence]
         expected = _expected(finding)
-        lines.append(f"   expected  {expected} ({finding.sure})")
+        sure = "" if expected == UNKNOWN and finding.sure == "measured" else f" ({finding.sure})"
+        lines.append(f"   expected  {expected}{sure}")
         lines += _indented("change", finding.change)
         lines += _indented("proof", finding.sweep)
         lines += [
@@ -225,4 +245,4 @@ def _expected(finding: Finding) -> str:
     if finding.devices:
         before, after = finding.devices
         said.append(f"{before} → {after} devices")
-    return ", ".join(said) or "not known before it is measured"
+    return ", ".join(said) or UNKNOWN

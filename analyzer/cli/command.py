@@ -60,10 +60,16 @@ def refuse_idle(ctx: click.Context, names: Iterable[str], needed: str) -> None:
 
     In the environment or the configuration file they may stand for another time.
     """
+    typed = typed_options(ctx)
     for parameter in ctx.command.params:
-        typed = ctx.get_parameter_source(parameter.name or "") is ParameterSource.COMMANDLINE
-        if parameter.name in names and typed:
+        if parameter.name in names and parameter.name in typed:
             raise InputError(f"{parameter.opts[-1]} has no effect without {needed}.")
+
+
+def typed_options(ctx: click.Context) -> list[str]:
+    """The parameters that stand on the command line, not in the environment or the file."""
+    names = [parameter.name or "" for parameter in ctx.command.params]
+    return [n for n in names if ctx.get_parameter_source(n) is ParameterSource.COMMANDLINE]
 
 
 def emit(document: Any, output_format: str, table: Callable[[], str]) -> None:

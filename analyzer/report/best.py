@@ -88,7 +88,7 @@ def best_table(answers: Sequence[Best], limit_ms: float | None, percentile: int)
     unknown = points - sum(a.known for a in answers)
     if limit_ms is not None and unknown:
         parts.append(
-            f"p{percentile} is not known of {unknown} of {points} points, which may break the limit. "
+            f"p{percentile} is not known of {unknown} of {points} points, which may break it. "
             f"`profile --latency-percentile {percentile} --remeasure` sends the requests it takes."
         )
     return "\n".join(parts) or "No measurements."

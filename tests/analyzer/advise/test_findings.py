@@ -10,7 +10,8 @@ import pytest
 from made_up_points import MIB, a_host, a_point, evidence
 
 from analyzer.advise.advise import advise
-from analyzer.advise.finding import Evidence
+from analyzer.advise.change import as_typed, sweep
+from analyzer.advise.finding import Evidence, Finding
 from profiles.import_files import Told, read_files
 from profiles.measurement import Confidence, Measurement
 from profiles.repository import read_repository
@@ -357,3 +358,14 @@ def test_points_of_another_tool_without_utilization_are_advised_on_too(tmp_path:
     assert not any(
         kind == "more-instances" for _, kind in found
     )  # nobody knows whether there is room
+
+
+def test_the_proof_names_what_was_typed_and_can_be_run_as_it_stands():
+    found = Finding("kind", "bert", "", (), "inferred", sweep=sweep("bert", instance_counts="1,2"))
+    typed = {"store": "my store.db", "model_repository": "models", "url": "localhost:8000"}
+    assert as_typed(found, typed).sweep == (
+        "model-placer profile -m models --store 'my store.db' --models bert --instance-counts 1,2"
+    )
+    assert as_typed(found, {}) == found
+    placed = replace(found, sweep="model-placer place --demand FILE")
+    assert as_typed(placed, {"demand": "d.yaml"}).sweep == "model-placer place --demand d.yaml"

@@ -11,6 +11,7 @@ from analyzer.advise.advise import advise
 from analyzer.advise.placing import Placing, devices, findings
 from placement.problem.demands import Demand, Demands
 from placement.problem.fleet_file import single
+from placement.problem.neighbour_cost import NeighbourCost
 from profiles.device import DeviceType
 from profiles.variant import Variant
 
@@ -35,6 +36,14 @@ def test_a_limit_that_costs_a_device_is_told():
     assert (found.kind, found.devices) == ("limit-costs-devices", (2, 1))
     assert found.evidence == ("placed with it on 2 devices, with 100 % on 1 device",)
     assert list(findings(rows, placing({"utilization": 0.9}))) == []
+
+
+def test_what_neighbours_cost_is_counted_in_as_place_does():
+    """Two models of 45 % each: 90 % side by side, but 0.45 * (1 + 0.6 * 0.45) * 2 = 114 %."""
+    rows = [a_model("a", 10, 45), a_model("b", 10, 45)]
+    costs = {(m, "cpu"): NeighbourCost(m, "cpu", 0.6, 1) for m in "ab"}
+    assert devices(rows, placing()) == 1
+    assert devices(rows, replace(placing(), neighbour_costs=costs)) == 2
 
 
 def test_the_demand_that_costs_most_is_told():

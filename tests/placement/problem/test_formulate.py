@@ -48,6 +48,16 @@ def test_a_rule_leaves_a_part_of_the_capacity():
     assert made.types[0].capacity["memory"] == pytest.approx(0.9 * 15360 * 2**20)
 
 
+def test_a_limit_that_holds_for_nothing_is_said():
+    """Nothing tells the cores of a single T4; power is none of the limits asked for."""
+    notes = formulate([measured("a")], [SERVER], T4, limits=("memory", "cpu")).notes
+    assert notes == ("cpu limits nothing: no device of the fleet tells how much of it it has.",)
+    (note,) = formulate([measured("a")], [SERVER], T4, at_most={"power": 0.5}).notes
+    assert note.startswith("--max-power limits nothing, as power is not among the limits")
+    with pytest.raises(InputError, match="No device of the fleet has a known limit on cpu: "):
+        formulate([measured("a")], [SERVER], T4, limits=("cpu",))
+
+
 def test_a_missing_baseline_is_said():
     assert "no baseline" in formulate([measured("a")], [], T4).notes[0]
 
