@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from analyzer.devices.gpu import open_gpus
+from analyzer.triton.options import DEFAULT_IMAGE
 from profiles import json_schema, model_config, repository
 from profiles.errors import InputError, SurroundingsError
 from profiles.model_config import ModelConfig
@@ -142,7 +143,7 @@ def _profile(gpus: Sequence[str], why_none: str) -> str:
         f"  gpus: {f'auto # {found}' if gpus else f'none # the CPU: {why_none}'}\n"
         + ("  parallel: true # a model on each GPU\n" if several else "")
         + "  # launch_mode: docker # a Triton in Docker, with the image that you will serve with\n"
-        "  # triton_image: nvcr.io/nvidia/tritonserver:25.08-py3\n"
+        f"  # triton_image: {DEFAULT_IMAGE}\n"
     )
 
 

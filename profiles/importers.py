@@ -38,6 +38,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from profiles.baseline import above
+from profiles.counted import counted
 from profiles.device import MOST_BYTES
 from profiles.document import converter, parse_yaml, read_text, structure
 from profiles.environment import Environment
@@ -246,7 +247,7 @@ class _Notes:
 
     def say_gathered(self) -> None:
         for (fault, what_then), rows in self.gathered.items():
-            more = f", in {len(rows) - 1} other rows, too" if len(rows) > 1 else ""
+            more = f", in {counted(len(rows) - 1, 'other row')}, too" if len(rows) > 1 else ""
             self.told.append(f"{rows[0]}: {fault}{more}. {what_then}")
 
 

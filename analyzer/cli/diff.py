@@ -59,7 +59,7 @@ def document(found: Diff) -> dict[str, Any]:
 def table(found: Diff) -> str:
     """The changes as text."""
     if found.empty and not found.rates:
-        return f"Nothing changes: {found.kept} replicas stay as they are."
+        return f"Nothing changes: {_kept(found.kept)}."
     parts = []
     for model, was, will in found.moved:
         if was and will:
@@ -70,13 +70,17 @@ def table(found: Diff) -> str:
         f"{m} on {d} carries {new:.4g} infer/s instead of {old:.4g}"
         for m, d, old, new in found.rates
     ]
-    parts.append(f"{found.kept} replicas stay as they are")
+    parts.append(_kept(found.kept))
     text = "\n".join(parts)
     if found.steps:
         text += "\n\n" + steps_table(found)
     if found.gaps:
         text += "\n\nNot without a gap:\n  " + "\n  ".join(found.gaps)
     return text
+
+
+def _kept(number: int) -> str:
+    return "1 replica stays as it is" if number == 1 else f"{number} replicas stay as they are"
 
 
 def steps_table(found: Diff) -> str:

@@ -8,6 +8,7 @@ import click
 
 from analyzer.cli import options
 from analyzer.cli.command import command, emit, log
+from profiles.counted import counted
 
 
 @command("import")
@@ -80,7 +81,7 @@ def import_(
         },
         output_format,
         lambda: (
-            f"{len(table.measurements)} measurements of {models} models and "
-            f"{len(table.baselines)} baselines from {names}"
+            f"{counted(len(table.measurements), 'measurement')} of {counted(models, 'model')} and "
+            f"{counted(len(table.baselines), 'baseline')} from {names}"
         ),
     )

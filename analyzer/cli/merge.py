@@ -8,6 +8,7 @@ import click
 
 from analyzer.cli import options
 from analyzer.cli.command import command, emit, log
+from profiles.counted import counted
 
 
 @command("merge")
@@ -86,5 +87,7 @@ def merge(
     emit(
         {"output": str(output), "added": added},
         output_format,
-        lambda: "\n".join(f"{source}: {rows} rows added" for source, rows in added.items()),
+        lambda: "\n".join(
+            f"{source}: {counted(rows, 'row')} added" for source, rows in added.items()
+        ),
     )

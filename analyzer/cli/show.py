@@ -13,6 +13,7 @@ from analyzer.cli import options
 from analyzer.cli.command import command, emit, measured_models
 from analyzer.cli.values import Value, values_of
 from analyzer.report.text_table import text_table
+from profiles.counted import counted
 from profiles.errors import InputError
 
 if TYPE_CHECKING:
@@ -377,9 +378,11 @@ def _salvage(store: Path, target: Path, output_format: str) -> None:
     done = salvage.salvage(store, target)
 
     def table() -> str:
-        counts = ", ".join(f"{count} {name}" for name, count in done.rows.items())
-        lost = f"{len(done.lost)} rows are known to be lost"
-        return f"{counts} are in {target}; {lost}{': ' if done.lost else '.'}" + ", ".join(
+        counts = ", ".join(
+            counted(count, name.removesuffix("s")) for name, count in done.rows.items()
+        )
+        lost = f"{counted(len(done.lost), 'row')} known to be lost"
+        return f"In {target}: {counts}; {lost}{': ' if done.lost else '.'}" + ", ".join(
             id_[:SHORT_ID] for id_ in done.lost
         )
 

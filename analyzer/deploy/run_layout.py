@@ -19,6 +19,7 @@ from analyzer.triton.options import LaunchOptions
 from placement.export import triton
 from placement.export.servers import Server, servers
 from placement.layout import Layout, PlacedDevice, Resident
+from profiles.counted import counted
 from profiles.errors import InputError, ServerError
 
 
@@ -96,7 +97,7 @@ def start(
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="model-placer-")))
         triton.write(here, folder, copy=options.mode == "docker")  # links lead out of a container
         for plan in here:
-            say(f"Starting Triton for {plan.devices[0].name}: {len(plan.models)} models")
+            say(f"Starting Triton for {plan.devices[0].name}: {counted(len(plan.models), 'model')}")
             sampler = stack.enter_context(_sampler(plan, notes))
             own = replace(options, cpus=pinned.get(plan.name, ()))
             made.append(stack.enter_context(_launch(plan, folder / plan.name, own, sampler, say)))

@@ -23,6 +23,7 @@ from analyzer.measure.loop import Progress
 from analyzer.measure.options import Options
 from analyzer.measure.plan import Plan, make_plan
 from analyzer.measure.profile import Outcome
+from profiles.counted import counted
 from profiles.errors import InputError, SurroundingsError
 from profiles.measurement import Measurement
 
@@ -173,8 +174,12 @@ class _Sweep:
         jobs = [_Job(list(points)) for _, points in by_model]
         self.lines[gpu.device_type] = sorted(jobs, key=lambda job: -len(job.points))
         self.total += len(missing)
-        there = "as many as it takes" if self.searching else f"{len(missing)} points to measure"
-        self.say(f"{len(jobs)} models on {gpu.device_type}, {triton}: {there}.")
+        there = (
+            "as many as it takes"
+            if self.searching
+            else f"{counted(len(missing), 'point')} to measure"
+        )
+        self.say(f"{counted(len(jobs), 'model')} on {gpu.device_type}, {triton}: {there}.")
 
     def _note_measured(self, worker: _Worker, measurement: Measurement) -> None:
         assert worker.job is not None

@@ -21,6 +21,7 @@ from analyzer.measure.plan import chosen_names, make_plan
 from analyzer.measure.point import blank
 from analyzer.measure.search import Search, next_point
 from analyzer.measure.shard import Shard
+from profiles.counted import counted
 from profiles.measurement import Baseline, Measurement
 from profiles.store import ProfileStore
 
@@ -56,7 +57,7 @@ def run(
         missing = missing_of(options, points, store, bench)
         there = f"{len(points) - len(missing)} are in {options.store}, {len(missing)} to measure"
         say(
-            f"{len(points)} points of {len(plan.models)} models on "
+            f"{counted(len(points), 'point')} of {counted(len(plan.models), 'model')} on "
             f"{bench.device.device_type.name}, {bench.server.description}: "
             f"{there if options.search is None else 'a search'}."
         )

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from profiles.counted import counted
 from profiles.errors import ModelPlacerError, NoAnswerError, SurroundingsError
 from profiles.measurement import Measurement
 
@@ -51,9 +52,10 @@ def nothing_measured(measurements: Sequence[Measurement]) -> ModelPlacerError | 
     failures = failures or by_reason(measurements)
     failures.sort(key=lambda failure: -len(failure.points))
     if len(failures) == 1:
-        told = f"All {len(measurements)} points failed: {failures[0].headline}"
+        every = f"All {len(measurements)} points" if len(measurements) > 1 else "The only point"
+        told = f"{every} failed: {failures[0].headline}"
     else:
-        lines = [f"\n    {len(f.points)} points: {f.headline}" for f in failures]
+        lines = [f"\n    {counted(len(f.points), 'point')}: {f.headline}" for f in failures]
         told = f"All {len(measurements)} points failed:{''.join(lines)}"
     kind = NoAnswerError if failures[0].points[0].failures else SurroundingsError
     return kind(f"{told}\n`model-placer show` has Triton's own words; `profile` tries them again.")

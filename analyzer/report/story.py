@@ -10,6 +10,7 @@ from analyzer.deploy.verify import broken
 from analyzer.report.failures import NUMBER, by_reason
 from analyzer.report.tables import settled
 from placement.layout import Layout
+from profiles.counted import counted
 from profiles.measurement import Baseline, Measurement
 
 NAMED = 5  # points or models that a warning names
@@ -30,7 +31,7 @@ def measured_on(measurements: Sequence[Measurement]) -> list[str]:
         if driver:
             parts.append(f"driver {driver}")
         parts.append(triton if "triton" in triton.lower() else f"Triton {triton or 'unknown'}")
-        lines.append(f"{', '.join(parts)}: {_count(count, 'measurement')}")
+        lines.append(f"{', '.join(parts)}: {counted(count, 'measurement')}")
     return lines
 
 
@@ -56,7 +57,7 @@ def warnings(
         ]
     failed = [m for m in measurements if m.status == "failed"]
     found += [
-        f"{_count(len(f.points), 'point')} failed ({_names(f.points)}): {f.headline}"
+        f"{counted(len(f.points), 'point')} failed ({_names(f.points)}): {f.headline}"
         for f in by_reason(failed)
     ]
     if layout is not None:
@@ -72,7 +73,7 @@ def warnings(
             doubts[kind].append(m)
             said.setdefault(kind, warning)
     found += [
-        f"{_count(len(points), 'point')} in doubt ({_names(points)}): {said[kind]}"
+        f"{counted(len(points), 'point')} in doubt ({_names(points)}): {said[kind]}"
         f"{', or alike' if len(points) > 1 and '#' in kind else ''}"
         for kind, points in doubts.items()
     ]
@@ -80,7 +81,7 @@ def warnings(
     open_ones = [m for m in measurements if m.status == "ok" and not settled(m)]
     if open_ones:
         found.append(
-            f"{_count(len(open_ones), 'point')} did not reach the requested precision "
+            f"{counted(len(open_ones), 'point')} did not reach the requested precision "
             f"({_names(open_ones)})."
         )
     return found
@@ -116,10 +117,6 @@ def next_step(
         "The layout held under load; put it into effect: "
         f"`model-placer export {name} -m model_repository -o deploy/`."
     )
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def _names(points: Sequence[Measurement]) -> str:

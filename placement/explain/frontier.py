@@ -104,6 +104,18 @@ def _used(problem: PlacementProblem, layout: Layout) -> dict[str, int]:
     return dict(sorted(Counter(place.pool.device_type for place in found if place).items()))
 
 
+def _dearest(problem: PlacementProblem, devices: int) -> float:
+    """The price that no layout of so many devices exceeds, without end where moves cost, too."""
+    if problem.move_price or problem.repair:
+        return float("inf")
+    prices = [
+        price
+        for pool in problem.pools
+        for price in [pool.price] * min(devices, pool.count or devices)
+    ]
+    return float(sum(sorted(prices, reverse=True)[:devices]))
+
+
 def _points(
     problem: PlacementProblem, results: list[Result], best: Result, flexible: bool
 ) -> list[Point]:
@@ -115,6 +127,10 @@ def _points(
             pick = min if flexible else max
             bound = result.bound if bound is None else pick(bound, result.bound)
         status, value, layout = result.status, result.value, result.layout
+        # The bound holds for fewer devices, too: what costs more than all of them does not exist.
+        dearest = float("inf") if flexible or bound is None else _dearest(problem, devices)
+        if status == "unknown" and bound is not None and bound > dearest + 1e-9:
+            status = "infeasible"
         if value is not None and bound is not None and status == "feasible":
             reached = value >= bound * (1 - 1e-9) if flexible else value <= bound + 1e-9
             status = "optimal" if reached else status

@@ -194,7 +194,7 @@ def test_points_without_memory_are_kept_and_told_once(tmp_path):
     table = a_table(tmp_path, HEADER + rows, strict=False)
     assert [m.usage is None for m in table.measurements] == [False, True, True]
     (note,) = table.notes
-    assert "line 3: memory_mb is missing, in 1 other rows, too. Kept without" in note
+    assert "line 3: memory_mb is missing, in 1 other row, too. Kept without" in note
 
 
 def test_a_column_that_nobody_knows_costs_that_column(tmp_path):

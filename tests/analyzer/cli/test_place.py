@@ -22,7 +22,7 @@ def store(tmp_path_factory):
     path = tmp_path_factory.mktemp("founding") / "profiles.db"
     result = CliRunner().invoke(cli, ["import", str(TABLE), "--store", str(path)])
     assert result.exit_code == 0, result.output
-    assert "9 measurements of 9 models and 1 baselines" in result.stdout
+    assert "9 measurements of 9 models and 1 baseline from" in result.stdout
     return str(path)
 
 

@@ -72,7 +72,7 @@ def test_several_reasons_are_told_with_the_most_frequent_first() -> None:
     assert str(nothing_measured(points)).splitlines()[:3] == [
         "All 4 points failed:",
         "    2 points: Triton cannot load gpt: no libpython",
-        "    1 points: out of memory",
+        "    1 point: out of memory",
     ]
 
 

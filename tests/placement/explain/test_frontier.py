@@ -54,6 +54,20 @@ def test_a_price_without_an_end_of_the_fleet_ends_where_no_more_is_saved():
     assert [point.value for point in points] == [None, 6, 6, 4]
 
 
+def test_fewer_devices_than_the_proven_price_buys_are_infeasible():
+    """Utilization needs six devices, of which each costs 1: no five carry the nine models."""
+    uses = (23, 56, 43, 60, 79, 54, 76, 48, 52)
+    models = tuple(
+        Model(f"m{number}", (Option("b1", "t4", {"memory": 1, "utilization": use}, 1.0),))
+        for number, use in enumerate(uses)
+    )
+    kind = PoolType("t4", {"memory": 16, "utilization": 100})
+    problem = PlacementProblem(models, (kind,), (Pool("t4", "t4", None),), RESOURCES)
+    points = frontier(problem, Deadline(10))
+    assert [point.status for point in points] == ["infeasible"] * 5 + ["optimal"]
+    assert points[-1].value == 6
+
+
 def test_no_point_is_worse_than_its_neighbour():
     points = frontier(a_mixed_fleet(4, 2, objective="max-throughput"), Deadline(0.2))
     values = [point.value or 0.0 for point in points]
