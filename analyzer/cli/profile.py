@@ -13,7 +13,14 @@ import click
 from click import option
 
 from analyzer.cli import values
-from analyzer.cli.command import command, emit, log, refuse_idle, status_line
+from analyzer.cli.command import (
+    command,
+    emit,
+    log,
+    refuse_idle,
+    status_line,
+    typed_options,
+)
 from analyzer.cli.options import (
     DURATION,
     INTEGERS,
@@ -39,6 +46,8 @@ if TYPE_CHECKING:
     from analyzer.measure.loop import Progress
     from analyzer.measure.options import Options
     from analyzer.measure.profile import Outcome
+
+NO_PAIRS = "Nothing to measure: the store has enough co-location measurements."
 
 
 @command("profile")
@@ -342,17 +351,17 @@ def profile(
     pairs: int | None = options.pop("pairs")
     in_parallel: bool = options.pop("parallel")
     chosen = _options(options, ctx.meta)
-    if dry_run:
-        _dry_run(chosen, output_format)
-        return
     if pairs is not None:
         if in_parallel:
             raise InputError("--pairs measures on one GPU: it cannot be used with --parallel.")
-        _pairs(chosen, pairs or None, output_format)
+        (_dry_pairs if dry_run else _pairs)(chosen, pairs or None, output_format)
         return
     run = parallel.run if in_parallel else profiling.run
     if for_plan is not None:
         run = _for_plan(for_plan, chosen, in_parallel=in_parallel)
+    if dry_run:
+        _dry_run(chosen, output_format, for_plan=for_plan is not None)
+        return
     with nullcontext() if done is None else completion.told(done):
         outcome = run(chosen, tell, log.info)
     # Of other shards' points nobody knows here: `place` tells where theirs failed as well.
@@ -379,6 +388,20 @@ def profile(
 def _refuse_idle(ctx: click.Context, options: dict[str, Any]) -> None:
     if not options["request_rates"]:
         refuse_idle(ctx, ["arrivals"], "--request-rates")
+    else:
+        typed = typed_options(ctx)
+        if "concurrency" in typed and "request_rates" in typed:
+            raise InputError("Give either --concurrency or --request-rates, not both.")
+        if options["part_load"]:
+            raise InputError(
+                "--part-load is a part of the throughput at a concurrency: leave out "
+                "--request-rates, or give --part-load none."
+            )
+    if options["for_plan"] is not None:
+        if options["pairs"] is not None:
+            raise InputError("Give either --for-plan or --pairs, not both.")
+        if options["part_load"]:
+            raise InputError("--for-plan measures no part load: give --part-load none.")
     if options["search"] != "auto":
         limits = ["latency_limit", "first_response_limit", "between_responses_limit"]
         refuse_idle(ctx, ["goal", *limits], "--search auto")
@@ -397,10 +420,27 @@ def _pairs(chosen: Options, most: int | None, output_format: str) -> None:
     emit(
         [to_document(row) for row in rows],
         output_format,
+        lambda: rows_table(rows) if rows else NO_PAIRS,
+    )
+
+
+def _dry_pairs(chosen: Options, most: int | None, output_format: str) -> None:
+    from analyzer.deploy import pairs
+    from analyzer.report.text_table import text_table
+
+    found = pairs.look(chosen, most)
+    expected_s = len(pairs.LOADS) * chosen.rule.max_duration_s
+    emit(
+        [{"models": list(pair), "expected_s": expected_s} for pair in found],
+        output_format,
         lambda: (
-            rows_table(rows)
-            if rows
-            else "Nothing to measure: the store has enough co-location measurements."
+            text_table(
+                ["model", "beside", "runs", "time"],
+                [[*pair, len(pairs.LOADS), _clock(expected_s)] for pair in found],
+                left=2,
+            )
+            if found
+            else NO_PAIRS
         ),
     )
 
@@ -419,7 +459,7 @@ def _for_plan(path: Path, chosen: Options, *, in_parallel: bool) -> Callable[...
     return lambda options, tell, say: for_plan.run(options, layout, tell, say)
 
 
-def _dry_run(chosen: Options, output_format: str) -> None:
+def _dry_run(chosen: Options, output_format: str, *, for_plan: bool) -> None:
     from analyzer.measure import dry_run
     from analyzer.report.text_table import text_table
 
@@ -439,8 +479,16 @@ def _dry_run(chosen: Options, output_format: str) -> None:
             for row in [*prospects, whole]
         ]
         header = ["model", "variants", "points", "in the store", "to measure", "time"]
-        search = "" if chosen.search is None else "\n\nA search measures a part of these points."
-        return text_table(header, rows, left=1) + search
+        notes = []
+        if chosen.search is not None:
+            notes.append("A search measures a part of these points.")
+        if for_plan:
+            notes.append("--for-plan measures those of them that can still change the layout.")
+        if chosen.part_load:
+            most = "half as many" if chosen.part_load == "auto" else len(chosen.part_load)
+            each = "" if chosen.part_load == "auto" else " for each variant and batch size"
+            notes.append(f"--part-load adds {most}{each} at most, less those in the store.")
+        return "\n\n".join([text_table(header, rows, left=1), *notes])
 
     emit([dataclasses.asdict(row) for row in prospects], output_format, table)
 

@@ -139,6 +139,36 @@ def _told(
     return squares[0], squares[1]
 
 
+@dataclass(frozen=True)
+class _Plan:
+    """What is known of the models on a device, and the pairs to measure there."""
+
+    profile: Sequence[Measurement]
+    server_uses: Mapping[str, float]
+    models: Mapping[str, Candidate]
+    pairs: Sequence[tuple[str, str]]
+
+
+def _plan(options: Options, most: int | None, device: DeviceType) -> _Plan:
+    asked = set(chosen_names(options))
+    with ProfileStore(options.store, read_only=True) as store:
+        profile, rows = up_to_date(store.measurements()).rows, store.colocations()
+        server_uses = _server_uses(store.baselines(), device.name)
+    models = {m: c for m, c in candidates(profile, device.name).items() if m in asked}
+    if len(models) < 2:
+        raise InputError(
+            f"--pairs needs at least two models that were profiled on {device.name}; the store has "
+            f"{', '.join(models) or 'none'}. Run `model-placer profile` without --pairs first."
+        )
+    return _Plan(profile, server_uses, models, choose(models, rows, device, most))
+
+
+def look(options: Options, most: int | None = None) -> list[tuple[str, str]]:
+    """The pairs that `run` would measure; nothing is started. Raises InputError as it does."""
+    with open_device(options.gpus, options.launch.cpus) as found:
+        return list(_plan(options, most, found.device_type).pairs)
+
+
 def run(
     options: Options, most: int | None = None, say: Callable[[str], None] = lambda _: None
 ) -> list[Colocation]:
@@ -157,17 +187,8 @@ def run(
     with open_device(options.gpus, options.launch.cpus) as found:
         device, on_gpu = found.device_type, isinstance(found, Gpu)
         name = found.uuid if isinstance(found, Gpu) else "cpu"
-    asked = set(chosen_names(options))
-    with ProfileStore(options.store, read_only=True) as store:
-        profile, rows = up_to_date(store.measurements()).rows, store.colocations()
-        server_uses = _server_uses(store.baselines(), device.name)
-    models = {m: c for m, c in candidates(profile, device.name).items() if m in asked}
-    if len(models) < 2:
-        raise InputError(
-            f"--pairs needs at least two models that were profiled on {device.name}; the store has "
-            f"{', '.join(models) or 'none'}. Run `model-placer profile` without --pairs first."
-        )
-    pairs = choose(models, rows, device, most)
+    plan = _plan(options, most, device)
+    models, pairs = plan.models, plan.pairs
     say(
         f"{len(pairs)} of {len(models) * (len(models) - 1) // 2} pairs of {len(models)} models on "
         f"{device.name} to measure, beyond what the store has"
@@ -184,7 +205,7 @@ def run(
             for note in notes if number == 1 else ():
                 say(note)
             for shares in LOADS:
-                new += _drive(groups[0][0], models, pair, shares, options, profile, server_uses)
+                new += _drive(groups[0][0], pair, shares, options, plan)
         with ProfileStore(options.store) as store:
             store.add_colocations(new)
         made += new
@@ -197,24 +218,22 @@ def run(
 
 def _drive(
     server: RunningServer,
-    models: Mapping[str, Candidate],
     pair: tuple[str, str],
     shares: tuple[float, float],
     options: Options,
-    profile: Sequence[Measurement],
-    server_uses: Mapping[str, float],
+    plan: _Plan,
 ) -> list[Colocation]:
     (device,) = server.plan.devices
     driven = replace(
         device,
         residents=tuple(
-            models[model].resident(share) for model, share in zip(pair, shares, strict=True)
+            plan.models[model].resident(share) for model, share in zip(pair, shares, strict=True)
         ),
     )
     server = replace(server, plan=replace(server.plan, devices=(driven,)))
 
     (seen,) = drive([server], options.inputs.requests, options.rule.max_duration_s)
-    return colocation.colocations(server, driven, seen, profile, server_uses)
+    return colocation.colocations(server, driven, seen, plan.profile, plan.server_uses)
 
 
 def _server_uses(baselines: Iterable[Baseline], device_type: str) -> dict[str, float]:

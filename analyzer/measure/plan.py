@@ -103,6 +103,7 @@ def chosen_names(options: Options) -> tuple[str, ...]:
         options.variants,
         options.with_models,
         options.inputs.data_by_model,
+        [owner for owner, *_ in (*options.inputs.shapes, *options.inputs.ranges) if owner],
     ):
         repository.select(names, known)
     chosen = repository.select(names, options.models) if options.models else names

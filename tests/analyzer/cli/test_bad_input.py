@@ -108,6 +108,26 @@ def test_an_option_without_effect_is_not_taken_in_silence(option: str, value: st
     assert error_of(*FEW, option, value) == f"{option} has no effect without {needs}."
 
 
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (("--concurrency", "1", "--request-rates", "5"), "Give either --concurrency or"),
+        (("--part-load", "auto", "--request-rates", "5"), "give --part-load none"),
+        (("--for-plan", "l.yaml", "--part-load", "50"), "--for-plan measures no part load"),
+        (("--for-plan", "l.yaml", "--pairs"), "Give either --for-plan or --pairs"),
+    ],
+)
+def test_options_of_which_one_would_be_ignored_are_refused(options: tuple[str, ...], says: str):
+    assert says in error_of("profile", "-m", MODELS, "--dry-run", *options)
+
+
+def test_a_dry_run_looks_at_the_layout_and_at_models_of_shapes():
+    dry = ("profile", "-m", MODELS, "--dry-run")
+    assert "nope.yaml: No such file" in error_of(*dry, "--for-plan", "nope.yaml")
+    assert "Unknown model 'nope'" in error_of(*dry, "--shape", "nope/x:1")
+    assert "Unknown model 'nope'" in error_of(*dry, "--random-range", "nope/x=1:2")
+
+
 def test_the_memory_of_no_device_is_refused(store: Path):
     """It once made GPUs of CPU hosts."""
     said = error_of("place", "--store", store, "--device-memory", "8GB")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from analyzer.deploy.pairs import Candidate, candidates, choose, run
+from analyzer.deploy.pairs import Candidate, candidates, choose, look, run
 from analyzer.devices.cpu_host import CpuHost
 from analyzer.load.steady_state import SteadyStateRule
 from analyzer.measure.options import Options
@@ -121,6 +121,7 @@ def test_a_pair_is_measured_and_its_rows_are_in_the_store(
         rule=SteadyStateRule(max_duration_s=0.8),
     )
     said: list[str] = []
+    assert look(options) == [("ocr_orientation", "voice_activity")]  # what a dry run tells
     rows = run(options, say=said.append)
     assert "1 of 1 pairs" in said[0]
     with ProfileStore(tmp_path / "profiles.db") as store:
