@@ -30,6 +30,7 @@ from analyzer.report.failures import nothing_measured
 from analyzer.report.terminal import bar
 from analyzer.report.text_table import text_table
 from profiles import output_file
+from profiles.counted import counted
 from profiles.errors import InputError, NoAnswerError
 
 if TYPE_CHECKING:
@@ -83,7 +84,12 @@ SLOWED = 10  # notes of replicas that are slowed, at most
 @click.option("--demand", type=PATH, help="Demand file (YAML).")
 @click.option("--current", type=PATH, help="The layout that runs now.")
 @click.option("--max-moves", type=click.IntRange(min=0), help="Move at most so many replicas.")
-@click.option("--move-price", type=Value(values.amount, "number"), default=0.0)
+@click.option(
+    "--move-price",
+    type=Value(values.amount, "number"),
+    default=0.0,
+    help="Price of a replica that is not where it runs now; 0: moves are free.",
+)
 @click.option(
     "--repair",
     is_flag=True,
@@ -173,7 +179,8 @@ def place(ctx: click.Context, /, output_format: str, **options: Any) -> None:
         return result, explanation, what_if(formulation.problem, result, left, options["workers"])
 
     result, explanation, answers = _interruptible(work, deadline)
-    result = _as_users_know(_with_slowdown(formulation.problem, result), formulation)
+    result = _with_moves(formulation.problem, _with_slowdown(formulation.problem, result))
+    result = _as_users_know(result, formulation)
     if result.layout is not None and options["output"] is not None:
         from placement.layout import save
 
@@ -414,6 +421,25 @@ def _with_slowdown(problem: PlacementProblem, result: Result) -> Result:
     if more > 0:
         slowed = [*slowed[:SLOWED], f"{more} more replicas reach less than their measured load."]
     return replace(result, notes=(*result.notes, *slowed))
+
+
+def _with_moves(problem: PlacementProblem, result: Result) -> Result:
+    """The result with a note where replicas move for nothing but that it costs nothing."""
+    from dataclasses import replace
+
+    free = not problem.move_price and not problem.repair and problem.max_moves is None
+    if result.layout is None or not problem.current or not free:
+        return result
+    runs = set(problem.current)
+    placed = [(r.model, d.name) for d in result.layout.devices for r in d.residents]
+    moved = sum(one not in runs for one in placed)
+    if not moved:
+        return result
+    note = (
+        f"{moved} of {counted(len(placed), 'replica')} are not where they run now, as moves cost "
+        "nothing: --move-price 0.01 or --repair leaves in place what can stay."
+    )
+    return replace(result, notes=(*result.notes, note))
 
 
 def _as_users_know(result: Result, formulation: Formulation) -> Result:

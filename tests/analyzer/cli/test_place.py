@@ -133,6 +133,17 @@ def test_a_lost_device_moves_only_what_ran_there(store, tmp_path):
     assert lost.name not in {d["name"] for d in answer["layout"]["devices"]}
 
 
+def test_moves_that_cost_nothing_are_said(store, tmp_path):
+    path = tmp_path / "layout.yaml"
+    place(store, *GPU, "--limits", "memory", "-o", str(path))
+    lost = layouts.load(path).devices[-1]
+    current = ("--limits", "memory", "--current", str(path), "--exclude-device", lost.name)
+    said = " ".join(place(store, *GPU, *current)["notes"])
+    assert "as moves cost nothing: --move-price 0.01 or --repair" in said
+    for price in (("--move-price", "0.01"), ("--repair",)):
+        assert "moves cost nothing" not in " ".join(place(store, *GPU, *current, *price)["notes"])
+
+
 def test_a_model_that_its_neighbours_slow_is_named(tmp_path):
     """f has no rate and reaches 1 - 0.5 · 0.4 = 80 % beside r, which carries 40 of 100. With
     --max-slowdown 10% each has a device of its own."""
