@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,7 @@ NOT_NEEDED = {
     *("request/response", "response wait", "Server Cache Hit", "Server Cache Miss"),
     *("Inter Token Latency", "Avg First Token Latency"),
 }
+NEAR = 0.1  # of a whole number of inferences per request: how far throughput may be off
 PERCENTILES = (50, 90, 95, 99)
 NS_PER_MS, NS_PER_S = 1e6, 1e9
 
@@ -81,8 +83,38 @@ def read_table(
                 fault = f"{name}: {len(by_gpu)} GPUs, and the throughput is that of all of them."
             elif by_gpu:
                 cells[plain] = _scaled(by_gpu[0].rpartition(":")[2], factor)
-        made.append(Row(row.where, cells, SOURCE, fault))
+        made.append(Row(row.where, cells, SOURCE, fault or _other_batch_size(cells)))
     return made, left_out
+
+
+def _other_batch_size(cells: Mapping[str, Any]) -> str:
+    """Why a row cannot be of the batch size that was told; empty where it can, or nothing tells.
+
+    Inferences per request are those per second by the requests per second: at a rate that is the
+    rate, at a concurrency the requests in flight by their mean latency (Little's law).
+    """
+    throughput, rate, concurrency, mean_ms = (
+        _number(cells.get(name))
+        for name in ("throughput", "request_rate", "concurrency", "latency_mean_ms")
+    )
+    told = cells["batch_size"]
+    requests = rate or (1000 * concurrency / mean_ms if concurrency and mean_ms else 0.0)
+    if not requests or not throughput:
+        return ""
+    seen = throughput / requests
+    fewer = not rate and seen < told / 1.5  # at a rate the server may not keep up
+    if not (fewer or seen > 1.5 * told) or abs(seen / max(1, round(seen)) - 1) > NEAR:
+        return ""
+    return (
+        f"{throughput:g} inferences at {requests:.4g} requests per second are batches of "
+        f"{round(seen)}, not of {told}: --batch-size {round(seen)}."
+    )
+
+
+def _number(cell: object) -> float:
+    with suppress(TypeError, ValueError):
+        return float(str(cell))
+    return 0.0
 
 
 def read_export(

@@ -153,6 +153,8 @@ def _why_slow(device: PlacedDevice, result: LoadResult, seen: Seen) -> str:
             f": this host's CPUs are {seen.busy_percent:.0f} % busy, including load generators and "
             "other programs"
         )
+    if used is None:
+        return f"; how busy {device.name} is cannot be seen from here"
     if len(device.residents) > 1:
         return (
             f": its neighbours on {device.name} slow it down, although the device is not saturated"

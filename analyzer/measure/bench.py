@@ -47,6 +47,16 @@ class Bench:
         """The server as measurements name it, including a rate limit."""
         return " ".join((self.server.description, *self.rate_limits))
 
+    @property
+    def sees_server(self) -> bool:
+        """Whether the server's processes can be seen: not on a Triton that was not started here."""
+        return bool(self.server.pids())
+
+    @property
+    def sees_use(self) -> bool:
+        """Whether the use of the device is known: a GPU tells it, a CPU host by processes alone."""
+        return self.gpus is not None or self.sees_server
+
     def aim(self, model: str, batch_size: int) -> Generator:
         """The generator for a loaded model, with its requests; raises as `make_requests` does."""
         requests = self.make_requests(self.server.http_url, model, batch_size)

@@ -115,7 +115,7 @@ def measure_baseline(bench: Bench) -> Baseline:
         utilization_percent=figures.utilization_percent or 0.0,
         memory_utilization_percent=figures.memory_utilization_percent,
         power_w=figures.power_w,
-        host=figures.host,
+        host=figures.host if bench.sees_server else None,
         warnings=figures.notes,
     )
 

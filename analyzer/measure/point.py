@@ -26,6 +26,10 @@ LOADED_BEFORE_NOTE = (
     "this Triton has no model control and had the model loaded before: only the memory that the "
     "load added is known"
 )
+UNSEEN_NOTE = (
+    "this Triton's processes cannot be seen from here: its memory and utilization are not known, "
+    "and `place` cannot use the point"
+)
 THROTTLED = 0.05  # of the periods of the CPU quota: from here on a warning
 LITTLE_TOLERANCE = 0.05  # of concurrency: how far throughput x latency may be off
 
@@ -60,8 +64,8 @@ def measure_point(bench: Bench, generator: Generator, point: Point, loaded: Load
         throughput=result.throughput,
         latency=result.latency,
         server_time=served.server_time,
-        usage=_usage(figures, loaded, result.throughput),
-        host=figures.host,
+        usage=_usage(figures, loaded, result.throughput) if bench.sees_use else None,
+        host=figures.host if bench.sees_server else None,
         confidence=result.confidence,
         requests=result.requests,
         duration_s=result.duration_s,
@@ -72,7 +76,8 @@ def measure_point(bench: Bench, generator: Generator, point: Point, loaded: Load
             *_doubts(point.load, result, served, figures),
             *figures.notes,
             *([CROWDED_NOTE] if crowded else []),
-            *([] if server.supports_model_control else [LOADED_BEFORE_NOTE]),
+            *([] if bench.sees_use else [UNSEEN_NOTE]),
+            *([] if server.supports_model_control or not bench.sees_use else [LOADED_BEFORE_NOTE]),
         ),
         extra=(
             _device_size(bench) | _batches(served) | (figures.extra or {}) | dict(loaded.times_s)

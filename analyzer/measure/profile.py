@@ -115,9 +115,10 @@ def measure(
 
 
 def keep_baseline(bench: Bench, store: ProfileStore) -> Baseline:
-    """Measure the server alone, and keep that in the store."""
+    """Measure the server alone, and keep that in the store if it can be seen."""
     baseline = measure_baseline(bench)
-    store.add_baseline(baseline)
+    if bench.sees_use:
+        store.add_baseline(baseline)
     return baseline
 
 

@@ -367,7 +367,8 @@ def _why_not(
     if not measured and any(m.status == "ok" for m in rows):
         return (
             f"{name} was measured without the memory that it needs: the table that it was imported "
-            "from has none. Import one with memory_mb, or profile the model."
+            "from has none, or its Triton's processes could not be seen. Import a table with "
+            "memory_mb, or profile it on a Triton that is started for it (--launch-mode local)."
         )
     if not measured:
         reasons = [m.reason.partition("\n")[0] for m in rows if m.reason]

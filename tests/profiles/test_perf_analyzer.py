@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -133,3 +134,16 @@ def test_several_gpus_and_broken_cells_are_named(tmp_path: Path):
     assert len(table.measurements) == 1
     assert "line 2: Avg GPU Utilization: 2 GPUs" in table.notes[0]
     assert "line 3: latency_p99_ms: 'soon' is not a number" in table.notes[1]
+
+
+@pytest.mark.parametrize("batch_size", [1, 4])
+@pytest.mark.parametrize("name", ["pa.csv", "export-concurrency.csv"])
+def test_a_batch_size_that_the_figures_contradict_is_refused(name: str, batch_size: int):
+    """Two inferences in each request: 937.9 a second are 2 requests in flight of 4.25 ms each."""
+    with pytest.raises(InputError, match=r"are batches of 2, not of \d: --batch-size 2"):
+        read_files([INTEROP / name], replace(TOLD, batch_size=batch_size, strict=True))
+
+
+def test_a_rate_tells_the_batch_size():
+    with pytest.raises(InputError, match="inferences at 50 requests per second are batches of 2"):
+        read_files([INTEROP / "export-rate.csv"], replace(TOLD, batch_size=1))

@@ -128,6 +128,9 @@ def test_a_model_that_hangs_on_a_running_server_is_left_alone_and_the_next_is_me
         assert there.alive()
     first, second, third, *rest = outcome.measurements
     assert statuses([first, second, third]) == ["ok", "failed", "failed"]
+    assert first.usage is None  # of a CPU host it is told by processes, which cannot be seen
+    assert first.host is None
+    assert any("processes cannot be seen from here" in text for text in first.warnings)
     assert second.reason == HANGS
     assert "cannot be restarted from here: restart it there" in (third.reason or "")
     assert [(m.model, m.status) for m in rest] == [("sunny", "ok")] * 3
