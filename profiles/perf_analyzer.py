@@ -42,6 +42,7 @@ NOT_NEEDED = {
     *("request/response", "response wait", "Server Cache Hit", "Server Cache Miss"),
     *("Inter Token Latency", "Avg First Token Latency"),
 }
+MOST = 1e12  # of any figure that makes sense
 NEAR = 0.1  # of a whole number of inferences per request: how far throughput may be off
 PERCENTILES = (50, 90, 95, 99)
 NS_PER_MS, NS_PER_S = 1e6, 1e9
@@ -112,8 +113,9 @@ def _other_batch_size(cells: Mapping[str, Any]) -> str:
 
 
 def _number(cell: object) -> float:
-    with suppress(TypeError, ValueError):
-        return float(str(cell))
+    with suppress(ValueError):
+        number = float(str(cell))
+        return number if 0 < number < MOST else 0.0
     return 0.0
 
 

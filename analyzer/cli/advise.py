@@ -72,7 +72,7 @@ def advise(ctx: click.Context, /, output_format: str, **options: Any) -> None:
     if options["try_out"] and options["model_repository"] is None:
         raise InputError("--try measures models: pass their repository with -m DIR.")
     evidence, place = _known(options)
-    typed = {name: str(options[name]) for name in typed_options(ctx) if options[name] is not None}
+    typed = {name: str(options[name]) for name in typed_options(ctx) if name in options}
     found = [as_typed(finding, typed) for finding in findings_of(evidence, place)]
     if options["models"]:
         found = [finding for finding in found if finding.model in {"", *options["models"]}]

@@ -350,12 +350,12 @@ def _unknown_latencies(
     ]
     short = [m for m in mine if m.latency_surely_ms(demand.percentile) is None]
     if short:
-        most = max(m.requests for m in short)
+        most, needed = max(m.requests for m in short), requests_needed(demand.percentile)
+        dependent = "" if most < needed else ", which depend on one another"
         yield (
             f"{short[0].model}: p{demand.percentile} latency is unknown in {len(short)} of "
             f"{len(mine)} measurements, which are left out since they may break its limit: "
-            f"it takes {requests_needed(demand.percentile)} independent requests, they have "
-            f"{most} at most. "
+            f"it takes {needed} independent requests, they have {most} at most{dependent}. "
             f"`profile --latency-percentile {demand.percentile} --remeasure` takes as many."
         )
 

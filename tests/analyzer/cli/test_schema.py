@@ -104,3 +104,5 @@ def test_every_section_of_the_configuration_file_is_read_by_its_command(tmp_path
     done = run("advise", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "Nothing to advise: 1 point shows no fault." in done.stdout
+    told = run("advise", "--store", "mine.db", "--output-format", "json", cwd=tmp_path)
+    assert json.loads(told.stdout) == {"findings": [], "trials": []}
