@@ -47,10 +47,16 @@ class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[mi
         return mapping
 
 
-def read_text(path: Path) -> str:
-    """The text of a file in UTF-8, a byte order mark taken off; raises InputError without one."""
+def read_text(path: Path, made_by: str = "") -> str:
+    """The text of a file in UTF-8, a byte order mark taken off; raises InputError without one.
+
+    `made_by`: the command that writes such files, told where there is none.
+    """
     try:
         return path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError as error:
+        remedy = f" `model-placer {made_by}` writes one." if made_by else ""
+        raise InputError(f"{path}: {error.strerror}.{remedy}") from None
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}.") from None
     except UnicodeDecodeError:
@@ -87,9 +93,9 @@ def parse_json(text: str, source: str) -> Any:
         raise InputError(f"{source}: has a value that cannot be read ({error}).") from None
 
 
-def read_yaml(path: Path) -> Any:
-    """The document in a YAML file; raises InputError."""
-    return parse_yaml(read_text(path), str(path))
+def read_yaml(path: Path, made_by: str = "") -> Any:
+    """The document in a YAML file; raises InputError; `made_by` as for `read_text`."""
+    return parse_yaml(read_text(path, made_by), str(path))
 
 
 def converter() -> cattrs.Converter:

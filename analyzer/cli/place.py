@@ -236,9 +236,15 @@ def _place_and_verify(options: dict[str, Any], output_format: str) -> None:
         options["model_repository"], *limits, launch=launch, inputs=inputs, store=options["store"]
     )
 
+    noted: set[str] = set()
+
     def place(part: float) -> Layout:
         most = options["max_utilization"]
         formulation = _formulation({**options, "max_utilization": most * part})
+        for note in formulation.notes:
+            if note not in noted:
+                log.warning("Note: %s", note)
+            noted.add(note)
         deadline = Deadline(options["time_limit"])
         result = _interruptible(lambda: _solve(formulation.problem, options, deadline), deadline)
         result = _as_users_know(result, formulation)

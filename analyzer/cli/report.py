@@ -132,7 +132,7 @@ def _document(path: Path, key: str, made_by: str) -> dict[str, Any]:
     """What `place` printed, in JSON or YAML; raises InputError when it is something else."""
     from profiles.document import read_yaml
 
-    document = read_yaml(path)
+    document = read_yaml(path, made_by)
     if not isinstance(document, dict) or key not in document:
         raise InputError(f"{path}: has no `{key}`; expected what `{made_by}` writes.")
     return document

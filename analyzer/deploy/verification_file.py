@@ -11,7 +11,7 @@ import yaml
 
 from analyzer.deploy.verify import Verification
 from profiles import output_file
-from profiles.document import converter, parse_yaml, read_text, structure
+from profiles.document import converter, read_yaml, structure
 from profiles.errors import InputError
 from profiles.json_schema import link
 
@@ -48,7 +48,7 @@ def save(record: VerificationRecord, path: Path) -> None:
 
 def load(path: Path) -> VerificationRecord:
     """The record in a file; raises InputError when it is missing or broken."""
-    document = parse_yaml(read_text(path), str(path))
+    document = read_yaml(path, "verify -o FILE")
     if not isinstance(document, dict) or "result" not in document:
         raise InputError(f"{path}: is not a verification: `verify -o FILE` writes one.")
     version = document.get("schema_version")

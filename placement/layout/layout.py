@@ -140,7 +140,7 @@ def save(layout: Layout, path: Path) -> None:
 
 def load(path: Path) -> Layout:
     """The layout in a YAML file; raises InputError when it is missing or broken."""
-    return loads(read_text(path), str(path))
+    return loads(read_text(path, "place -o FILE"), str(path))
 
 
 def _check(layout: Layout, source: str) -> None:

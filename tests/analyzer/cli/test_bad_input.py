@@ -121,6 +121,15 @@ def test_options_of_which_one_would_be_ignored_are_refused(options: tuple[str, .
     assert says in error_of("profile", "-m", MODELS, "--dry-run", *options)
 
 
+def test_a_file_that_is_not_there_is_told_with_what_writes_one(store: Path):
+    report = ("report", "--store", store)
+    assert error_of("export", "no.yaml", "-m", MODELS).endswith(
+        "no.yaml: No such file or directory. `model-placer place -o FILE` writes one."
+    )
+    assert "`model-placer place --answer` writes" in error_of(*report, "--placement", "no.json")
+    assert "`model-placer verify -o FILE` writes" in error_of(*report, "--verification", "no.yaml")
+
+
 def test_a_dry_run_looks_at_the_layout_and_at_models_of_shapes():
     dry = ("profile", "-m", MODELS, "--dry-run")
     assert "nope.yaml: No such file" in error_of(*dry, "--for-plan", "nope.yaml")
