@@ -9,7 +9,9 @@ from __future__ import annotations
 import difflib
 import json
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,7 @@ CONFIG_FILE = "model-placer.yaml"
 COMMAND_SECTIONS = ("profile", "place", "advise", "export", "verify", "run", "report", "show")
 
 log = logging.getLogger("model_placer")
+_COLLECTED: ContextVar[list[Any] | None] = ContextVar("collected", default=None)
 status_line = StatusLine()
 
 
@@ -72,8 +75,27 @@ def typed_options(ctx: click.Context) -> list[str]:
     return [n for n in names if ctx.get_parameter_source(n) is ParameterSource.COMMANDLINE]
 
 
+@contextmanager
+def collected() -> Iterator[list[Any]]:
+    """The documents that commands within the block emit."""
+    results: list[Any] = []
+    token = _COLLECTED.set(results)
+    try:
+        yield results
+    finally:
+        _COLLECTED.reset(token)
+
+
 def emit(document: Any, output_format: str, table: Callable[[], str]) -> None:
-    """Print a result to stdout: the document as JSON or YAML, or the text that `table` makes."""
+    """Print a result to stdout: the document as JSON or YAML, or the text that `table` makes.
+
+    Within `collected`, documents are kept there, and not printed.
+    """
+    results = _COLLECTED.get()
+    if results is not None:
+        results.append(document)
+        if output_format != "table":
+            return
     if output_format == "json":
         click.echo(json.dumps(document, indent=2, ensure_ascii=False))
     elif output_format == "yaml":

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import click
 
-from analyzer.cli.command import command, emit, log
-from profiles.errors import LeftOutError
+from analyzer.cli.command import collected, command, emit, log
+from profiles.errors import InputError, LeftOutError
 
 STEPS = ("profile", "place", "export")
 
@@ -24,7 +26,7 @@ def run(ctx: click.Context, check: bool, output_format: str) -> None:
 
     The file has a section for each step, with the options of that command; `store`,
     `model_repository` and `layout` stand at its top for all. Without a section for it, no report
-    is written.
+    is written. As JSON or YAML the result is one document, with the result of each step.
 
     \b
     store: profiles.db
@@ -41,7 +43,10 @@ def run(ctx: click.Context, check: bool, output_format: str) -> None:
     config_file = ctx.meta.get("model_placer.config_file")
     if config_file is None:
         ctx.fail("`run` needs a configuration file: model-placer.yaml here, or -f FILE.")
+    layout = _layout(ctx.meta["model_placer.config"], config_file)
+    named = {"place": ["-o", layout], "export": [layout], "report": ["--layout", layout]}
     left_out: LeftOutError | None = None
+    results: dict[str, Any] = {}
 
     def do(step: str) -> None:
         nonlocal left_out
@@ -49,10 +54,14 @@ def run(ctx: click.Context, check: bool, output_format: str) -> None:
         made = cli.get_command(ctx, step)
         assert made is not None
         name = f"model-placer {step}"
-        try:
-            made.main(["-f", str(config_file)], prog_name=name, standalone_mode=False)
-        except LeftOutError as error:  # the others are placed and exported all the same
-            left_out = error
+        arguments = ["-f", str(config_file), "--output-format", output_format]
+        arguments += named.get(step, [])
+        with collected() as documents:
+            try:
+                made.main(arguments, prog_name=name, standalone_mode=False)
+            except LeftOutError as error:  # the others are placed and exported all the same
+                left_out = error
+        results[step] = documents[-1] if documents else None
 
     for step in STEPS:
         do(step)
@@ -60,12 +69,29 @@ def run(ctx: click.Context, check: bool, output_format: str) -> None:
         do("report")
     if check:
         log.info("── check " + "─" * 55)
-        output = Path(ctx.meta["model_placer.config"]["export"]["output"])
-        latencies_ms = check_repositories(output / "triton", log.info)
-        emit(
-            latencies_ms,
-            output_format,
-            lambda: f"Every model of {len(latencies_ms)} repositories loaded and answered.",
+        results["check"] = check_repositories(
+            Path(results["export"]["folders"]["triton"]), log.info
         )
+        if output_format == "table":
+            number = len(results["check"])
+            click.echo(f"Every model of {number} repositories loaded and answered.")
+    if output_format != "table":
+        emit(results, output_format, str)
     if left_out is not None:
         raise left_out
+
+
+def _layout(config: Mapping[str, Any], config_file: object) -> str:
+    """The file that `place` writes and `export` reads: never one that was there before."""
+    top, own = config.get("layout"), (config.get("place") or {}).get("output")
+    if top is None and own is None:
+        raise InputError(
+            f"{config_file}: `layout` is missing: the file that `place` writes and `export` reads, "
+            "such as layout.yaml."
+        )
+    if top is not None and own is not None and Path(top) != Path(own):
+        raise InputError(
+            f"{config_file}: `place` writes {own}, but `layout`, which `export` reads, is {top}: "
+            "name the same file."
+        )
+    return str(own if top is None else top)

@@ -27,16 +27,22 @@ def test_two_models_are_measured_placed_exported_and_asked(
                 "layout": "layout.yaml",
                 "models": ["ocr_orientation", "voice_activity"],
                 "profile": {"batch_sizes": [1], "concurrency": [1], "max_duration": "1s"},
-                "place": {"limits": ["memory"], "output": "layout.yaml"},
-                "export": {"output": "deploy"},
+                "place": {"limits": ["memory"]},
                 "report": {"output": "report.html"},
             }
         )
     )
+    (tmp_path / "layout.yaml").write_text("an older one")
     first = run("run", "--check", "--output-format", "json", cwd=tmp_path)
     assert first.returncode == 0, first.stderr
-    answers = json.loads(first.stdout[first.stdout.rindex("\n{") :])
-    ((host, latencies_ms),) = answers.items()
+    results = json.loads(first.stdout)  # one document
+    assert list(results) == ["profile", "place", "export", "report", "check"]
+    assert {row["variant"]["model"] for row in results["profile"]} == {
+        "ocr_orientation",
+        "voice_activity",
+    }
+    assert results["place"]["status"] == "optimal"
+    ((host, latencies_ms),) = results["check"].items()
     assert set(latencies_ms) == {"ocr_orientation", "voice_activity"}
     assert (tmp_path / "deploy" / "triton" / host / "voice_activity" / "config.pbtxt").is_file()
     layout = yaml.safe_load((tmp_path / "layout.yaml").read_text())
@@ -104,3 +110,19 @@ def test_a_run_whose_points_all_fail_ends_with_the_reason_told_once(
     placed = run("place", cwd=tmp_path)
     assert placed.returncode == status
     assert placed.stderr.startswith("Error: All 4 points failed: ")
+
+
+@pytest.mark.parametrize(
+    ("config", "says"),
+    [
+        ({}, "`layout` is missing"),
+        ({"layout": "a.yaml", "place": {"output": "b.yaml"}}, "name the same file"),
+    ],
+)
+def test_a_layout_that_is_not_the_one_placed_is_refused_at_the_start(
+    tmp_path: Path, config: dict[str, object], says: str
+):
+    (tmp_path / "model-placer.yaml").write_text(yaml.safe_dump(config | {"store": "s.db"}))
+    done = run("run", cwd=tmp_path)
+    assert done.returncode == 2
+    assert says in done.stderr
