@@ -42,6 +42,8 @@ class Colocation:
     environment: Environment = field(default_factory=Environment)
     measured_at: str = ""  # ISO 8601, UTC
     warnings: tuple[str, ...] = ()  # what makes the figures doubtful, in words
+    device_uses: dict[str, float] = field(default_factory=dict)  # by resource, of all residents
+    # together as it was measured, less the server's own
 
     def neighbours_use(self, resource: str) -> float:
         """What its neighbours used of the resource together."""

@@ -74,6 +74,7 @@ MIGRATIONS = (
         _exact_points,
     ),
     Migration(""),  # `between_responses`; upper confidence limits of latency percentiles
+    Migration(""),  # `device_uses` of a co-location run
 )
 VERSION = len(MIGRATIONS)
 TABLES = ("measurements", "baselines", "colocations", "withdrawals")

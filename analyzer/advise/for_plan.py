@@ -67,11 +67,11 @@ def run(
         first = _next(missing, layout, store, here)
         if first.point is None:
             say(first.why)
-            return Outcome(wanted(plan.points, store, bench), 0)
+            return Outcome(wanted(plan.points, store, bench), 0, plan.left_out)
         baseline = keep_baseline(bench, store)
         chosen = _chosen(plan.points, layout, store, bench, say)
         made = measure_points(chosen, bench, baseline, store, on_progress)
-        return Outcome(wanted(plan.points, store, bench), len(made))
+        return Outcome(wanted(plan.points, store, bench), len(made), plan.left_out)
 
 
 def _chosen(

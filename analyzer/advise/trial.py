@@ -12,6 +12,7 @@ from analyzer.measure.loop import Progress, measure_points
 from analyzer.measure.options import Options
 from analyzer.measure.plan import planned
 from analyzer.measure.profile import keep_baseline
+from profiles import repository
 from profiles.digest import model_digest
 from profiles.errors import InputError
 from profiles.measurement import Measurement
@@ -59,13 +60,12 @@ def try_out(
         raise InputError(f"{finding.kind} of {finding.model} is no variant that could be measured.")
     model = finding.variant.model
     options = replace(options, models=(model,), remeasure=True)
-    plan = planned(options, ())
-    digest = model_digest(plan.models[model].path)
+    digest = model_digest(repository.read_model(options.model_repository, model).path)
     variants = (finding.point.variant, finding.variant)
     points = [
         Point(variant, finding.point.load, digest) for _ in range(ROUNDS) for variant in variants
     ]
-    plan = replace(plan, points=tuple(points))
+    plan = planned(options, points)
     with ProfileStore(options.store) as store, open_bench(options, plan, say) as bench:
         baseline = keep_baseline(bench, store)
         made = measure_points(points, bench, baseline, store, on_progress, len(points))

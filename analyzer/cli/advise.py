@@ -189,7 +189,8 @@ def _trial_document(trial: Trial) -> dict[str, Any]:
 
 def _text(found: list[Finding], trials: list[Trial], points: int) -> str:
     if not found:
-        return f"Nothing to advise: {points} points show no fault."
+        shown = "1 point shows" if points == 1 else f"{points} points show"
+        return f"Nothing to advise: {shown} no fault."
     parts = []
     for number, finding in enumerate(found, start=1):
         name = f"{finding.model}: " if finding.model else ""

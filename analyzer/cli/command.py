@@ -25,7 +25,7 @@ from profiles.document import read_yaml
 from profiles.errors import InputError
 
 CONFIG_FILE = "model-placer.yaml"
-COMMAND_SECTIONS = ("profile", "place", "export", "verify", "run", "report", "show")
+COMMAND_SECTIONS = ("profile", "place", "advise", "export", "verify", "run", "report", "show")
 
 log = logging.getLogger("model_placer")
 status_line = StatusLine()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from analyzer.cli import options
-from analyzer.cli.command import command, emit, log, nearest
+from analyzer.cli.command import command, emit, log, nearest, refuse_idle
 from analyzer.cli.values import Value, values_of
 
 if TYPE_CHECKING:
@@ -97,6 +97,8 @@ def export(
     if store is not None and "prometheus" in format:
         with ProfileStore(store, read_only=True) as opened:
             measurements = opened.measurements()
+    if not check:
+        refuse_idle(ctx, ["shapes", "dynamic_shape"], "--check")
     formats = tuple(dict.fromkeys(format))
     for name in formats:
         if name not in exporting.FORMATS:

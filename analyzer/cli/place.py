@@ -305,7 +305,7 @@ def _formulation(options: dict[str, Any]) -> Formulation:
 
 
 def _from_store(options: dict[str, Any]) -> Formulation:
-    from placement.problem import slowdown
+    from placement.problem import neighbour_cost, slowdown
     from placement.problem.demands import load_demands
     from placement.problem.fleet_file import load_fleet, single
     from placement.problem.formulate import formulate
@@ -366,6 +366,9 @@ def _from_store(options: dict[str, Any]) -> Formulation:
         fairness=options["fairness"],
         models=options["models"],
         slowdown=slowdown.fit(beside) if options["slowdown"] else None,
+        neighbour_costs=neighbour_cost.fit(neighbour_cost.runs(beside).values())
+        if options["slowdown"]
+        else None,
     )
 
 

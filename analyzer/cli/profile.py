@@ -380,7 +380,8 @@ def _refuse_idle(ctx: click.Context, options: dict[str, Any]) -> None:
     if not options["request_rates"]:
         refuse_idle(ctx, ["arrivals"], "--request-rates")
     if options["search"] != "auto":
-        refuse_idle(ctx, ["goal", "latency_limit"], "--search auto")
+        limits = ["latency_limit", "first_response_limit", "between_responses_limit"]
+        refuse_idle(ctx, ["goal", *limits], "--search auto")
     if options["launch_mode"] != "remote":
         refuse_idle(ctx, ["url", "grpc_url"], "--launch-mode remote")
     if options["launch_mode"] != "docker":

@@ -387,8 +387,8 @@ def _salvage(store: Path, target: Path, output_format: str) -> None:
 
 
 def _colocation(store: Path, models: tuple[str, ...] | None, output_format: str) -> None:
-    from analyzer.report.colocation import table
-    from placement.problem import slowdown
+    from analyzer.report.colocation import cost_table, table
+    from placement.problem import neighbour_cost, slowdown
     from profiles.store import ProfileStore, to_document
 
     with ProfileStore(store, read_only=True) as opened:
@@ -398,6 +398,9 @@ def _colocation(store: Path, models: tuple[str, ...] | None, output_format: str)
     shown = measured_models({r.model for r in rows}, models) if models else None
     listed = [row for row in rows if shown is None or row.model in shown]
     fits = [f for f in fitted.fits.values() if shown is None or f.model in shown]
+    runs = neighbour_cost.runs(rows)
+    costs = [c for c in neighbour_cost.fit(runs.values()).values() if not shown or c.model in shown]
+    use_errors = neighbour_cost.unseen_errors(runs)
     emit(
         {
             "colocations": [to_document(row) for row in listed],
@@ -405,7 +408,12 @@ def _colocation(store: Path, models: tuple[str, ...] | None, output_format: str)
             "median_error_of_unseen_runs": slowdown.median_error(errors),
             "median_error_without_slowdown": slowdown.median_error(errors, plain=True),
             "unseen_runs": len({error.row.run for error in errors}),
+            "neighbour_cost": [dataclasses.asdict(cost) for cost in costs],
+            "median_error_of_use": neighbour_cost.median_error(use_errors),
+            "median_error_of_use_added_up": neighbour_cost.median_error(use_errors, plain=True),
         },
         output_format,
-        lambda: table(listed, fits, errors),
+        lambda: "\n\n".join(
+            filter(None, (table(listed, fits, errors), cost_table(costs, use_errors)))
+        ),
     )

@@ -5,13 +5,16 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterable, Mapping
 
-from analyzer.deploy.drive import Seen, in_full, placed_load
+from analyzer.deploy.drive import Seen, by_chance, in_full, placed_load
 from analyzer.deploy.run_layout import RunningServer
 from placement.layout import PlacedDevice, Resident
+from placement.problem import Option
 from placement.problem.formulate import RESOURCES
+from placement.problem.part_load import Part, curves
 from profiles.colocation import Colocation, Neighbour
 from profiles.environment import Environment
 from profiles.measurement import LoadPoint, Measurement
+from profiles.part_load import Loads, loads
 from profiles.variant import Variant
 
 
@@ -20,15 +23,19 @@ def colocations(
     device: PlacedDevice,
     seen: Seen,
     profile: Iterable[Measurement] = (),
+    server_uses: Mapping[str, float] | None = None,
 ) -> list[Colocation]:
     """A row per resident of a shared device; none for a model that is alone.
 
-    What a resident uses alone is what the profile says of its variant and load, else what the
-    layout does.
+    What a resident uses alone is what the profile says of its variant and load, at part load by the
+    curve that was measured, else what the layout does. `server_uses`: what the server takes of the
+    device by itself, by resource; by default as the layout has it.
     """
     residents = [r for r in device.residents if r.share > 0 and r.rate > 0 and r.load]
     if len(residents) < 2:
         return []
+    profile = list(profile)
+    known = loads(m for m in profile if m.device_type == device.device_type)
     measured = {
         (m.variant, m.load): m
         for m in profile
@@ -45,10 +52,12 @@ def colocations(
         r.model: Neighbour(
             r.model,
             seen.results[r.model].throughput,
-            {
-                name: use * seen.results[r.model].throughput / _solo(r)
-                for name, use in uses[r.model].items()
-            },
+            _at(
+                seen.results[r.model].throughput / _solo(r),
+                uses[r.model],
+                measured.get((r.variant, r.load)) if r.variant and r.load else None,
+                known,
+            ),
         )
         for r in residents
     }
@@ -65,7 +74,7 @@ def colocations(
                 solo_throughput=_solo(r),
                 throughput=result.throughput,
                 neighbours=tuple(beside[n.model] for n in residents if n is not r),
-                wanted_throughput=_solo(r) if in_full(r) else r.rate,
+                wanted_throughput=_asked(r, result.throughput, seen.duration_s),
                 uses=uses[r.model],
                 variant=r.variant,
                 option=r.option,
@@ -73,11 +82,70 @@ def colocations(
                 latency_ms=result.latency.percentile(r.percentile) if result.latency else None,
                 percentile=r.percentile,
                 failures=result.failures,
+                device_uses=_device_uses(device, seen, server_uses),
                 environment=environment,
                 warnings=tuple(doubt for doubt in doubts if doubt),
             )
         )
     return rows
+
+
+def _asked(resident: Resident, reached: float, duration_s: float) -> float:
+    """What was asked of it: of requests at random, as many as came where all were answered."""
+    if in_full(resident):
+        return _solo(resident)
+    all_that_came = reached >= resident.rate * (1 - by_chance(resident, duration_s))
+    return min(resident.rate, reached) if all_that_came else resident.rate
+
+
+def _at(
+    share: float, uses: Mapping[str, float], full: Measurement | None, known: Loads
+) -> dict[str, float]:
+    """What a model uses alone at a share of its full load; by its curve, where there is one."""
+    parts = [
+        Part(
+            m.throughput / full.throughput, {n: u for n, u in _figures(m).items() if u is not None}
+        )
+        for m in (known.at_part(full) if full else ())
+        if full
+    ]
+    if not parts or share >= 1:
+        return {name: use * share for name, use in uses.items()}
+    curve = curves(Option("", "", uses), parts, uses)
+    return {name: curve.need(name, share) for name in uses}
+
+
+def _device_uses(
+    device: PlacedDevice, seen: Seen, server_uses: Mapping[str, float] | None
+) -> dict[str, float]:
+    """What was measured of the whole device, less the server's own."""
+    if seen.figures is None:
+        return {}
+    if server_uses is None:
+        server_uses = {
+            name: use - sum(r.uses.get(name, 0.0) for r in device.residents)
+            for name, use in device.uses.items()
+        }
+    found = {
+        "utilization": seen.figures.utilization_percent,
+        "memory_utilization": seen.figures.memory_utilization_percent,
+        "power": seen.figures.power_w,
+    }
+    return {
+        name: max(0.0, use - max(0.0, server_uses.get(name, 0.0)))
+        for name, use in found.items()
+        if use is not None
+    }
+
+
+def _figures(m: Measurement) -> dict[str, float | None]:
+    """What a model uses of each resource that scales."""
+    return {
+        "utilization": m.usage.utilization_percent if m.usage else None,
+        "memory_utilization": m.usage.memory_utilization_percent if m.usage else None,
+        "power": m.usage.power_w if m.usage else None,
+        "cpu": m.host.cpu_cores if m.host else None,
+    }
 
 
 def _solo(resident: Resident) -> float:
@@ -104,10 +172,4 @@ def _uses(
             for name, use in resident.uses.items()
             if name in RESOURCES and RESOURCES[name].scales
         }
-    figures = {
-        "utilization": found.usage.utilization_percent,
-        "memory_utilization": found.usage.memory_utilization_percent,
-        "power": found.usage.power_w,
-        "cpu": found.host.cpu_cores if found.host else None,
-    }
-    return {name: float(use) for name, use in figures.items() if use is not None}
+    return {name: float(use) for name, use in _figures(found).items() if use is not None}

@@ -7,6 +7,7 @@ use at part load was measured so, else evenly.
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -24,6 +25,7 @@ from analyzer.load.worker_pool import spare_cpus
 from placement.layout import Resident
 from profiles.errors import InputError, SurroundingsError
 from profiles.measurement import LoadPoint
+from profiles.percentile import Z_99
 
 WHOLE = 0.999  # a share from here on is the whole: shares are counted in ten-thousandths
 
@@ -106,6 +108,19 @@ def in_full(resident: Resident) -> bool:
     return resident.share * (resident.load_part or 1.0) >= WHOLE
 
 
+def requests_sent(resident: Resident, duration_s: float) -> float:
+    """How many are sent to it by its rate, on average."""
+    batch_size = resident.load.batch_size if resident.load else None
+    return resident.rate / batch_size * duration_s if batch_size else 0.0
+
+
+def by_chance(resident: Resident, duration_s: float) -> float:
+    """How far requests that arrive at random fall short of their rate once in a hundred times."""
+    requests = requests_sent(resident, duration_s)
+    at_random = resident.load_part is not None and not in_full(resident)
+    return Z_99 / math.sqrt(requests) if at_random and requests else 0.0
+
+
 def placed_load(resident: Resident, factor: float | None = None) -> LoadPoint:
     """The load to drive a replica with; raises InputError when the layout has none."""
     if resident.load is None:
@@ -115,7 +130,7 @@ def placed_load(resident: Resident, factor: float | None = None) -> LoadPoint:
         )
     if factor is None and in_full(resident):
         return resident.load
-    rate = resident.rate * (factor or 1.0) / resident.load.batch_size
+    rate = float(f"{resident.rate * (factor or 1.0) / resident.load.batch_size:.9g}")
     if rate <= 0:
         raise InputError(f"{resident.model}: its rate in the layout is 0.")
     at_random = resident.load_part is not None

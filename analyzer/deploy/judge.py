@@ -9,16 +9,14 @@ nothing by itself; without a limit a device's use is shown alone.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from analyzer.deploy.drive import MakeRequests, Seen, drive, in_full
+from analyzer.deploy.drive import MakeRequests, Seen, by_chance, drive, requests_sent
 from analyzer.deploy.run_layout import RunningServer
 from analyzer.load.generator import LoadResult
 from placement.layout import PlacedDevice, Resident
-from profiles.percentile import Z_99
 
 FULL_PERCENT = 95.0  # utilization from here on: there is nothing left to give
 FEWEST = 10  # requests, of which one less is within a tolerance of 10 %
@@ -117,7 +115,8 @@ def _throughput(
         resident.rate,
         result.throughput,
         "infer/s",
-        holds=result.throughput >= resident.rate * (1 - tolerance - _by_chance(resident, seen)),
+        holds=result.throughput
+        >= resident.rate * (1 - tolerance - by_chance(resident, seen.duration_s)),
     )
     if result.failures:
         texts = "; ".join(result.failure_texts)
@@ -125,7 +124,7 @@ def _throughput(
         return replace(check, holds=False, reason=reason)
     if check.holds:
         return check
-    requests = _requests(resident, seen)
+    requests = requests_sent(resident, seen.duration_s)
     if 0 < requests < FEWEST:
         few = f"{requests:.1f} requests in {seen.duration_s:g} s are too few to judge"
         return replace(check, holds=None, reason=few)
@@ -134,19 +133,6 @@ def _throughput(
         reason=f"{resident.model} gets {result.throughput:.4g} of {resident.rate:.4g} infer/s"
         + _why_slow(device, result, seen),
     )
-
-
-def _requests(resident: Resident, seen: Seen) -> float:
-    """How many are sent to it by its rate."""
-    batch_size = resident.load.batch_size if resident.load else None
-    return resident.rate / batch_size * seen.duration_s if batch_size else 0.0
-
-
-def _by_chance(resident: Resident, seen: Seen) -> float:
-    """How far requests that arrive at random fall short of their rate once in a hundred times."""
-    requests = _requests(resident, seen)
-    at_random = resident.load_part is not None and not in_full(resident)
-    return Z_99 / math.sqrt(requests) if at_random and requests else 0.0
 
 
 def _why_slow(device: PlacedDevice, result: LoadResult, seen: Seen) -> str:

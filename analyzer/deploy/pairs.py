@@ -26,7 +26,8 @@ from placement.problem.slowdown import PRIOR_WEIGHT, USE, Runner
 from profiles.colocation import Colocation
 from profiles.device import DeviceType
 from profiles.errors import InputError
-from profiles.measurement import Measurement
+from profiles.measurement import Baseline, Measurement
+from profiles.part_load import loads
 from profiles.store import ProfileStore
 from profiles.up_to_date import up_to_date
 
@@ -71,7 +72,7 @@ class Candidate:
 def candidates(measurements: Iterable[Measurement], device_type: str) -> dict[str, Candidate]:
     """Each model's point of highest throughput on this device type."""
     best: dict[str, Measurement] = {}
-    for m in measurements:
+    for m in loads(measurements).full:
         known = best.get(m.model)
         if m.device_type != device_type or m.status != "ok" or m.usage is None:
             continue
@@ -159,6 +160,7 @@ def run(
     asked = set(chosen_names(options))
     with ProfileStore(options.store, read_only=True) as store:
         profile, rows = up_to_date(store.measurements()).rows, store.colocations()
+        server_uses = _server_uses(store.baselines(), device.name)
     models = {m: c for m, c in candidates(profile, device.name).items() if m in asked}
     if len(models) < 2:
         raise InputError(
@@ -182,7 +184,7 @@ def run(
             for note in notes if number == 1 else ():
                 say(note)
             for shares in LOADS:
-                new += _drive(groups[0][0], models, pair, shares, options, profile)
+                new += _drive(groups[0][0], models, pair, shares, options, profile, server_uses)
         with ProfileStore(options.store) as store:
             store.add_colocations(new)
         made += new
@@ -200,6 +202,7 @@ def _drive(
     shares: tuple[float, float],
     options: Options,
     profile: Sequence[Measurement],
+    server_uses: Mapping[str, float],
 ) -> list[Colocation]:
     (device,) = server.plan.devices
     driven = replace(
@@ -211,4 +214,17 @@ def _drive(
     server = replace(server, plan=replace(server.plan, devices=(driven,)))
 
     (seen,) = drive([server], options.inputs.requests, options.rule.max_duration_s)
-    return colocation.colocations(server, driven, seen, profile)
+    return colocation.colocations(server, driven, seen, profile, server_uses)
+
+
+def _server_uses(baselines: Iterable[Baseline], device_type: str) -> dict[str, float]:
+    """What the server takes of the device by itself, by the newest baseline."""
+    mine = [b for b in baselines if b.device_type == device_type]
+    if not mine:
+        return {}
+    found = {
+        "utilization": mine[-1].utilization_percent,
+        "memory_utilization": mine[-1].memory_utilization_percent,
+        "power": mine[-1].power_w,
+    }
+    return {name: use for name, use in found.items() if use is not None}

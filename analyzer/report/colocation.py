@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from analyzer.report.text_table import text_table
+from placement.problem.neighbour_cost import Error as CostError
+from placement.problem.neighbour_cost import NeighbourCost
+from placement.problem.neighbour_cost import median_error as cost_error
 from placement.problem.slowdown import USE, Error, Sensitivity, median_error
 from profiles.colocation import Colocation
 
@@ -37,6 +40,24 @@ def table(rows: Sequence[Colocation], fits: Sequence[Sensitivity], errors: Seque
             f"median error {error:.1%}, without a slowdown {plain:.1%}."
         )
     return "\n\n".join(parts)
+
+
+def cost_table(costs: Sequence[NeighbourCost], errors: Sequence[CostError]) -> str:
+    """How much more an inference takes of a device beside neighbours; empty where it is unknown."""
+    if not costs:
+        return ""
+    text = text_table(
+        ["model", "on", "an inference takes more beside a full device %", "runs"],
+        [[c.model, c.device_type, f"{100 * c.g:.0f}", c.runs] for c in costs],
+        left=2,
+    )
+    error, plain = cost_error(errors), cost_error(errors, plain=True)
+    if error is None or plain is None:
+        return text
+    return (
+        f"{text}\n\nUse of the device in {len(errors)} runs, each predicted by the other runs: "
+        f"median error {error:.1%}, added up {plain:.1%}."
+    )
 
 
 def rows_table(rows: Sequence[Colocation]) -> str:

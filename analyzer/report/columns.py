@@ -141,9 +141,9 @@ def measurements_csv(measurements: Iterable[Measurement]) -> str:
     """
     rows = (
         [
-            *(_plain(of(m)) for of in IDENTITY.values()),
-            *(_plain(c.figure(m) if m.status == "ok" else None) for c in COLUMNS),
-            *(_plain(of(m)) for of in ORIGIN.values()),
+            *(of(m) for of in IDENTITY.values()),
+            *(c.figure(m) if m.status == "ok" else None for c in COLUMNS),
+            *(of(m) for of in ORIGIN.values()),
         ]
         for m in measurements
     )
@@ -151,11 +151,11 @@ def measurements_csv(measurements: Iterable[Measurement]) -> str:
 
 
 def csv_text(header: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
-    """A table in CSV, lines ended by a line feed."""
+    """A table in CSV, lines ended by a line feed; what is None is empty."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(header)
-    writer.writerows(rows)
+    writer.writerows([_plain(cell) for cell in row] for row in rows)
     return out.getvalue()
 
 

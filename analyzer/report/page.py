@@ -253,7 +253,7 @@ def _device(
     headings = [
         *("model", "as", "infer/s", "latency, ms"),
         *(name.replace("_", " ") for name in names),
-        *("would also fit on", "other measured ways to carry it"),
+        *("room for it as well on", "other measured ways to carry it"),
     ]
     bound = layout_figures.binding(device)
     binds = f"{bound.resource.replace('_', ' ')} {bound.used:.0%}" if bound else ""

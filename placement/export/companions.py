@@ -54,7 +54,7 @@ def companions(
         for plain, entry in entries
         if plain in text  # of thousands of models nearly none: a pattern for each takes minutes
         and entry.name != model.name
-        and _mentions(text, plain, entry.name in known)
+        and _mentions(text, entry)
     )
     mounted, warnings = [], []
     for key, value in values.items():
@@ -89,8 +89,10 @@ def _called(
     code = "\n".join(_texts(model.path, {".py"}))
     if not CALLS.search(code):
         return (), []
-    quoted = [name for name in known if f'"{name}"' in code or f"'{name}'" in code]
+    mentioned = [name for name in known if f'"{name}"' in code or f"'{name}'" in code]
+    quoted = [name for name in mentioned if _is_model(model.path.parent / name)]
     named = [n for n in (*values.values(), *quoted) if n in known and n != model.name]
+    named = [name for name in named if _is_model(model.path.parent / name)]
     names = tuple(dict.fromkeys(named))
     found = f"{', '.join(names)}, by their names in it" if names else "none was found by its name"
     return names, [
@@ -99,12 +101,23 @@ def _called(
     ]
 
 
-def _mentions(text: str, plain: str, is_model: bool) -> bool:
-    """Whether the text names what lies beside the model; of another model, its directory."""
-    name = re.escape(plain)
-    if is_model:
-        return bool(re.search(rf"\.\.(/|[\"'],\s*[\"']){name}(?![\w-])", text))
-    return bool(re.search(rf"(?<![\w-]){name}(?![\w-])", text))
+def _is_model(entry: Path) -> bool:
+    return entry.is_dir() and (
+        (entry / "config.pbtxt").is_file()
+        or any(child.name.isdecimal() for child in entry.iterdir())
+    )
+
+
+def _mentions(text: str, entry: Path) -> bool:
+    """Whether the text has a path to what lies beside the model, or imports it.
+
+    Of another model a path alone counts: its name in quotes may be that of a model to call.
+    """
+    name, module = re.escape(entry.name), re.escape(entry.stem)
+    ways = [rf"\.\.(/|[\"'],\s*[\"']){name}(?![\w-])"]
+    if not _is_model(entry):
+        ways += [rf"[\"']{name}[\"'/]", rf"(?m:^\s*(import|from)\s+{module}\b)"]
+    return any(re.search(way, text) for way in ways)
 
 
 def _parameters(model: ModelDirectory) -> Iterator[tuple[str, str]]:

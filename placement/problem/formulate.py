@@ -5,12 +5,13 @@ from __future__ import annotations
 import difflib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from placement.problem import Model, Option, PlacementProblem, Pool, Resource, stream_limits
 from placement.problem.demands import Demand, Demands
 from placement.problem.fleet_file import Device
+from placement.problem.neighbour_cost import USE, NeighbourCost, beside
 from placement.problem.offers import OfferedTypes, offered_types
 from placement.problem.part_load import Part, curves, pieces
 from placement.problem.slowdown import SlowdownModel
@@ -55,6 +56,7 @@ def formulate(
     fairness: Literal["sum", "max-min"] = "sum",
     models: Iterable[str] | None = None,
     slowdown: SlowdownModel | None = None,
+    neighbour_costs: Mapping[tuple[str, str], NeighbourCost] | None = None,
 ) -> Formulation:
     """The problem of placing every measured model on the fleet.
 
@@ -68,6 +70,9 @@ def formulate(
         The models to place; all that were measured when not given.
     slowdown
         What is known of models that share a device; none is assumed when not given.
+    neighbour_costs
+        By model and device type, how much more an inference takes of it beside neighbours; nothing
+        more when not given.
 
     Raises InputError when a name is unknown, NoAnswerError when a model was never measured with
     success on any device type of the fleet or meets its latency limit in no measured option.
@@ -117,6 +122,7 @@ def formulate(
             demand,
             notes,
             slowdown or SlowdownModel(),
+            neighbour_costs or {},
             at_a_rate=demand.rate is not None or objective == "max-throughput",
         )
         if not options:
@@ -195,6 +201,7 @@ def _options(
     demand: Demand,
     notes: list[str],
     slowdown: SlowdownModel,
+    neighbour_costs: Mapping[tuple[str, str], NeighbourCost],
     *,
     at_a_rate: bool,
 ) -> list[Option]:
@@ -246,11 +253,21 @@ def _options(
             )
             for kind in kinds
         ]
-        if not at_a_rate or not parts:
-            options += plain
-            continue
-        for option in plain:
-            options += pieces(option, curves(option, parts, scaled), demand.latency_limit_ms)
+        cost = neighbour_costs.get((m.model, m.device_type))
+        for option, kind in zip(plain, kinds, strict=True):
+            limit = kind.capacity.get(USE)
+            curve = curves(option, parts if at_a_rate else (), scaled)
+            if cost is not None and cost.g > 0 and limit is not None:
+                curve = beside(curve, cost.g, limit - kind.baseline.get(USE, 0.0))
+            elif not at_a_rate or not parts:
+                options.append(option)
+                continue
+            if not at_a_rate:
+                full = {USE: curve.needs[USE][-1]} if USE in option.needs else {}
+                options.append(replace(option, needs={**option.needs, **full}))
+                continue
+            made = pieces(option, curve, demand.latency_limit_ms)
+            options += made if parts else [replace(piece, load_part=None) for piece in made]
     return options
 
 

@@ -80,12 +80,12 @@ def tidy(
 def tightest(problem: PlacementProblem, replicas: tuple[Replica, ...]) -> tuple[Replica, ...]:
     """Each replica by the piece of its option's curve that lies lowest at the share it carries."""
     models = dict(problem.copies())
+    if not any(option.standing for model in problem.models for option in model.options):
+        return replicas
 
     def piece(r: Replica) -> Replica:
         options = models[r.model].options
         mine = options[r.k]
-        if mine.load_part is None:
-            return r
         same = [
             k
             for k, o in enumerate(options)

@@ -7,12 +7,14 @@ import jsonschema
 import pytest
 import yaml
 from command_line import run
+from some_rows import a_measurement
 
 from analyzer.cli.schema import SCHEMAS, text
 from placement.layout import layout as layouts
 from placement.layout.layout import Layout, PlacedDevice, Resident
 from profiles.json_schema import FOLDER
 from profiles.measurement import LoadPoint
+from profiles.store import ProfileStore
 from profiles.variant import DynamicBatching, Variant
 
 ROOT = Path(__file__).parents[3]
@@ -92,3 +94,13 @@ def test_the_command_prints_one_and_asks_which(tmp_path: Path):
     done = run("schema", cwd=tmp_path)
     assert done.returncode == 2
     assert "Known ones: config, layout" in done.stderr
+
+
+def test_every_section_of_the_configuration_file_is_read_by_its_command(tmp_path: Path):
+    """`advise` takes what it needs from the file, as the others do."""
+    with ProfileStore(tmp_path / "mine.db") as store:
+        store.add(a_measurement())
+    (tmp_path / "model-placer.yaml").write_text("{store: mine.db, advise: {max_memory: 80%}}")
+    done = run("advise", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "Nothing to advise: 1 point shows no fault." in done.stdout

@@ -8,16 +8,18 @@ from pathlib import Path
 import psutil
 import pytest
 
+from analyzer.deploy.colocation import colocations
 from analyzer.deploy.drive import Seen, placed_load
 from analyzer.deploy.judge import Check, drive_and_judge, judge
 from analyzer.deploy.ramp import ramp
-from analyzer.deploy.run_layout import start
+from analyzer.deploy.run_layout import RunningServer, start
 from analyzer.devices.device import DeviceFigures
 from analyzer.load.generator import LoadResult
 from analyzer.load.inputs import make_requests
 from analyzer.triton import local
 from analyzer.triton.options import LaunchOptions
 from analyzer.triton.runtime import Binary
+from placement.export.servers import Server
 from placement.layout import Layout, PlacedDevice, Resident
 from profiles.errors import InputError
 from profiles.measurement import Confidence, Latency, LoadPoint
@@ -172,6 +174,35 @@ def test_a_share_is_driven_as_a_rate_and_the_whole_as_it_was_profiled():
     assert placed_load(half, 2.0) == LoadPoint(2, None, 50.0)
     with pytest.raises(InputError, match="has no load"):
         placed_load(replace(whole, load=None))
+
+
+def test_requests_at_random_may_be_as_few_as_chance_has_them():
+    """60 a second for 6 s are 360 requests, give or take 19: 23 % fewer than 10 % + 12.3 % are not
+    chance. A part of a load is driven at random where it was profiled so."""
+    part = a_resident(rate=60.0, share=0.5, load_part=1.0)
+    assert placed_load(part) == LoadPoint(1, None, 60.0, "poisson")
+    assert placed_load(replace(part, share=1.0)) == LoadPoint(1, 1)
+    assert placed_load(replace(part, share=1.0, load_part=0.4)).request_rate == 60.0
+    for reached, holds in ((47.0, True), (46.0, False)):
+        seen = Seen({"sleeper": a_result(reached)}, IDLE, duration_s=6.0)
+        check = next(c for c in judge(a_device(part), seen, 0.1) if c.what == "throughput")
+        assert check.holds is holds
+    row = colocations(a_server(), a_device(part, replace(part, model="b")), both(58.5), ())[0]
+    assert row.solo_throughput == 120.0
+    assert row.wanted_throughput == 58.5, "all that came was answered: it was not held back"
+    row = colocations(a_server(), a_device(part, replace(part, model="b")), both(40.0), ())[0]
+    assert row.wanted_throughput == 60.0
+    assert row.device_uses == {"utilization": 50.0}
+
+
+def both(throughput: float) -> Seen:
+    result = a_result(throughput)
+    return Seen({"sleeper": result, "b": result}, IDLE, duration_s=6.0)
+
+
+def a_server() -> RunningServer:
+    plan = Server("host", (), "cpu", None, (), 8000)
+    return RunningServer(plan, "", list, lambda: "", None)
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from profiles import repository
 from profiles.variant import Variant
 
 CALLER = """
+words = open(os.path.join("..", "vocab", "words.txt"))
 call = pb_utils.InferenceRequest(model_name="doubler", inputs=[], requested_output_names=["OUT"])
 """
 
@@ -24,7 +25,7 @@ def models(tmp_path: Path) -> Path:
     """A repository with a vocabulary, an environment and a helper module beside its models."""
     folder = tmp_path / "models"
     folder.mkdir()
-    for name in ("vocab", "unused"):
+    for name in ("vocab", "unused", "utils"):
         (folder / name).mkdir()
     (folder / "env.tar.gz").write_text("env")
     (folder / "shared_code.py").write_text("x = 1")
@@ -33,7 +34,7 @@ def models(tmp_path: Path) -> Path:
 
 
 def uses(folder: Path, name: str, **more: object) -> Companions:
-    known = [n for n in repository.model_names(folder) if n not in {"vocab", "unused"}]
+    known = repository.model_names(folder)
     return companions(repository.read_model(folder, name), known, **({"told": False} | more))  # type: ignore[arg-type]
 
 
@@ -43,9 +44,19 @@ def a_parameter(key: str, value: str) -> str:
 
 def test_what_parameters_and_code_name_beside_the_model_is_found(models: Path):
     environment = a_parameter("EXECUTION_ENV_PATH", "$$TRITON_MODEL_DIRECTORY/../env.tar.gz")
-    add_model(models, "bert", "import shared_code\nopen('../vocab/words.txt')", environment)
+    add_model(
+        models,
+        "bert",
+        "import shared_code\nfrom utils import x\nopen('../vocab/words.txt')",
+        environment,
+    )
     found = uses(models, "bert")
-    assert [path.name for path in found.beside] == ["env.tar.gz", "shared_code.py", "vocab"]
+    assert [path.name for path in found.beside] == [
+        "env.tar.gz",
+        "shared_code.py",
+        "utils",
+        "vocab",
+    ]
     assert found.warnings == ()
 
 
