@@ -10,6 +10,7 @@ import numpy as np
 
 from placement.layout.replica import Replica
 from placement.solver.incumbent import Incumbent, open_named
+from placement.solver.insertion import insert
 from placement.solver.result import Deadline
 
 FULL = 0.03  # of a device's worth: with less left a seat is not looked at any more
@@ -38,7 +39,7 @@ def construct(
             return False
         part = 1.0 if parts is None else parts[i]
         kind = None if kinds is None else kinds.get(i)
-        incumbent.insert(i, active, opening=opening, part=part, kind=kind)
+        insert(incumbent, i, active, opening=opening, part=part, kind=kind)
         if len(active) > LOOKED or (waiting and number % TURN == TURN - 1):
             active = _take_turns(incumbent, active, waiting)
     return True
