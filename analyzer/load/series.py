@@ -152,7 +152,7 @@ class Series:
     def longest_s(self) -> float:
         """The longest latency so far; 0 without any."""
         _, latencies = self.columns()
-        return float(latencies.max(initial=0.0))
+        return float(np.max(latencies, initial=0.0))
 
     def measured(self) -> tuple[Floats, Floats]:
         """Completion times and latencies without the warm-up; the first one opens the span."""
@@ -232,7 +232,7 @@ class Series:
         if self.count > self.in_flight and len(spans) >= FEWEST_GROUPS:
             return None
         each_s = (self.columns()[0][-1] - self.started_s) / self.count  # between completions
-        least_s = max((self.in_flight + FEWEST_GROUPS) * each_s, latencies.max())
+        least_s = max((self.in_flight + FEWEST_GROUPS) * each_s, float(np.max(latencies)))
         least_s = max(least_s, rule.max_duration_s)
         number = "1 request was" if self.count == 1 else f"{self.count} requests were"
         return (
