@@ -23,7 +23,7 @@ demo: $(BIN)/.installed ## Profile five real models on a real Triton, place and 
 
 test: $(BIN)/.installed check ## Run the checks and the tests
 	$(BIN)/model-placer server install
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	$(BIN)/python -m pytest -n 3 --dist loadgroup
 
 test-quick: $(BIN)/.installed ## Run the tests that need neither Triton nor Docker
 	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not triton and not docker and not slow"

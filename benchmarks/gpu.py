@@ -148,9 +148,11 @@ def _packages() -> str:
 def _pretend(output: Path) -> dict[str, str]:
     """Build the pretended NVML with one GPU; returns what processes need to see it."""
     sys.path.insert(0, str(ROOT / "tests"))
+    from platformdirs import user_cache_path
     from pretended_nvml import fleet
 
-    library = fleet.build(Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")))
+    known = os.environ.get("PRETENDED_NVML_LIBRARY")  # as within the tests
+    library = Path(known) if known else fleet.build(user_cache_path("model-placer"))
     environment = {
         "PRETENDED_NVML_STATE": str((output / "fleet").resolve()),
         "PRETENDED_NVML_LIBRARY": str(library),

@@ -37,6 +37,9 @@ settings.register_profile("tests", deadline=None, derandomize=not CASES, max_exa
 settings.load_profile("tests")
 
 
+for name in ("COLUMNS", "NO_COLOR"):  # tests say what they want; pytest-xdist sets the first
+    os.environ.pop(name, None)
+
 # In the background and under nohup these are ignored, and processes inherit that. What a test
 # starts shall take them, though, as in a terminal; this process goes on ignoring them.
 for number in (signal.SIGINT, signal.SIGHUP):

@@ -474,6 +474,9 @@ def _interruptible(work: Callable[[], T], deadline: Deadline) -> T:
             log.warning("Interrupted: this is the best layout found so far.")
             deadline.stop()
             return future.result()
+        except BaseException:  # SIGTERM: nobody waits for an answer, but the thread has to end
+            deadline.stop()
+            raise
 
 
 def _frontier(

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from analyzer.load import steady_state
+from analyzer.load.confidence import FEWEST_GROUPS, confidence, groups, independent
 from analyzer.load.generator import LoadResult
 from analyzer.load.steady_state import Floats, SteadyStateRule
 from profiles.measurement import PERCENTILES, Confidence, Latency, LoadPoint
@@ -90,14 +91,11 @@ class Series:
         cut = steady_state.warm_up(latencies, self.in_flight)
         if cut is None:
             return False
-        ends, latencies = (
-            ends[cut - 1 :],
-            latencies[cut - 1 :],
-        )  # warm-up's last opens it
+        ends, latencies = ends[cut - 1 :], latencies[cut - 1 :]  # the warm-up's last opens it
         if len(latencies) - 1 < rule.min_requests or ends[-1] - ends[0] < rule.min_duration_s:
             return False
         tail = rule.latency_percentile
-        if tail > MEDIAN and longer(steady_state.independent(latencies), tail) is None:
+        if tail > MEDIAN and longer(independent(latencies), tail) is None:
             return False
         if self._at_random and len(latencies) <= FEWEST_AT_RANDOM:
             return False
@@ -115,7 +113,7 @@ class Series:
 
         Of requests at random the rate is what was asked for: how it varies tells nothing.
         """
-        found = steady_state.confidence(ends, latencies, self.in_flight, rule, few=few)
+        found = confidence(ends, latencies, self.in_flight, rule, few=few)
         if not self._at_random:
             return found
         return replace(found, reached=found.latency <= rule.relative_half_width)
@@ -131,7 +129,7 @@ class Series:
         if needed * elapsed_s / self.count > rule.tail_duration_s:
             return False
         _, latencies = self.measured()
-        return longer(steady_state.independent(latencies), rule.latency_percentile) is None
+        return longer(independent(latencies), rule.latency_percentile) is None
 
     def agrees(self) -> bool:
         """Whether throughput times latency is the concurrency (Little's law)."""
@@ -148,13 +146,13 @@ class Series:
     def enough(self) -> bool:
         """Whether enough has completed after the warm-up for a slow model's figures."""
         ends, _ = self.columns()
-        spans, _ = steady_state.groups(ends[max(self.in_flight - 1, 0) :])
-        return len(spans) >= steady_state.FEWEST_GROUPS
+        spans, _ = groups(ends[max(self.in_flight - 1, 0) :])
+        return len(spans) >= FEWEST_GROUPS
 
     def longest_s(self) -> float:
         """The longest latency so far; 0 without any."""
         _, latencies = self.columns()
-        return float(latencies.max(initial=0.0))
+        return float(np.max(latencies, initial=0.0))
 
     def measured(self) -> tuple[Floats, Floats]:
         """Completion times and latencies without the warm-up; the first one opens the span."""
@@ -230,11 +228,11 @@ class Series:
 
     def _too_few(self, ends: Floats, latencies: Floats, rule: SteadyStateRule) -> str | None:
         """What a slow model lacks for figures of a steady load, with the duration that gives it."""
-        spans, _ = steady_state.groups(ends)
-        if self.count > self.in_flight and len(spans) >= steady_state.FEWEST_GROUPS:
+        spans, _ = groups(ends)
+        if self.count > self.in_flight and len(spans) >= FEWEST_GROUPS:
             return None
         each_s = (self.columns()[0][-1] - self.started_s) / self.count  # between completions
-        least_s = max((self.in_flight + steady_state.FEWEST_GROUPS) * each_s, latencies.max())
+        least_s = max((self.in_flight + FEWEST_GROUPS) * each_s, float(np.max(latencies)))
         least_s = max(least_s, rule.max_duration_s)
         number = "1 request was" if self.count == 1 else f"{self.count} requests were"
         return (
@@ -271,7 +269,7 @@ class Series:
 
 def _latency(latencies_ms: Floats) -> Latency:
     p50, p90, p95, p99 = (float(value) for value in np.percentile(latencies_ms, PERCENTILES))
-    ordered, worth = np.sort(latencies_ms), steady_state.independent(latencies_ms)
+    ordered, worth = np.sort(latencies_ms), independent(latencies_ms)
     return Latency(
         float(latencies_ms.mean()),
         *(p50, p90, p95, p99, float(ordered[-1])),

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from placement.solver.incumbent import Incumbent
+from placement.solver.insertion import insert
 from placement.solver.refill import QUICK, put_chosen, refill
 from placement.solver.result import Deadline
 
@@ -206,7 +207,8 @@ class _Search:
         limit = math.inf if self.flexible else before + EPSILON + heat * self.typical
         good = True
         for i in order:
-            met = incumbent.insert(
+            met = insert(
+                incumbent,
                 i,
                 candidates,
                 noise=self._noise,

@@ -3,8 +3,8 @@
     cost = sum of the prices of GPUs in use + price of moves + penalties of what is not met
 
 A replica is put on a seat (a device, or a MIG slice of one) or taken from it, one at a time; every
-such step is undone when the neighbourhood that it was part of turns out no better. Insertion
-looks at all pairs of seat and row at once, priced by the relaxation's dual prices.
+such step is undone when the neighbourhood that it was part of turns out no better. What goes where
+is decided in `insertion.py`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ from placement.solver.relaxation import Relaxation
 from placement.solver.rows import SLACK
 
 REST = 1e-11  # of a rate: what floats leave over
-DEARER = 1.15  # what is left over of a rate is priced so much above the relaxation's price
 SPREAD = 0.1  # part of the dual prices that is spread evenly over a device's resources
 
 
@@ -203,19 +202,19 @@ class Incumbent:
         else:
             waiting.remove(gpu)
 
-    def _allowed(self, item: Any, gpu: Gpu, seat: str) -> bool:
+    def allowed(self, item: Any, gpu: Gpu, seat: str) -> bool:
         names = {gpu.name, gpu.pool.name, seat}
         if item.pins is not None and not names & item.pins:
             return False
         return not names & item.forbidden
 
-    def _host(self, gpu: Gpu) -> str:
+    def host_of(self, gpu: Gpu) -> str:
         return gpu.pool.host or gpu.name
 
-    def _hosts(self, i: int) -> set[str]:
-        return {self._host(self.gpu_of[d]) for d in self.of[i]}  # type: ignore[arg-type]
+    def hosts_of(self, i: int) -> set[str]:
+        return {self.host_of(self.gpu_of[d]) for d in self.of[i]}  # type: ignore[arg-type]
 
-    def _closed_gpu(self, c: int, i: int, hosts: set[str], kind: int) -> Gpu | None:
+    def closed_gpu(self, c: int, i: int, hosts: set[str], kind: int) -> Gpu | None:
         """A GPU of the class that is not in use and may take the item."""
         item = self.instance.items[i]
         problem = self.instance.problem
@@ -250,9 +249,9 @@ class Incumbent:
     def _takes(self, gpu: Gpu, item: Any, kind: int, hosts: set[str]) -> bool:
         """Whether a seat of the type on the GPU, which is not in use, may hold the item."""
         seat = self.next_seat(gpu, kind)
-        if seat is None or not self._allowed(item, gpu, seat):
+        if seat is None or not self.allowed(item, gpu, seat):
             return False
-        return not (item.spread and self._host(gpu) in hosts)
+        return not (item.spread and self.host_of(gpu) in hosts)
 
     def next_seat(self, gpu: Gpu, kind: int) -> str | None:
         """The name of one more seat of the type on the GPU, if it can have one."""
@@ -411,14 +410,14 @@ class Incumbent:
             lost = self.pressure[d] * instance.sensitivity[j]
             if lost > self._bears(i, j) + SLACK or self.stretch[d] < instance.busy[j] * share:
                 return False
-            if self._paced(i) and share + lost > 1 + SLACK:
+            if self.paced(i) and share + lost > 1 + SLACK:
                 return False
-        return self._may(item, d, self._hosts(i) if item.spread else set())
+        return self.may_take(item, d, self.hosts_of(i) if item.spread else set())
 
     def may(self, i: int, d: int) -> bool:
         """Whether the rules allow the item on the seat, beside what sits there."""
         item = self.instance.items[i]
-        return self._may(item, d, self._hosts(i) if item.spread else set())
+        return self.may_take(item, d, self.hosts_of(i) if item.spread else set())
 
     def most_share(self, d: int, j: int) -> float:
         """The share for which the seat has room; below zero where it has none for the base."""
@@ -472,7 +471,7 @@ class Incumbent:
                 continue
             beside = total - instance.busy[j] * share
             spare = min(1.0, self._bears(i, j))
-            if self._paced(i):
+            if self.paced(i):
                 spare = min(spare, 1.0 - share)
             stretch = min(stretch, spare / b - beside)
         self.pressure[d], self.stretch[d] = total, stretch
@@ -481,9 +480,9 @@ class Incumbent:
         """The part of its speed that neighbours may take of the replica."""
         most = self.instance.problem.max_slowdown
         spare = float(self.instance.spare[j])
-        return spare if most is None or self._paced(i) else min(spare, most)
+        return spare if most is None or self.paced(i) else min(spare, most)
 
-    def _paced(self, i: int) -> bool:
+    def paced(self, i: int) -> bool:
         item = self.instance.items[i]
         rated = any(model.rate for _, model in item.members)
         return rated or self.instance.problem.objective == "max-throughput"
@@ -587,7 +586,7 @@ class Incumbent:
                     found.append(Replica(name, k, self.name_of[d], part))
         return tuple(found)
 
-    # -- insertion -------------------------------------------------------------------------------
+    # -- what an insertion asks ------------------------------------------------------------------
 
     def missing(self, i: int) -> tuple[float, int]:
         """What is left of the item's rate, and of the number of GPUs that it has to be on."""
@@ -601,108 +600,20 @@ class Incumbent:
         gpus = len({id(self.gpu_of[d]) for d in self.of[i]}) if item.replicas else 0
         return left, max(0, item.replicas - gpus)
 
-    def insert(
-        self,
-        i: int,
-        seats: list[int],
-        *,
-        noise: Callable[[int], Any] | None = None,
-        opening: float | None = 1.25,
-        limit: float = np.inf,
-        part: float = 1.0,
-        kind: int | None = None,
-    ) -> bool:
-        """Insert all that is missing of the item; whether that succeeded.
-
-        `seats`: open seats to look at, to which new ones are added; `noise`: gives so many factors
-        on prices; `opening`: how much dearer a
-        replica on a new device is taken to be, None: no new device; `limit`: the price of GPUs at
-        which to give up; `part`: of the rate that is to be carried; `kind`: the only
-        device type that will do.
-        """
-        item = self.instance.items[i]
-        unused = (1.0 - part) * item.rate
-        left, replicas = self.missing(i)
-        left = max(0.0, left - unused)
-        while left > 0 or replicas > 0:
-            if not self._insert_one(i, item, left, replicas, seats, noise, opening, kind):
-                break
-            if self.price > limit:
-                return False
-            left, replicas = self.missing(i)
-            left = max(0.0, left - unused)
-        self.recount(i)
-        return not (self.unmet[i] > 0 or self.absent[i] > 0)
-
-    def _insert_one(
-        self, i: int, item: Any, left: float, replicas: int, seats: list[int],
-        noise: Callable[[int], Any] | None, opening: float | None, kind: int | None,
-    ) -> bool:  # fmt: skip
-        instance = self.instance
-        if item.rows.stop == item.rows.start:
+    def may_take(self, item: Any, d: int, hosts: set[str]) -> bool:
+        """Whether rules let the item stand on the seat, where it is on these hosts already."""
+        gpu = self.gpu_of[d]
+        assert gpu is not None
+        if not self.allowed(item, gpu, self.name_of[d]):
             return False
-        base, inverse, throughput, h, c, types, least = self._rows_of(i)
-        mine = self.of[i]
-        hosts = self._hosts(i) if item.spread else set()
-        chosen = [d for d in seats if self.open[d] and d not in mine]
-        if item.pins is not None or item.forbidden or item.apart or item.spread:
-            chosen = [d for d in chosen if self._may(item, d, hosts)]
-        virtual = self._openings() if opening is not None else []
-        if not chosen and not virtual:
+        if item.spread and self.host_of(gpu) in hosts:
             return False
-        # The first seats stand for empty devices of each type.
-        index = chosen + [kind for kind, _, _ in virtual]
-        spare = self.free[index][:, None, :] - base
-        spare += SLACK
-        spare *= inverse
-        share = spare[:, :, 0]
-        for r in range(1, spare.shape[2]):
-            share = np.minimum(share, spare[:, :, r])
-        bad = share < 0.0
-        bad |= self.type[index][:, None] != types
-        if kind is not None:
-            bad |= types != kind
-        share = np.minimum(share, np.minimum(1.0, left / throughput))
-        if instance.slowed:
-            self._beside(chosen, item.rows, share, bad, paced=self._paced(i))
-        carried = share * throughput
-        rest = left - carried
-        rest[rest <= REST * item.rate] = 0.0
-        partial = rest > 0
-        if not (replicas and self.flexible):  # what has to be there may stand by
-            bad |= (carried <= LEAST * np.minimum(item.rate, throughput)) & partial
-        score = share * c
-        score += h
-        rest *= DEARER * self.unit[i]
-        score += rest
-        score += 0.3 * least * partial
-        if instance.problem.current:
-            score += self._moving(item, chosen, virtual)[:, None]
-            score += self.move_weight * item.running * partial  # the rest moves, too
-        if virtual:
-            score[len(chosen) :] *= self._dearer(opening, virtual)
-        if noise is not None:
-            score *= noise(score.size).reshape(score.shape)
-        score[bad] = np.inf
-        while True:
-            place = int(score.argmin())
-            s, k = divmod(place, score.shape[1])
-            if score[s, k] == np.inf:
-                return False
-            if s < len(chosen):
-                d = chosen[s]
-            else:
-                found = self._resolve(virtual[s - len(chosen)], i, item, hosts)
-                if found is None:
-                    score[s] = np.inf
-                    continue
-                gpu, name = found
-                d = self.open_seat(gpu, virtual[s - len(chosen)][0], name)
-                seats.append(d)
-            self.put(i, d, item.rows.start + k, max(0.0, float(share[s, k])))
-            return True
+        if item.apart:
+            mine = set(item.apart)
+            return not any(mine & set(self.instance.items[o].apart) for o in self.residents[d])
+        return True
 
-    def _rows_of(self, i: int) -> tuple[Any, ...]:
+    def rows_of(self, i: int) -> tuple[Any, ...]:
         """The item's rows: base, inverse slope, throughput, prices, type; the least base price."""
         known = self._cache[i]
         if known is None:
@@ -718,88 +629,6 @@ class Incumbent:
                 float(h.min()),
             )
         return known
-
-    def _dearer(self, opening: float | None, virtual: list[tuple[int, Any, bool]]) -> Any:
-        factors = [opening if opens else 1.0 for _, _, opens in virtual]
-        return np.array(factors, dtype=float)[:, None]
-
-    def _beside(self, chosen: list[int], rows: slice, share: Any, bad: Any, *, paced: bool) -> None:
-        """What neighbours leave to the item, and what they bear of it."""
-        instance = self.instance
-        m = len(chosen)
-        if not m:
-            return
-        b, busy = instance.sensitivity[rows], instance.busy[rows]
-        lost = self.pressure[chosen][:, None] * b
-        bears = instance.spare[rows]
-        if not paced and instance.problem.max_slowdown is not None:
-            bears = np.minimum(bears, instance.problem.max_slowdown)
-        bad[:m] |= (lost > bears + SLACK) & (b > 0)
-        stretch = self.stretch[chosen][:, None]
-        bad[:m] |= stretch < -SLACK
-        if paced:
-            np.minimum(share[:m], np.maximum(0.0, 1.0 - lost), out=share[:m])
-            most = np.where(
-                busy > 0, np.maximum(0.0, stretch) / np.where(busy > 0, busy, 1.0), 1e18
-            )
-            np.minimum(share[:m], most, out=share[:m])
-        else:
-            bad[:m] |= busy > stretch + SLACK
-
-    def _may(self, item: Any, d: int, hosts: set[str]) -> bool:
-        gpu = self.gpu_of[d]
-        assert gpu is not None
-        if not self._allowed(item, gpu, self.name_of[d]):
-            return False
-        if item.spread and self._host(gpu) in hosts:
-            return False
-        if item.apart:
-            mine = set(item.apart)
-            return not any(mine & set(self.instance.items[o].apart) for o in self.residents[d])
-        return True
-
-    def _openings(self) -> list[tuple[int, Any, bool]]:
-        """Seats that could be opened: (type, class or GPU, whether that opens a GPU)."""
-        found: list[tuple[int, Any, bool]] = []
-        for c, cls in enumerate(self.instance.classes):
-            found.append((cls.type, c, True))
-            if not cls.partitions:
-                continue
-            kinds = {t for p in cls.partitions for t in p}
-            found += [(t, c, True) for t in sorted(kinds)]
-            seen: set[tuple[tuple[int, int], ...]] = set()
-            for name in sorted(self.kinds_open[c]):
-                gpu = self.known[name]
-                key = tuple(sorted(gpu.slices.items()))
-                if key in seen and not self.instance.problem.rules.pins:
-                    continue
-                seen.add(key)
-                found += [(t, gpu, False) for t in sorted(kinds) if self.next_seat(gpu, t)]
-        return found
-
-    def _resolve(
-        self, opening: tuple[int, Any, bool], i: int, item: Any, hosts: set[str]
-    ) -> tuple[Gpu, str] | None:
-        kind, what, _ = opening
-        gpu = self._closed_gpu(what, i, hosts, kind) if isinstance(what, int) else what
-        if gpu is None:
-            return None
-        name = self.next_seat(gpu, kind)
-        if name is None or not self._allowed(item, gpu, name):
-            return None
-        if item.spread and self._host(gpu) in hosts:
-            return None
-        return gpu, name
-
-    def _moving(self, item: Any, chosen: list[int], virtual: list[Any]) -> Any:
-        """What the search takes a replica's move to cost, by candidate."""
-        weight = self.move_weight * item.running
-        cost = np.full(len(chosen) + len(virtual), weight)
-        if weight:
-            for place, d in enumerate(chosen):
-                if self.name_of[d] in item.current:
-                    cost[place] = 0.0
-        return cost
 
 
 def open_named(incumbent: Incumbent, device: str) -> int | None:

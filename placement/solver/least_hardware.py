@@ -21,7 +21,7 @@ from placement.solver.incumbent import Incumbent
 from placement.solver.instance import Instance, compile_instance, exclusive, owns, with_own_slots
 from placement.solver.packing.reduction import is_packing, is_plain, pack
 from placement.solver.parallel import improve_on
-from placement.solver.plan import MOST, cheapest, plan
+from placement.solver.plan import MOST, by_share, cheapest, plan
 from placement.solver.plan import pack as pack_plan
 from placement.solver.relaxation import CLOSE, Relaxation, relax
 from placement.solver.result import Deadline, Status
@@ -36,6 +36,7 @@ RELAXED = 0.7  # part of the time for a packing that only relaxes the problem
 EFFORT = 2.0  # CP-SAT's deterministic seconds for that
 ASKED = 0.6  # part of the time for the compact model, where a layout is known
 ALONE = 2_000  # items up to which every device type alone is tried
+COUNTED = 0.5  # part of the time for counts of devices
 STAYING = 0.4  # part of the time for what runs now
 BUILT = 2_500  # 0/1 variables of the compact model for each second left
 FEW = 60  # items from which plans are packed
@@ -70,7 +71,9 @@ def least_hardware(
         if not _done(best, packed.bound) and deadline.left_s > 0:
             return _small(best, deadline, packed.bound, seed, workers)
         return _answer(best, packed.bound)
+    before_s = deadline.left_s
     instance = compile_instance(problem)
+    stated_s = before_s - deadline.left_s  # to go over all models once takes about so long
     if any(
         item.rows.start == item.rows.stop and (item.replicas or item.rate > 0)
         for item in instance.items
@@ -86,8 +89,18 @@ def least_hardware(
     bound = next_price(problem, least_cost)
     if (first and refuted(instance, deadline)) or crowded(problem, deadline, seed):
         return Answer("infeasible", 0.0)
+    if exclusive(instance) and not first:
+        counted = Incumbent(instance, relaxation, free_devices=False)
+        least, found = count_devices(instance, counted, deadline.part(COUNTED), seed)
+        if least == inf:
+            return Answer("infeasible", 0.0)
+        bound = max(bound, least)
+        if found and best.holds(counted.replicas()):  # rules are not counted
+            best.offer(counted.replicas(), "counts of devices")
+        if _done(best, bound):
+            return _answer(best, bound)
     work = Incumbent(instance, relaxation, free_devices=False)
-    work = _start(best, work, deadline, bound, seed, first=first)
+    work = _start(best, work, deadline, bound, seed, stated_s, first=first)
     if first and best.value is None:
         complete = COMPLETE * work.must
         allowed = problem.max_moves
@@ -99,16 +112,6 @@ def least_hardware(
         return Answer("feasible", bound)
     if _done(best, bound):
         return _answer(best, bound)
-    if exclusive(instance):
-        counted = Incumbent(instance, relaxation, free_devices=False)
-        least, found = count_devices(instance, counted, deadline.part(0.6), seed)
-        if least == inf:
-            return Answer("infeasible", 0.0)
-        bound = max(bound, least)
-        if found and best.holds(counted.replicas()):  # rules are not counted
-            best.offer(counted.replicas(), "counts of devices")
-        if _done(best, bound):
-            return _answer(best, bound)
     fleet = _fleet(problem, best.value)
     if fleet is not None and exact.size(problem, fleet) <= SMALL:
         status, bound = _prove(best, fleet, deadline.part(0.4), bound, seed, EFFORT, 1)
@@ -223,7 +226,14 @@ def _attainable(prices: list[int], least: int) -> int:
 
 
 def _start(
-    best: Best, work: Incumbent, deadline: Deadline, bound: float, seed: int, *, first: bool
+    best: Best,
+    work: Incumbent,
+    deadline: Deadline,
+    bound: float,
+    seed: int,
+    stated_s: float,
+    *,
+    first: bool,
 ) -> Incumbent:
     """The layout that runs, repaired; or one built from nothing: whichever is better."""
     problem = best.problem
@@ -244,10 +254,7 @@ def _start(
         if len(work.instance.items) > MOST:  # a packing is there sooner
             packed = _packed(fresh, deadline, seed)
         if packed is None:
-            construct(fresh, by_value(fresh), deadline)
-            _offer(best, fresh, "insertion by dual prices")
-            if fresh.cost < work.cost:
-                work = fresh
+            work = _inserted(best, work, fresh, deadline)
             if first and best.value is not None:
                 return work
             for kind in sorted(set(work.instance.type_of.tolist())):
@@ -255,10 +262,26 @@ def _start(
                 if alone is not None and alone.cost < work.cost:
                     work = alone
                     _offer(best, work, f"{work.instance.types[kind]} alone")
-            packed = _packed(work, deadline, seed)
+            if best.value is None or deadline.left_s > stated_s:
+                packed = _packed(work, deadline, seed)
         if packed is not None and packed.cost < work.cost:
             work = packed
             _offer(best, work, "packed plan")
+    return work
+
+
+def _inserted(best: Best, work: Incumbent, fresh: Incumbent, deadline: Deadline) -> Incumbent:
+    """The better of two orders of insertion, or `work` where it is better still."""
+    started_s = deadline.left_s
+    for order, opening in ((by_share(fresh), 1.1), (by_value(fresh), 1.05)):
+        if not construct(fresh, order, deadline, opening=opening):
+            return work if work.cost <= fresh.cost else fresh
+        _offer(best, fresh, "insertion by dual prices")
+        if fresh is work or fresh.cost < work.cost:
+            work = fresh
+        if deadline.left_s < 3 * (started_s - deadline.left_s):
+            break
+        fresh = Incumbent(work.instance, work.relaxation, free_devices=False)
     return work
 
 
@@ -367,8 +390,7 @@ def _search(
 
 def _fleet(problem: PlacementProblem, value: float | None) -> list[Unit] | None:
     """The devices that the compact model names; None where these are far too many."""
-    copies = sum(model.count for model in problem.models)
-    if copies * min(copies, _least_devices(problem, value)) > EXACT:
+    if _least_size(problem, value) > EXACT:
         return None
     most = wanted(problem)
     if value is not None and all(pool.count is None and pool.price > 0 for pool in problem.pools):
@@ -380,12 +402,20 @@ def _fleet(problem: PlacementProblem, value: float | None) -> list[Unit] | None:
     return fleet if value is None else exact.enough(problem, fleet, value)
 
 
-def _least_devices(problem: PlacementProblem, value: float | None) -> float:
-    """As many devices as the compact model names at least."""
-    if any(pool.count is None for pool in problem.pools):
-        dearest = max(pool.price for pool in problem.pools)
-        return inf if value is None else value / dearest if dearest > 0 else 1.0
-    return sum(pool.count or 0 for pool in problem.pools) if value is None else 1.0
+def _least_size(problem: PlacementProblem, value: float | None) -> float:
+    """About as many variables as the compact model has at least, before anything is made of it."""
+    copies = sum(model.count for model in problem.models)
+    named: dict[str, float] = defaultdict(float)
+    for pool in problem.pools:
+        most = float(copies if pool.count is None else pool.count)
+        if value is not None and pool.price > 0:
+            most = min(most, value / pool.price)
+        for kind in {pool.device_type, *(kind for p in pool.partitions for kind in p)}:
+            named[kind] += most
+    return sum(
+        model.count * sum(named[kind] for kind in {o.device_type for o in model.options})
+        for model in problem.models
+    )
 
 
 def _prove(

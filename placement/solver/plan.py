@@ -83,6 +83,21 @@ def cheapest(incumbent: Incumbent) -> list[Planned]:
     ]
 
 
+def by_share(incumbent: Incumbent) -> list[int]:
+    """Items by the dominant share of a device that a replica of their cheapest way takes, in money.
+
+    Large ones come first in whichever resource they are large, as first fit decreasing has it.
+    """
+    instance = incumbent.instance
+    size = np.zeros(len(instance.items))
+    ways = cheapest(incumbent)
+    rows = np.array([way.row for way in ways], dtype=int)
+    shares = np.array([way.share for way in ways])
+    use = instance.base[rows] + shares[:, None] * instance.slope[rows]
+    size[[way.item for way in ways]] = use.max(axis=1) * incumbent.worth[instance.type_of[rows]]
+    return [int(i) for i in np.argsort(-size, kind="stable")]
+
+
 def plan(incumbent: Incumbent, air: float, deadline: Deadline) -> list[Planned] | None:
     """The rounded optimum with so much of every device left free; None where there is none."""
     from ortools.linear_solver import pywraplp

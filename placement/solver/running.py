@@ -15,6 +15,7 @@ from placement.layout.replica import Replica
 from placement.problem import PlacementProblem
 from placement.problem.fleet import Places
 from placement.solver.incumbent import Incumbent, open_named
+from placement.solver.insertion import insert
 from placement.solver.refill import put_chosen, refill
 from placement.solver.result import Deadline
 from placement.solver.shares import settle
@@ -81,7 +82,7 @@ def _by_neighbourhoods(
     """Greedily first; then around an item that lacks something, a few devices at a time."""
     rng = random.Random(0)
     for i in sorted(items, key=lambda i: -worth[i]):
-        incumbent.insert(i, list(where[i]), opening=None)
+        insert(incumbent, i, list(where[i]), opening=None)
     mine, failed = set(items), 0
     while deadline.left_s > 0:
         lacking = [

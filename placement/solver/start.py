@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import random
+from collections import deque
 from collections.abc import Iterable, Mapping
 
 import numpy as np
 
 from placement.layout.replica import Replica
 from placement.solver.incumbent import Incumbent, open_named
+from placement.solver.insertion import insert
 from placement.solver.result import Deadline
 
 FULL = 0.03  # of a device's worth: with less left a seat is not looked at any more
 LOOKED = 160  # seats that an insertion looks at
-LATE = 64  # insertions between two looks at the clock
+ROOMIEST = 40  # of them always those with the most left; the others take turns
+TURN = 16  # insertions
 
 
 def construct(
@@ -30,23 +33,29 @@ def construct(
     `parts`: of their rates that are inserted; `kinds`: the only device type of an item.
     """
     active = [int(d) for d in incumbent.seats()]
+    waiting: deque[int] = deque()
     for number, i in enumerate(items):
-        if number % LATE == LATE - 1 and deadline.left_s <= 0:
+        if number and deadline.left_s <= 0:
             return False
         part = 1.0 if parts is None else parts[i]
         kind = None if kinds is None else kinds.get(i)
-        incumbent.insert(i, active, opening=opening, part=part, kind=kind)
-        if len(active) > LOOKED:
-            seats = np.array(active)
-            left = incumbent.slack(seats) / np.maximum(
-                incumbent.worth[incumbent.type[seats]], 1e-300
-            )
-            kept = seats[left > FULL]
-            if len(kept) > LOOKED // 2:
-                order = np.argsort(-incumbent.slack(kept), kind="stable")
-                kept = kept[np.sort(order[: LOOKED // 2])]
-            active = [int(d) for d in kept]
+        insert(incumbent, i, active, opening=opening, part=part, kind=kind)
+        if len(active) > LOOKED or (waiting and number % TURN == TURN - 1):
+            active = _take_turns(incumbent, active, waiting)
     return True
+
+
+def _take_turns(incumbent: Incumbent, active: list[int], waiting: deque[int]) -> list[int]:
+    """The seats with the most left, and those that have waited longest; full ones are dropped."""
+    seats = np.array(active)
+    slack = incumbent.slack(seats)
+    order = np.argsort(-slack, kind="stable")
+    free = slack > FULL * incumbent.worth[incumbent.type[seats]]
+    kept = seats[order[free[order]]].tolist()
+    waiting.extend(kept[ROOMIEST:])
+    turn = [waiting.popleft() for _ in range(min(len(waiting), LOOKED // 2 - ROOMIEST))]
+    chosen = np.array(kept[:ROOMIEST] + turn, dtype=int)  # of equal seats the fullest is taken
+    return [int(d) for d in chosen[np.argsort(incumbent.slack(chosen), kind="stable")]]
 
 
 def by_value(

@@ -85,6 +85,23 @@ def test_ctrl_c_gives_the_best_layout_so_far(hard, tmp_path):
     assert check.violations(problem, layouts.load(output)) == []
 
 
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_sigterm_ends_it_at_once(hard, workers):
+    with subprocess.Popen(
+        [*PLACE, "--problem", hard[1], "--time-limit", "600s", "--workers", workers],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        try:
+            time.sleep(6)
+            assert process.poll() is None
+            process.send_signal(signal.SIGTERM)
+            stdout, stderr = process.communicate(timeout=20)
+        finally:
+            process.kill()
+    assert (process.returncode, stdout) == (128 + signal.SIGTERM, "")
+    assert "Traceback" not in stderr
+
+
 @pytest.fixture
 def demanding(hard, tmp_path):
     """The same models with rates, on as many GPUs as they need."""

@@ -232,7 +232,7 @@ def test_real_tritons_hold_what_they_can_and_fail_what_they_cannot(
     layout = Layout(
         (
             a_device(
-                a_resident("sleeper", 25.0, share=0.5, latency_limit_ms=200.0),
+                a_resident("sleeper", 25.0, share=0.5, latency_limit_ms=1000.0),
                 a_resident("dozer", 80.0, share=0.5),
                 uses=generous,
                 capacity=generous,

@@ -3,15 +3,13 @@
 import numpy as np
 import pytest
 
-from analyzer.load.steady_state import (
-    SteadyStateRule,
+from analyzer.load.confidence import (
     confidence,
-    drift,
     few_half_widths,
     percentile_half_width,
     throughput_half_width,
-    warm_up,
 )
+from analyzer.load.steady_state import SteadyStateRule, drift, warm_up
 
 RNG = np.random.default_rng(2026)
 

@@ -100,12 +100,17 @@ def test_two_gpus_share_the_models_and_each_is_measured_once(
 ):
     """Two models or so on each; the memory of each model shows that no GPU sees the other's."""
     a_fleet(pretended_nvml, "Tesla T4", "Tesla T4")
-    with profiling(repository, "--parallel") as process:
-        _, said = process.communicate(timeout=120)
-    assert process.returncode == 0, said
-    found = measurements(repository)
-    assert [m.status for m in found] == ["ok"] * 8
-    shares = by_gpu(found)
+    for _ in range(3):  # on a busy host one may have done all before the other's server runs
+        for store in repository.parent.glob("profiles.db*"):
+            store.unlink()
+        with profiling(repository, "--parallel") as process:
+            _, said = process.communicate(timeout=120)
+        assert process.returncode == 0, said
+        found = measurements(repository)
+        assert [m.status for m in found] == ["ok"] * 8
+        shares = by_gpu(found)
+        if len(shares) == 2:
+            break
     assert sorted(shares) == ["GPU-0", "GPU-1"]
     assert not shares["GPU-0"] & shares["GPU-1"]
     for m in found:
