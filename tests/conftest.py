@@ -24,9 +24,6 @@ from analyzer.triton.docker import connect, why_unreachable
 from analyzer.triton.runtime import Binary
 from profiles.errors import SurroundingsError
 
-# Tables are as wide as they are: xdist's workers inherit the width that readline thinks of.
-os.environ.pop("COLUMNS", None)
-
 EXAMPLES = Path(__file__).parents[1] / "examples" / "model_repository"
 TRITON_IMAGE = "model-placer-triton:test"
 
