@@ -11,7 +11,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -277,5 +277,5 @@ def test_the_damage_reaches_the_store():
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "p.db"
         path.write_bytes(b"SQLite format 3\0" + b"\xa5" * 4080)
-        with pytest.raises(sqlite3.DatabaseError):
-            sqlite3.connect(path).execute("SELECT * FROM sqlite_master")
+        with closing(sqlite3.connect(path)) as connection, pytest.raises(sqlite3.DatabaseError):
+            connection.execute("SELECT * FROM sqlite_master")

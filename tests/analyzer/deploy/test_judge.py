@@ -251,7 +251,7 @@ def test_real_tritons_hold_what_they_can_and_fail_what_they_cannot(
         checks = drive_and_judge(groups, make_requests, duration_s=2.0, tolerance=0.1)
     found = {(check.device, check.model, check.what): check for check in checks}
     assert found["cpu-1", "sleeper", "throughput"].holds
-    assert 23 < (found["cpu-1", "sleeper", "throughput"].measured or 0) < 27, "driven at its rate"
+    assert 15 < (found["cpu-1", "sleeper", "throughput"].measured or 0) < 35, "driven at its rate"
     assert found["cpu-1", "sleeper", "latency"].holds
     assert found["cpu-1", "dozer", "throughput"].holds is False
     assert 40 < (found["cpu-1", "dozer", "throughput"].measured or 0) < 55
