@@ -10,7 +10,7 @@ is decided in `insertion.py`.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -655,8 +655,3 @@ def open_named(incumbent: Incumbent, device: str) -> int | None:
     if name in incumbent.excluded or not number.isdecimal():
         return None
     return incumbent.open_seat(gpu, kind, name) if incumbent.legal(gpu, kind, int(number)) else None
-
-
-def neighbours_of(incumbent: Incumbent, seats: Iterable[int]) -> set[int]:
-    """The items that sit on these seats."""
-    return {i for d in seats for i in incumbent.residents[d]}

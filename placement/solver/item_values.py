@@ -58,7 +58,9 @@ class ItemValues:
         if self.must:
             self.alone &= self.part <= 1 + 1e-12
             self.penalty = np.full(n, np.inf)
-        self.beyond_one = np.maximum(0.0, 1.0 - 1.0 / np.maximum(self.part, 1.0))
+        self.share_of_one = np.minimum(self.part, 1.0)
+        paid = np.where(np.isfinite(self.penalty), self.penalty, 0.0)[:, None]
+        self.beyond_one = paid * np.maximum(0.0, 1.0 - 1.0 / np.maximum(self.part, 1.0))
         self.unit_penalty = self.penalty / np.where(self.rate > 0, self.rate, 1.0)
         least = np.where(self.ok, self.part, 0).max(axis=1)
         mean = (least > 1 + 1e-12) | (self.replicas > 1)
@@ -69,11 +71,9 @@ class ItemValues:
         """Moves that a replica makes in any case: none of the row's type runs the item now."""
         instance = self.instance
         moves = np.zeros(len(instance.throughput))
-        of_pool = {
-            pool.name: (pool, cls) for cls in instance.classes for pool in cls.pools
-        }  # fmt: skip
         if not instance.problem.current:
             return moves
+        of_pool = {pool.name: (pool, cls) for cls in instance.classes for pool in cls.pools}
         excluded = set(instance.problem.rules.excluded_devices)
         for item in instance.items:
             if not item.running or len(item.members) > 1:
@@ -119,13 +119,13 @@ class ItemValues:
         full = (instance.slope * of_row).sum(axis=1)
         h = np.where(self.ok, there[self.row], np.inf)
         c = np.where(self.ok, full[self.row], 0.0)
-        left = self.beyond_one * np.where(np.isfinite(self.penalty), self.penalty, 0.0)[:, None]
-        single = np.where(self.alone, h + c * np.minimum(self.part, 1.0) + left, np.inf)
-        plans = [_Plans(single.min(axis=1), self._one(single, left))]
+        plans = [self._one(h, c)]
+        least, cheapest = self._least(h)
         if len(self.several):
-            plans.append(self._several(h, c, fine=fine))
+            several = self._pairs(h, c, least, cheapest) if fine else self._linear(h, c)
+            plans.append(several)
         if not self.must:
-            plans.append(self._none(h))
+            plans.append(self._none(least, cheapest))
         costs = np.stack([p.cost for p in plans])
         best = costs.argmin(axis=0)
         values = costs[best, np.arange(len(self.rate))]
@@ -139,15 +139,16 @@ class ItemValues:
         values[~np.isfinite(values)] = 0.0
         return values, bases, shares, constant
 
-    def _one(self, single: Any, left: Any) -> list[_Part]:
+    def _one(self, h: Any, c: Any) -> _Plans:
+        """One replica, at full share or as much as the rate needs; what is beyond is left."""
         number = np.arange(len(self.rate))
-        best = single.argmin(axis=1)
-        share = np.minimum(self.part[number, best], 1.0)
-        return [(self.row[number, best], np.ones(len(number)), share, left[number, best])]
+        single = np.where(self.alone, h + c * self.share_of_one + self.beyond_one, np.inf)
+        best = number, single.argmin(axis=1)
+        part = self.row[best], np.ones(len(number)), self.share_of_one[best], self.beyond_one[best]
+        return _Plans(single[best], [part])
 
-    def _none(self, h: Any) -> _Plans:
+    def _none(self, least: Any, cheapest: Any) -> _Plans:
         """The replicas that are demanded stand by, or there is none; the whole penalty is paid."""
-        least, cheapest = self._least(h)
         bare = np.where(self.replicas > 0, self.replicas * least, 0.0)
         nothing = np.zeros(len(self.rate))
         return _Plans(bare + self.penalty, [(cheapest, self.replicas, nothing, self.penalty)])
@@ -158,31 +159,38 @@ class ItemValues:
         number = np.arange(len(self.rate))
         return np.where(np.isfinite(h[number, best]), h[number, best], 0.0), self.row[number, best]
 
-    def _several(self, h: Any, c: Any, *, fine: bool) -> _Plans:
+    def _best_whole(self, h: Any, c: Any) -> tuple[Any, Any, Any]:
+        """The row whose full replicas carry a unit for least, that price, and its throughput."""
+        number = np.arange(len(self.rate))
+        whole = np.where(self.ok, (h + c) / self.throughput, np.inf)
+        best = whole.argmin(axis=1)
+        return self.row[number, best], whole[number, best], self.throughput[number, best]
+
+    def _linear(self, h: Any, c: Any) -> _Plans:
+        """Several replicas that carry all at the best price per unit; less than any plan costs."""
+        n, mine = len(self.rate), self.several
+        row, unit, speed = self._best_whole(h, c)
+        cost = np.full(n, np.inf)
+        cost[mine] = self.rate[mine] * np.minimum(unit, self.unit_penalty)[mine]
+        part = row, np.zeros(n), np.zeros(n), np.zeros(n)
+        _carry(
+            part, mine, self.rate[mine], unit[mine], self.unit_penalty[mine], speed[mine],
+            whole=True,
+        )  # fmt: skip
+        return _Plans(cost, [part])
+
+    def _pairs(self, h: Any, c: Any, least: Any, cheapest: Any) -> _Plans:
         """Two replicas, filled one after the other, and further ones at the best price per unit.
 
         Of any replicas the two that carry a unit for least may as well be filled first; each
         further one costs no less per unit than the best full one. What costs more than the penalty
-        is left at it. Unless `fine`, all is carried at the best price per unit.
+        is left at it. `least`, `cheapest`: what a replica that carries nothing costs, and its row.
         """
         n = len(self.rate)
-        whole = np.where(self.ok, (h + c) / self.throughput, np.inf)
-        best = whole.argmin(axis=1)
-        best_row = self.row[np.arange(n), best]
-        best_unit = whole[np.arange(n), best]
-        speed = self.throughput[np.arange(n), best]
-        least, cheapest = self._least(h)
+        best_row, best_unit, speed = self._best_whole(h, c)
         cost = np.full(n, np.inf)
-        parts = [(best_row.copy(), np.zeros(n), np.zeros(n), np.zeros(n)) for _ in range(3)]
-        parts.append((cheapest, np.zeros(n), np.zeros(n), np.zeros(n)))
-        if not fine:
-            mine = self.several
-            cost[mine] = self.rate[mine] * np.minimum(best_unit, self.unit_penalty)[mine]
-            _carry(
-                parts[0], mine, self.rate[mine], best_unit[mine], self.unit_penalty[mine],
-                speed[mine], whole=True,
-            )  # fmt: skip
-            return _Plans(cost, parts[:1])
+        rows = best_row.copy(), best_row.copy(), best_row, cheapest
+        parts = [(row, np.zeros(n), np.zeros(n), np.zeros(n)) for row in rows]
         width = self.ok.shape[1]
         step = max(1, CELLS // width**2)
         unit = np.where(self.ok, c / self.throughput, 0.0)
