@@ -116,9 +116,14 @@ class ProfileStore:
                 table, values = _values(_dated(row))
                 self._insert(table, [values])
 
-    def measurements(self) -> list[Measurement]:
-        """The newest measurement of each point, in the order in which they were taken."""
-        return [self._load(row, Measurement) for row in self._newest("measurements")]
+    def measurements(self, model: str | None = None) -> list[Measurement]:
+        """The newest measurement of each point, in the order in which they were taken.
+
+        With `model` those of this model alone; no other is read.
+        """
+        own, values = ("", ()) if model is None else ("AND model = ? ", (model,))
+        rows = self._newest("measurements", own, values)
+        return [self._load(row, Measurement) for row in rows]
 
     def baselines(self) -> list[Baseline]:
         """The newest baseline of each device type and server, in order of time."""
@@ -195,12 +200,15 @@ class ProfileStore:
                 now = max(_now(), before or "")  # a clock that was set back takes back nothing
                 self._insert("withdrawals", [(uuid.uuid4().hex, target, withdrawn, reason, now)])
 
-    def _newest(self, table: str) -> list[tuple[str, str]]:
+    def _newest(
+        self, table: str, which: str = "", values: Sequence[object] = ()
+    ) -> list[tuple[str, str]]:
         return self._query(
             f"WITH gone AS ({_GONE}) "  # noqa: S608
-            f"SELECT id, document FROM {table} AS a WHERE id NOT IN gone AND NOT EXISTS ("
+            f"SELECT id, document FROM {table} AS a WHERE id NOT IN gone {which}AND NOT EXISTS ("
             f"SELECT 1 FROM {table} AS b WHERE b.point = a.point AND b.id NOT IN gone AND "
-            "(b.measured_at, b.rowid) > (a.measured_at, a.rowid)) ORDER BY measured_at, rowid"
+            "(b.measured_at, b.rowid) > (a.measured_at, a.rowid)) ORDER BY measured_at, rowid",
+            values,
         )
 
     def _load(self, row: tuple[str, str], kind: type[T]) -> T:

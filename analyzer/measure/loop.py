@@ -65,7 +65,9 @@ def missing_points(
 
 def wanted(points: Sequence[Point], store: ProfileStore, bench: Bench) -> list[Measurement]:
     """Measurements of the points that the store has, in their order."""
-    known = {point_key(measurement): measurement for measurement in store.measurements()}
+    models = {point.variant.model for point in points}
+    rows = store.measurements(*models) if len(models) == 1 else store.measurements()
+    known = {point_key(measurement): measurement for measurement in rows}
     keys = [point_key(blank(bench, point)) for point in points]
     return [known[key] for key in keys if key in known]
 

@@ -178,9 +178,8 @@ def _same(like: Point, store: ProfileStore, bench: Bench) -> list[Measurement]:
     now = blank(bench, like)
     return [
         m
-        for m in store.measurements()
-        if m.model == now.model
-        and m.device_type == now.device_type
+        for m in store.measurements(now.model)
+        if m.device_type == now.device_type
         and m.model_digest == now.model_digest
         and m.environment.triton == now.environment.triton
     ]
