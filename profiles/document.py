@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar, get_origin
@@ -185,3 +186,12 @@ def _list(value: Any) -> list[Any] | tuple[Any, ...]:
     if not isinstance(value, list | tuple):
         raise _WrongValueError(f"expected a list such as [{value}], not {value!r}")
     return value
+
+
+def check_schema_version(document: Mapping[str, Any], known: int, source: str) -> None:
+    """Raise InputError where a document is not of the version that is read here."""
+    version = document.get("schema_version")
+    if version != known:
+        raise InputError(
+            f"{source}: schema_version is {version!r}; this Model Placer reads {known}."
+        )

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from placement import Model, Option, PlacementProblem, Pool, PoolType, Resource, Rules
+from placement.explain.infeasible import without_model
 from placement.problem.validate import validate
 from profiles.errors import InputError
 
@@ -262,8 +263,7 @@ def smaller(
 
 def _reductions(problem: PlacementProblem) -> Iterator[PlacementProblem]:
     for i in range(len(problem.models)):
-        rest = (*problem.models[:i], *problem.models[i + 1 :])
-        yield _without_model(replace(problem, models=rest), problem.models[i])
+        yield without_model(problem, problem.models[i].name)
     for i in range(len(problem.pools)):
         if len(problem.pools) > 1:
             yield replace(problem, pools=(*problem.pools[:i], *problem.pools[i + 1 :]))
@@ -299,20 +299,3 @@ def _reductions(problem: PlacementProblem) -> Iterator[PlacementProblem]:
                 yield replace(
                     problem, pools=(*problem.pools[:i], changed_pool, *problem.pools[i + 1 :])
                 )
-
-
-def _without_model(problem: PlacementProblem, gone: Model) -> PlacementProblem:
-    names = {gone.name, *_copies(gone)}
-    rules = problem.rules
-    return replace(
-        problem,
-        rules=replace(
-            rules,
-            pins=tuple(p for p in rules.pins if p[0] not in names),
-            forbidden=tuple(p for p in rules.forbidden if p[0] not in names),
-            apart=tuple(tuple(m for m in g if m not in names) for g in rules.apart),
-            together=tuple(tuple(m for m in g if m not in names) for g in rules.together),
-            spread=tuple(m for m in rules.spread if m not in names),
-        ),
-        current=tuple(p for p in problem.current if p[0] not in names),
-    )

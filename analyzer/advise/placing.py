@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from analyzer.advise.finding import Finding, as_configured, told
+from placement.explain import words
 from placement.layout import Layout
 from placement.problem.demands import Demands
 from placement.problem.fleet_file import Device
@@ -113,8 +114,8 @@ def findings(rows: Sequence[Measurement], placing: Placing) -> Iterator[Finding]
             yield Finding(
                 "limit-costs-devices",
                 "",
-                f"--{flag} {share:.0%} costs {_count(now - then)}.",
-                (f"placed with it on {_count(now)}, with 100 % on {_count(then)}",),
+                f"--{flag} {share:.0%} costs {words.devices(now - then)}.",
+                (f"placed with it on {words.devices(now)}, with 100 % on {words.devices(then)}",),
                 "measured",
                 change=f"- --{flag} {share:.0%}\n+ --{flag} 100%",
                 sweep=f"model-placer place --{flag} 100%",
@@ -132,8 +133,8 @@ def findings(rows: Sequence[Measurement], placing: Placing) -> Iterator[Finding]
                 yield Finding(
                     "latency-limit-costs-devices",
                     name,
-                    f"Its latency limit of {limit} costs {_count(now - then)}.",
-                    (f"placed with it on {_count(now)}, without on {_count(then)}",),
+                    f"Its latency limit of {limit} costs {words.devices(now - then)}.",
+                    (f"placed with it on {words.devices(now)}, without on {words.devices(then)}",),
                     "measured",
                     change=f"- latency_limit_ms: {demand.latency_limit_ms:g}",
                     sweep="model-placer place --demand FILE",
@@ -151,9 +152,12 @@ def findings(rows: Sequence[Measurement], placing: Placing) -> Iterator[Finding]
         yield Finding(
             "dearest-demand",
             name,
-            f"Its demand of {demands[name].rate:g} inferences/s costs {_count(cost)} of {now}: the "
-            "first model to make faster.",
-            (f"placed with it on {_count(now)}, without on {_count(now - cost)}", told(best)),
+            f"Its demand of {demands[name].rate:g} inferences/s costs {words.devices(cost)} of "
+            f"{now}: the first model to make faster.",
+            (
+                f"placed with it on {words.devices(now)}, without on {words.devices(now - cost)}",
+                told(best),
+            ),
             "measured",
             sweep=f"model-placer advise --models {name}",
             devices=(now, now - cost),
@@ -183,9 +187,10 @@ def _variants(rows: Sequence[Measurement], placing: Placing, now: int) -> Iterat
         yield Finding(
             "variant-frees-devices",
             model,
-            f"As [{chosen[0].variant}] it saves {_count(then - now)}.",
+            f"As [{chosen[0].variant}] it saves {words.devices(then - now)}.",
             (
-                f"placed as configured on {_count(then)}, in any measured variant on {_count(now)}",
+                f"placed as configured on {words.devices(then)}, in any measured variant on "
+                f"{words.devices(now)}",
                 *(told(row) for row in best[:1]),
             ),
             "measured",
@@ -198,7 +203,3 @@ def _variants(rows: Sequence[Measurement], placing: Placing, now: int) -> Iterat
 def _without(placing: Placing, name: str) -> Placing:
     left = {model: demand for model, demand in placing.demands.models.items() if model != name}
     return replace(placing, demands=replace(placing.demands, models=left))
-
-
-def _count(number: int) -> str:
-    return f"{number} device{'' if number == 1 else 's'}"

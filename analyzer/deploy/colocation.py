@@ -11,6 +11,7 @@ from placement.layout import PlacedDevice, Resident
 from placement.problem import Option
 from placement.problem.formulate import RESOURCES
 from placement.problem.part_load import Part, curves
+from placement.problem.uses import device_uses
 from profiles.colocation import Colocation, Neighbour
 from profiles.environment import Environment
 from profiles.measurement import LoadPoint, Measurement
@@ -126,26 +127,16 @@ def _device_uses(
             name: use - sum(r.uses.get(name, 0.0) for r in device.residents)
             for name, use in device.uses.items()
         }
-    found = {
-        "utilization": seen.figures.utilization_percent,
-        "memory_utilization": seen.figures.memory_utilization_percent,
-        "power": seen.figures.power_w,
-    }
     return {
         name: max(0.0, use - max(0.0, server_uses.get(name, 0.0)))
-        for name, use in found.items()
+        for name, use in device_uses(seen.figures).items()
         if use is not None
     }
 
 
 def _figures(m: Measurement) -> dict[str, float | None]:
     """What a model uses of each resource that scales."""
-    return {
-        "utilization": m.usage.utilization_percent if m.usage else None,
-        "memory_utilization": m.usage.memory_utilization_percent if m.usage else None,
-        "power": m.usage.power_w if m.usage else None,
-        "cpu": m.host.cpu_cores if m.host else None,
-    }
+    return {**device_uses(m.usage), "cpu": m.host.cpu_cores if m.host else None}
 
 
 def _solo(resident: Resident) -> float:

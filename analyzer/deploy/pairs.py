@@ -23,6 +23,7 @@ from analyzer.measure.plan import chosen_names
 from placement.layout import Layout, PlacedDevice, Resident
 from placement.problem import slowdown
 from placement.problem.slowdown import PRIOR_WEIGHT, USE, Runner
+from placement.problem.uses import device_uses
 from profiles.colocation import Colocation
 from profiles.device import DeviceType
 from profiles.errors import InputError
@@ -239,11 +240,5 @@ def _drive(
 def _server_uses(baselines: Iterable[Baseline], device_type: str) -> dict[str, float]:
     """What the server takes of the device by itself, by the newest baseline."""
     mine = [b for b in baselines if b.device_type == device_type]
-    if not mine:
-        return {}
-    found = {
-        "utilization": mine[-1].utilization_percent,
-        "memory_utilization": mine[-1].memory_utilization_percent,
-        "power": mine[-1].power_w,
-    }
+    found = device_uses(mine[-1] if mine else None)
     return {name: use for name, use in found.items() if use is not None}

@@ -11,7 +11,7 @@ import yaml
 
 from analyzer.deploy.verify import Verification
 from profiles import output_file
-from profiles.document import converter, read_yaml, structure
+from profiles.document import check_schema_version, converter, read_yaml, structure
 from profiles.errors import InputError
 from profiles.json_schema import link
 
@@ -51,9 +51,5 @@ def load(path: Path) -> VerificationRecord:
     document = read_yaml(path, "verify -o FILE")
     if not isinstance(document, dict) or "result" not in document:
         raise InputError(f"{path}: is not a verification: `verify -o FILE` writes one.")
-    version = document.get("schema_version")
-    if version != SCHEMA_VERSION:
-        raise InputError(
-            f"{path}: schema_version is {version!r}; this Model Placer reads {SCHEMA_VERSION}."
-        )
+    check_schema_version(document, SCHEMA_VERSION, str(path))
     return replace(structure(_converter, document, VerificationRecord, str(path)), holds=None)

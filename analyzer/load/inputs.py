@@ -228,15 +228,16 @@ def check_dims(described: ModelInputs, shapes: Mapping[str, tuple[int, ...]]) ->
     if not open_ones:
         return
     which = ", ".join(f"input {e.name} has variable dims {list(e.dims)}" for e in open_ones)
-    options = " ".join(
-        f"--shape {described.model}/{entry.name}:"
-        + ",".join("8" if dim == -1 else str(dim) for dim in entry.dims)
-        for entry in open_ones
-    )
+    options = " ".join(_shape_option(described.model, e.name, e.dims) for e in open_ones)
     raise InputError(
         f"{described.model}: {which}; set them, e.g. {options}, or all such dims by "
         "--dynamic-shape 8"
     )
+
+
+def _shape_option(model: str, name: str, dims: Sequence[int]) -> str:
+    sizes = ",".join("8" if dim == -1 else str(dim) for dim in dims)
+    return f"--shape {model}/{name}:{sizes}"
 
 
 def check_protocol(described: ModelInputs, via: Via) -> None:
@@ -362,10 +363,9 @@ def _shape(model: str, entry: ModelInput, given: Sequence[int] | None) -> list[i
             )
         return list(given)
     if -1 in own:
-        dims = ",".join("8" if dim == -1 else str(dim) for dim in own)
         raise InputError(
-            f"{model}: input {name} has variable dims {own}; set them, e.g. --shape "
-            f"{model}/{name}:{dims}"
+            f"{model}: input {name} has variable dims {own}; set them, e.g. "
+            f"{_shape_option(model, name, own)}"
         )
     return own
 

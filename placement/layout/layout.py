@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from profiles import output_file
-from profiles.document import converter, parse_yaml, read_text, structure
+from profiles.document import check_schema_version, converter, parse_yaml, read_text, structure
 from profiles.errors import InputError
 from profiles.json_schema import link
 from profiles.measurement import LoadPoint
@@ -123,11 +123,7 @@ def loads(text: str, source: str = "layout") -> Layout:
     raw = parse_yaml(text, source)
     if not isinstance(raw, dict) or "devices" not in raw:
         raise InputError(f"{source}: is not a layout: it has no `devices`.")
-    version = raw.get("schema_version")
-    if version != SCHEMA_VERSION:
-        raise InputError(
-            f"{source}: schema_version is {version!r}; this Model Placer reads {SCHEMA_VERSION}."
-        )
+    check_schema_version(raw, SCHEMA_VERSION, source)
     layout = structure(_converter, raw, Layout, source)
     _check(layout, source)
     return layout

@@ -23,6 +23,7 @@ from placement.problem.neighbour_cost import USE, NeighbourCost, beside
 from placement.problem.offers import OfferedTypes, offered_types
 from placement.problem.part_load import Part, curves, pieces
 from placement.problem.slowdown import SlowdownModel
+from placement.problem.uses import device_uses
 from profiles.errors import InputError, NoAnswerError
 from profiles.measurement import Baseline, Measurement
 from profiles.mig import largest
@@ -312,9 +313,7 @@ def _figures(m: Measurement) -> dict[str, float | None]:
     """What was used of each resource."""
     return {
         "memory": m.usage.memory_hot_bytes if m.usage else None,
-        "utilization": m.usage.utilization_percent if m.usage else None,
-        "memory_utilization": m.usage.memory_utilization_percent if m.usage else None,
-        "power": m.usage.power_w if m.usage else None,
+        **device_uses(m.usage),
         "cpu": m.host.cpu_cores if m.host else None,
         "host_memory": m.host.memory_bytes if m.host else None,
     }

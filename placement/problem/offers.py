@@ -13,6 +13,7 @@ from fractions import Fraction
 
 from placement.problem import PoolType, Resource
 from placement.problem.fleet_file import Device
+from placement.problem.uses import device_uses
 from profiles.measurement import Baseline
 
 
@@ -103,9 +104,7 @@ def _charged(baseline: Baseline | None) -> dict[str, float | None]:
         return {}
     return {
         "memory": baseline.memory_bytes,
-        "utilization": baseline.utilization_percent,
-        "memory_utilization": baseline.memory_utilization_percent,
-        "power": baseline.power_w,
+        **device_uses(baseline),
         "cpu": baseline.host.cpu_cores if baseline.host else None,
         "host_memory": baseline.host.memory_bytes if baseline.host else None,
     }
