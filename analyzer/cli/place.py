@@ -433,16 +433,17 @@ def _with_moves(problem: PlacementProblem, result: Result) -> Result:
     """The result with a note where replicas move for nothing but that it costs nothing."""
     from dataclasses import replace
 
+    from placement.layout import check
+
     free = not problem.move_price and not problem.repair and problem.max_moves is None
     if result.layout is None or not problem.current or not free:
         return result
-    runs = set(problem.current)
-    placed = [(r.model, d.name) for d in result.layout.devices for r in d.residents]
-    moved = sum(one not in runs for one in placed)
+    moved = len(check.moves(problem, result.layout))
     if not moved:
         return result
+    placed = sum(len(device.residents) for device in result.layout.devices)
     note = (
-        f"{moved} of {counted(len(placed), 'replica')} are not where they run now, as moves cost "
+        f"{moved} of {counted(placed, 'replica')} are not where they run now, as moves cost "
         "nothing: --move-price 0.01 or --repair leaves in place what can stay."
     )
     return replace(result, notes=(*result.notes, note))

@@ -1,6 +1,7 @@
 """`import` and `place` from the shell's side, on the founding case (NVIDIA, 2020, table 2)."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -142,6 +143,18 @@ def test_moves_that_cost_nothing_are_said(store, tmp_path):
     assert "as moves cost nothing: --move-price 0.01 or --repair" in said
     for price in (("--move-price", "0.01"), ("--repair",)):
         assert "moves cost nothing" not in " ".join(place(store, *GPU, *current, *price)["notes"])
+
+
+def test_a_model_that_runs_nowhere_yet_is_no_move(store, tmp_path):
+    """One model runs; the others come to it, and none has to leave a device for that."""
+    layout = layouts.loads(yaml.safe_dump(place(store, *GPU, "--limits", "memory")["layout"]))
+    first = replace(layout.devices[0], residents=layout.devices[0].residents[:1])
+    layouts.save(replace(layout, devices=(first,)), tmp_path / "one.yaml")
+    grown = place(store, *GPU, "--limits", "memory", "--current", str(tmp_path / "one.yaml"))
+    there = {d["name"]: {r["model"] for r in d["residents"]} for d in grown["layout"]["devices"]}
+    moved = first.residents[0].model not in there.get(first.name, set())
+    assert ("1 of 9 replicas are not where" in " ".join(grown["notes"])) == moved
+    assert "of 9 replicas" not in " ".join(grown["notes"]) or moved
 
 
 def test_a_model_that_its_neighbours_slow_is_named(tmp_path):
