@@ -31,6 +31,7 @@ def init(model_repository: Path | None, output: Path, force: bool, output_format
     model-placer run
     """  # noqa: D301
     from analyzer import init as starting
+    from profiles import output_file
     from profiles.repository import read_repository
 
     if output.exists() and not force:
@@ -38,14 +39,11 @@ def init(model_repository: Path | None, output: Path, force: bool, output_format
     folder = model_repository or starting.find_repository(Path())
     text = starting.starting_file(folder, *starting.device_types())
     to_fill = {
-        name: [key for key, dims in starting.open_inputs(model).items()]
+        name: list(found)
         for name, model in read_repository(folder).items()
-        if starting.open_inputs(model)
+        if (found := starting.open_inputs(model))
     }
-    try:
-        output.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"{output}: cannot be written: {error.strerror}.") from None
+    output_file.write_text(output, text)
 
     def told() -> str:
         lines = [f"Wrote {output}."]

@@ -205,11 +205,13 @@ def schema(name: str | None, folder: Path | None, output_format: str) -> None:
     model-placer schema layout
     model-placer schema --all schemas/
     """  # noqa: D301
+    from profiles import output_file
+
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
         for each, make in SCHEMAS.items():
             path = folder / f"{each}.json"
-            path.write_text(text(make()), encoding="utf-8")
+            output_file.write_text(path, text(make()))
             log.info("Wrote %s", path)
     elif name is None:
         raise click.UsageError(f"Which schema? Known ones: {', '.join(SCHEMAS)}; or --all DIR.")
